@@ -1,0 +1,115 @@
+"""Drives the kernel over recorded bars in a tight loop.
+
+The kernel, the strategies, the guards and the matching engine are those of a replayed session; only
+the wire is missing. Time moves as in lock-step: the venue's next moment, or the kernel's next timer,
+whichever is first, and everything that follows from one moment is done before the next.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from holdfast.backtest.broker import InProcessBroker
+from holdfast.kernel import Kernel
+from holdfast.model import BarSeries
+from holdfast.model.commands import Command, Reconcile
+from holdfast.model.events import EpochStarted, Event, TimerFired
+from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.replay import Replay
+
+_LAST_TIMERS = 1_000
+EventSink = Callable[[Event], None]
+
+
+class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a backtest ended. The kernel holds everything else: orders, trades, positions, verdicts."""
+
+    kernel: Kernel
+    engine: MatchingEngine
+    started_at: int
+    ended_at: int
+
+
+class Backtest:
+    """One run of one kernel over bars.
+
+    Args:
+        kernel: With its strategies and guards; fresh.
+        engine: With the assets and the cash; fresh.
+        series: Bars by symbol.
+        journal_id: Begins the client order ids. A backtest writes no journal, so any constant will do.
+    """
+
+    def __init__(
+        self, kernel: Kernel, engine: MatchingEngine, series: Mapping[str, BarSeries], *, journal_id: str = "backtest"
+    ) -> None:
+        self._kernel = kernel
+        self._engine = engine
+        self._replay = Replay(engine, series, engine.sessions)
+        self._journal_id = journal_id
+        self._commands: deque[Command] = deque()
+        self._broker = InProcessBroker(engine, self._handle)
+
+    def run(self) -> BacktestResult:
+        """Run to the end of the data.
+
+        Raises:
+            StrategyError: A strategy raised; names it and the place.
+        """
+        started_at = self._replay.now
+        self._handle(EpochStarted(ts=started_at, epoch=1, journal_id=self._journal_id))
+        self._drain(started_at)
+        self._run_bars()
+        ended_at = self._run_out_timers(self._replay.now)
+        self._commands.append(Reconcile(reason="end", since=self._kernel.reconciliation.since))
+        self._drain(ended_at)
+        return BacktestResult(kernel=self._kernel, engine=self._engine, started_at=started_at, ended_at=ended_at)
+
+    def _run_bars(self) -> None:
+        """The hot loop. Only a step that traded, or a bar that led to commands, leaves the short way."""
+        advance, handle, timers = self._replay.advance, self._kernel.handle, self._kernel.timers
+        broker, commands = self._broker, self._commands
+        while not self._replay.done:
+            step = advance(min(timers.values()) if timers else None)
+            now = step.now
+            if step.kind == "limit":
+                self._fire_timers(now)
+                continue
+            broker.deliver_events(now)
+            if commands:
+                self._drain(now)
+            for bar in step.bars:
+                out = handle(bar)
+                if out:
+                    commands.extend(out)
+                    self._drain(now)
+
+    def _handle(self, event: Event) -> None:
+        self._commands.extend(self._kernel.handle(event))
+
+    def _drain(self, now: int) -> None:
+        """Carry out commands in their order; what comes of one is handled before the next."""
+        commands, execute = self._commands, self._broker.execute
+        while commands:
+            execute(commands.popleft(), now)
+
+    def _fire_timers(self, now: int) -> None:
+        timers = self._kernel.timers
+        while timers:
+            name = min(timers, key=timers.__getitem__)
+            if timers[name] > now:
+                return
+            self._handle(TimerFired(ts=now, name=name))
+            self._drain(now)
+
+    def _run_out_timers(self, now: int) -> int:
+        timers = self._kernel.timers
+        for _ in range(_LAST_TIMERS):
+            if not timers:
+                break
+            now = max(now, min(timers.values()))
+            self._fire_timers(now)
+        return now

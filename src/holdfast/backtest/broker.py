@@ -1,0 +1,196 @@
+"""The venue without the wire: the matching engine answers the kernel's commands at once.
+
+Each command has the same consequences, in the same order, as over HTTP and WebSocket in lock-step:
+that is what makes a backtest and a replayed session give the same orders (P10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.model import Account, AssetClass, BrokerPosition, Execution, OrderReport, Source
+from holdfast.model.commands import (
+    CancelOrder,
+    Command,
+    LoadSecurity,
+    LookupOrder,
+    QueryAccount,
+    Reconcile,
+    SubmitOrder,
+)
+from holdfast.model.errors import invariant
+from holdfast.model.events import (
+    AccountUpdated,
+    BrokerReported,
+    CancelRefused,
+    Event,
+    LookupMissed,
+    OrderFilled,
+    OrderRefused,
+    OrderUpdated,
+    SecurityLoaded,
+    SecurityUnavailable,
+)
+from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
+
+
+class InProcessBroker:
+    """Answers commands from a matching engine.
+
+    Args:
+        engine: Where orders go.
+        deliver: Takes each resulting event.
+    """
+
+    def __init__(self, engine: MatchingEngine, deliver: Callable[[Event], None]) -> None:
+        self._engine = engine
+        self._deliver = deliver
+        self._reported = 0  # executions that earlier reports contained
+        self._actions: dict[type[Any], Callable[[Any, int], None]] = {
+            SubmitOrder: self._submit,
+            CancelOrder: self._cancel,
+            LookupOrder: self._look_up,
+            QueryAccount: self._query_account,
+            LoadSecurity: self._load_security,
+            Reconcile: self._reconcile,
+        }
+
+    def execute(self, command: Command, now: int) -> None:
+        """Carry out a command at ``now`` (UTC ns). Verdicts and alerts need nothing done."""
+        action = self._actions.get(command.__class__)
+        if action is not None:
+            action(command, now)
+
+    def deliver_events(self, now: int) -> None:
+        """Hand over what the engine has done since the last call."""
+        for event in self._engine.take_events():
+            if event.execution is None:
+                self._deliver(OrderUpdated(ts=now, report=_report_at(event), source=Source.STREAM))
+            else:
+                self._deliver(
+                    OrderFilled(
+                        ts=now, execution=_execution(event.execution), source=Source.STREAM, report=_report_at(event)
+                    )
+                )
+
+    # -- one method a command -------------------------------------------------------------------
+
+    def _submit(self, command: SubmitOrder, now: int) -> None:
+        intent = command.intent
+        new = NewOrder(
+            intent.symbol,
+            intent.side,
+            intent.order_type,
+            intent.time_in_force,
+            intent.quantity,
+            intent.limit_price,
+            intent.client_order_id,
+        )
+        try:
+            self._engine.submit(new, now)
+        except Refusal as refusal:
+            self._deliver(
+                OrderRefused(ts=now, client_order_id=intent.client_order_id, reason=refusal.message, code=refusal.code)
+            )
+            return
+        self.deliver_events(now)
+
+    def _cancel(self, command: CancelOrder, now: int) -> None:
+        try:
+            self._engine.cancel(command.broker_id, now)
+        except Refusal as refusal:
+            self._deliver(CancelRefused(ts=now, client_order_id=command.client_order_id, reason=refusal.message))
+            return
+        self.deliver_events(now)
+
+    def _look_up(self, command: LookupOrder, now: int) -> None:
+        order = self._engine.by_client_id(command.client_order_id)
+        if order is None:
+            self._deliver(LookupMissed(ts=now, client_order_id=command.client_order_id))
+        else:
+            self._deliver(OrderUpdated(ts=now, report=report_of(order), source=Source.LOOKUP))
+
+    def _query_account(self, _command: QueryAccount, now: int) -> None:
+        self._deliver(AccountUpdated(ts=now, account=self._account()))
+
+    def _load_security(self, command: LoadSecurity, now: int) -> None:
+        asset = self._engine.asset(command.symbol)
+        if asset is None:
+            reason = f"asset not found for {command.symbol}"
+            self._deliver(SecurityUnavailable(ts=now, symbol=command.symbol, reason=reason))
+        else:
+            self._deliver(SecurityLoaded(ts=now, asset=asset))
+
+    def _reconcile(self, command: Reconcile, now: int) -> None:
+        engine = self._engine
+        executions = engine.activities(self._reported)
+        self._reported += len(executions)
+        self._deliver(
+            BrokerReported(
+                ts=now,
+                reason=command.reason,
+                account=self._account(),
+                orders=tuple(report_of(order) for order in engine.orders()) if engine.open_count else (),
+                executions=tuple(_execution(row) for row in executions),
+                positions=tuple(
+                    BrokerPosition(symbol=p.symbol, quantity=p.quantity, avg_entry_price=p.avg_entry_price)
+                    for p in engine.positions()
+                ),
+            )
+        )
+
+    def _account(self) -> Account:
+        view = self._engine.account()
+        return Account(
+            account_id="backtest",
+            cash=view.cash,
+            equity=view.equity,
+            buying_power=view.buying_power,
+            non_marginable_buying_power=view.non_marginable_buying_power,
+            last_equity=view.last_equity,
+            multiplier=view.multiplier,
+            shorting_enabled=view.shorting_enabled,
+        )
+
+
+def report_of(order: VenueOrder) -> OrderReport:
+    """The engine's order in the kernel's words."""
+    return _report(order, order)
+
+
+def _report_at(event: EngineEvent) -> OrderReport:
+    return _report(event.order, event)
+
+
+def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
+    return OrderReport(
+        broker_id=order.id,
+        client_order_id=order.client_order_id,
+        symbol=order.symbol,
+        side=order.side,
+        status=state.status,
+        quantity=order.quantity,
+        filled_qty=state.filled_qty,
+        filled_avg_price=state.filled_avg_price,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        limit_price=order.limit_price,
+        submitted_at=order.submitted_at,
+    )
+
+
+def _execution(row: VenueExecution) -> Execution:
+    invariant(row.quantity > 0, f"execution {row.execution_id} of nothing")
+    return Execution(
+        execution_id=row.execution_id,
+        broker_id=row.order_id,
+        symbol=row.symbol,
+        side=row.side,
+        quantity=row.quantity,
+        price=row.price,
+        at=row.at,
+        cum_qty=row.cum_qty,
+        client_order_id=row.client_order_id,
+    )

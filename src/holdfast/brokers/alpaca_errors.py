@@ -1,0 +1,188 @@
+"""What an answer, or the lack of one, means: one table for HTTP answers, one for failures of the transport.
+
+The question is never "what went wrong?" but "was it carried out?". A time-out is no verdict; neither
+is a gateway's error page. A definite "no" is only what Alpaca itself says in its own words:
+``{"code": ..., "message": ...}``. Its codes are too coarse to decide anything (one code serves a duplicate id and a
+bad quantity), so a row decides on method, status and text; the code is kept with the error.
+
+    refused   BrokerRefusedError    it was not carried out
+    auth      BrokerAuthError       it was not carried out: our keys
+    unknown   OutcomeUnknownError   no verdict: look it up
+
+The first row that matches decides. For reads "unknown" means that nothing was learned; they alone may be
+tried again, POST and DELETE are never sent a second time.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import httpx
+import msgspec
+
+from holdfast.model.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerRefusedError,
+    OutcomeUnknownError,
+)
+
+
+class Answer(NamedTuple):
+    """What Alpaca said beside its status: empty where the body is not Alpaca's."""
+
+    code: int | None
+    text: str
+    is_alpaca: bool
+
+
+class Rule(NamedTuple):
+    """One row: where method, status and text match, this is the verdict.
+
+    Attributes:
+        methods: The HTTP methods it speaks of.
+        statuses: The HTTP statuses it speaks of.
+        text: A pattern in Alpaca's own words; None where it does not matter who answered.
+        error: The verdict.
+        sentence: What to tell the operator; Alpaca's own words follow it.
+    """
+
+    methods: frozenset[str]
+    statuses: range
+    text: re.Pattern[str] | None
+    error: type[BrokerError]
+    sentence: str
+
+
+def _from(first: int, last: int) -> range:
+    return range(first, last + 1)
+
+
+_ANY = frozenset({"GET", "POST", "DELETE"})
+_POST = frozenset({"POST"})
+_DEL = frozenset({"DELETE"})
+
+_ANY_WORDS = re.compile("")
+_FORBIDDEN = re.compile(r"^forbidden\b", re.IGNORECASE)
+_ARRIVED = re.compile("client_order_id must be unique", re.IGNORECASE)
+
+KEYS_REFUSED = (
+    "the venue refused our API keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY (paper and live keys differ)"
+)
+
+# fmt: off
+HTTP_RULES: tuple[Rule, ...] = (
+    Rule(_ANY,  _from(401, 401), None,       BrokerAuthError,     KEYS_REFUSED),
+    Rule(_ANY,  _from(403, 403), _FORBIDDEN, BrokerAuthError,     KEYS_REFUSED),
+    # A duplicate id says that the FIRST request arrived. It is the opposite of a rejection.
+    Rule(_POST, _from(400, 499), _ARRIVED,   OutcomeUnknownError, "it arrived before, for its id is taken: look it up"),
+    Rule(_ANY,  _from(408, 408), None,       OutcomeUnknownError, "the venue timed out"),
+    # A cancel is refused only where Alpaca says that there is nothing to cancel. Everything else is looked up, also
+    # "too many requests": a cancel that did not happen must be asked for again.
+    Rule(_DEL,  _from(404, 404), _ANY_WORDS, BrokerRefusedError,  "the venue refused the cancel"),
+    Rule(_DEL,  _from(422, 422), _ANY_WORDS, BrokerRefusedError,  "the venue refused the cancel"),
+    Rule(_DEL,  _from(400, 499), None,       OutcomeUnknownError, "the venue gave no verdict on the cancel"),
+    # Too many requests is documented as "not executed", with or without a body.
+    Rule(_ANY,  _from(429, 429), None,       BrokerRefusedError,  "the venue's rate limit was exceeded"),
+    Rule(_ANY,  _from(400, 499), _ANY_WORDS, BrokerRefusedError,  "the venue refused"),
+    # Whoever wrote this, it was not Alpaca's API: a proxy, a firewall, a wrong address.
+    Rule(_ANY,  _from(400, 499), None,       OutcomeUnknownError, "the answer is not Alpaca's (a proxy? a wrong URL?)"),
+    Rule(_ANY,  _from(500, 599), None,       OutcomeUnknownError, "the venue failed"),
+    # A redirect, or a status that no one has heard of: not followed, not understood.
+    Rule(_ANY,  range(1000),     None,       OutcomeUnknownError, "the venue's answer is not understood"),
+)
+# fmt: on
+
+# The answers after which a read may be tried again: they say "later", not "no".
+RETRIED_STATUSES = frozenset({408, 429, *range(500, 600)})
+
+
+class Failure(NamedTuple):
+    """What a failure of the transport means: whether anything left this process, and whether a read may try again."""
+
+    was_sent: bool
+    retry: bool
+    sentence: str
+
+
+_NOT_SENT = Failure(was_sent=False, retry=True, sentence="the venue could not be reached, nothing was sent")
+_NEVER_TO_BE_SENT = Failure(was_sent=False, retry=False, sentence="the request could not be made, nothing was sent")
+_NO_ANSWER = Failure(was_sent=True, retry=True, sentence="the venue gave no answer")
+_NO_SENSE = Failure(was_sent=True, retry=False, sentence="the venue's answer cannot be read")
+
+# The most specific class in an exception's ancestry decides. Only what happens before the first byte of the
+# request leaves (no connection from the pool, no TCP, no TLS) is known not to have been sent.
+TRANSPORT_RULES: dict[type[BaseException], Failure] = {
+    httpx.ConnectError: _NOT_SENT,
+    httpx.ConnectTimeout: _NOT_SENT,
+    httpx.PoolTimeout: _NOT_SENT,
+    httpx.UnsupportedProtocol: _NEVER_TO_BE_SENT,
+    httpx.InvalidURL: _NEVER_TO_BE_SENT,
+    httpx.ReadTimeout: _NO_ANSWER,
+    httpx.WriteTimeout: _NO_ANSWER,
+    httpx.ReadError: _NO_ANSWER,
+    httpx.WriteError: _NO_ANSWER,
+    httpx.CloseError: _NO_ANSWER,
+    httpx.RemoteProtocolError: _NO_ANSWER,
+    httpx.LocalProtocolError: _NO_ANSWER,
+    httpx.ProxyError: _NO_ANSWER,
+    httpx.TimeoutException: _NO_ANSWER,
+    httpx.NetworkError: _NO_ANSWER,
+    httpx.ProtocolError: _NO_ANSWER,
+    httpx.TransportError: _NO_ANSWER,
+    httpx.DecodingError: _NO_SENSE,
+    httpx.TooManyRedirects: _NO_SENSE,
+    httpx.RequestError: _NO_ANSWER,
+    httpx.HTTPStatusError: _NO_SENSE,
+    httpx.HTTPError: _NO_ANSWER,
+    httpx.CookieConflict: _NO_SENSE,
+    httpx.StreamConsumed: _NO_SENSE,
+    httpx.StreamClosed: _NO_SENSE,
+    httpx.ResponseNotRead: _NO_SENSE,
+    httpx.RequestNotRead: _NO_SENSE,
+    httpx.StreamError: _NO_SENSE,
+    TimeoutError: _NO_ANSWER,  # our own limit on the whole exchange
+    OSError: _NO_ANSWER,  # a socket's or TLS's own error that the HTTP library let through
+}
+
+
+def failure_of(error: BaseException) -> Failure | None:
+    """The row for an exception of the transport; None where it is none of these."""
+    for kind in type(error).__mro__:
+        if kind in TRANSPORT_RULES:
+            return TRANSPORT_RULES[kind]
+    return None
+
+
+def rule_for(method: str, status: int, answer: Answer) -> Rule:
+    """The first row that matches."""
+    for rule in HTTP_RULES:
+        if (
+            method in rule.methods
+            and status in rule.statuses
+            and (rule.text is None or (answer.is_alpaca and rule.text.search(answer.text)))
+        ):
+            return rule
+    return HTTP_RULES[-1]
+
+
+def read_answer(body: bytes) -> Answer:
+    """Alpaca's code and message in an error body, whatever else the body may be."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Answer(None, "", is_alpaca=False)
+    if not isinstance(decoded, dict) or not isinstance(decoded.get("message"), str):
+        return Answer(None, "", is_alpaca=False)
+    code, text = decoded.get("code"), decoded["message"]
+    details = ", ".join(f"{key} {value}" for key, value in decoded.items() if key not in ("code", "message"))
+    return Answer(code if isinstance(code, int) else None, f"{text} ({details})" if details else text, is_alpaca=True)
+
+
+def is_missing(error: BrokerError) -> bool:
+    """Whether Alpaca itself says that it has no such thing.
+
+    A 404 of a proxy, or of a path that Alpaca does not serve, says nothing of the order.
+    """
+    return error.status == 404 and error.code == 40410000 and "endpoint not found" not in error.message.lower()

@@ -1,0 +1,280 @@
+"""One HTTP conversation with Alpaca: throttled, timed out, judged, and, for reads only, tried again.
+
+Why POST and DELETE are never repeated here: a request that timed out may have been carried out. Clients that
+resend an order on a 504 buy twice. So a submit is sent once, and what became of it is either known or looked up.
+
+Transport time-outs follow the real monotonic clock, whatever clock the rest of the bot follows: a venue in
+replayed time still answers over a real socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+import structlog
+
+from holdfast.brokers.alpaca_endpoints import is_loopback
+from holdfast.brokers.alpaca_errors import RETRIED_STATUSES, Failure, failure_of, read_answer, rule_for
+from holdfast.brokers.alpaca_wire import MalformedMessageError
+from holdfast.model.errors import BrokerError, OrderDroppedError, OutcomeUnknownError
+from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.net import Backoff, Throttler
+from holdfast.time import Clock
+
+Admit = Callable[[], str | None]
+Params = Mapping[str, str]
+
+# How long nothing leaves after a 429 that does not say when to come back (real seconds).
+_HOLD_DEFAULT = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits on one exchange, in real seconds. ``total`` bounds a venue that answers one byte at a time."""
+
+    connect: float = 5.0
+    read: float = 10.0
+    write: float = 10.0
+    pool: float = 5.0
+    total: float = 20.0
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a read is tried, and for how long at most it waits between two tries (real seconds)."""
+
+    attempts: int = 4
+    wait_max: float = 60.0
+
+
+class Reply(NamedTuple):
+    """How one attempt ended: with a payload, or with an error and what a read may do about it."""
+
+    payload: Any
+    error: BrokerError | OrderDroppedError | None = None
+    retry: bool = False
+    retry_after: float | None = None
+
+
+class AlpacaHttp:
+    """Sends requests and judges the answers.
+
+    Args:
+        headers: Sent with every request: the keys.
+        base_urls: The hosts that will be asked; where all are loopback, no proxy settings are read.
+        throttler: Every attempt passes it exactly once, under the limit that the caller names.
+        clock: Reads the rate-limit reset times of answers that carry no date of their own.
+        timeouts: See ``Timeouts``.
+        retries: See ``RetryPolicy``.
+        backoff: Makes the delays between a read's tries.
+        transport: Replaces the network, in tests.
+        sleep: Waits real seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        headers: Mapping[str, str],
+        base_urls: tuple[str, ...],
+        throttler: Throttler,
+        clock: Clock,
+        timeouts: Timeouts,
+        retries: RetryPolicy,
+        backoff: Callable[[], Backoff],
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._throttler, self._clock = throttler, clock
+        self._timeouts, self._retries, self._backoff, self._sleep = timeouts, retries, backoff, sleep
+        self._client = httpx.AsyncClient(
+            headers={**headers, "Accept": "application/json"},
+            timeout=httpx.Timeout(
+                connect=timeouts.connect, read=timeouts.read, write=timeouts.write, pool=timeouts.pool
+            ),
+            limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=15.0),
+            trust_env=not all(is_loopback(url) for url in base_urls),
+            follow_redirects=False,
+            transport=transport,
+        )
+        self._requests = self._retried = self._refused = self._unknown = 0
+        self._last_request_id: str | None = None
+
+    async def read(self, limit: str, url: str, params: Params | None = None) -> Any:
+        """GET, tried again while that may help.
+
+        Raises:
+            BrokerRefusedError: The venue said no, or its rate limit outlasted our patience.
+            OutcomeUnknownError: No usable answer after all attempts.
+        """
+        delays, attempt = self._backoff(), 1
+        while True:
+            reply = await self._attempt(limit, "GET", url, params=params)
+            if reply.error is None:
+                return reply.payload
+            if not reply.retry or attempt >= self._retries.attempts:
+                raise reply.error
+            attempt += 1
+            self._retried += 1
+            delay = delays.next()
+            if reply.retry_after is not None:
+                delay = max(delay, min(reply.retry_after, self._retries.wait_max))
+            await self._sleep(delay)
+
+    async def send(
+        self, limit: str, method: str, url: str, *, body: Mapping[str, str] | None = None, admit: Admit | None = None
+    ) -> Any:
+        """POST or DELETE, once.
+
+        Args:
+            limit: The throttler's limit.
+            method: ``POST`` or ``DELETE``.
+            url: Where.
+            body: Sent as JSON.
+            admit: Asked once, after the throttler has granted the slot and right before the request is made. A
+                reason means that it must not be made any more.
+
+        Raises:
+            OrderDroppedError: Nothing left this process.
+            BrokerRefusedError: A definite no.
+            OutcomeUnknownError: No verdict.
+        """
+        reply = await self._attempt(limit, method, url, body=body, admit=admit)
+        if reply.error is not None:
+            raise reply.error
+        return reply.payload
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counters since the start, and the venue's id of the last answer."""
+        return {
+            "requests": self._requests,
+            "retries": self._retried,
+            "refused": self._refused,
+            "unknown": self._unknown,
+            "last_request_id": self._last_request_id,
+        }
+
+    async def _attempt(
+        self,
+        limit: str,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        body: Mapping[str, str] | None = None,
+        admit: Admit | None = None,
+    ) -> Reply:
+        reply: Reply = await self._throttler.execute(limit, self._exchange, method, url, params, body, admit)
+        error = reply.error
+        if isinstance(error, OutcomeUnknownError):
+            self._unknown += 1
+        elif isinstance(error, BrokerError):
+            self._refused += 1
+            if error.status == 429:
+                self._hold(limit, reply.retry_after)
+        return reply
+
+    def _hold(self, limit: str, seconds: float | None) -> None:
+        """Let nothing more leave until the venue listens again.
+
+        A clock that is advanced by hand has no seconds to wait in: there only this request is tried again.
+        """
+        if isfinite(self._clock.rate):
+            wait = _HOLD_DEFAULT if seconds is None else min(seconds, self._retries.wait_max)
+            self._throttler.penalise(limit, self._clock.now_ns() + int(wait * self._clock.rate * NS_PER_SECOND))
+
+    async def _exchange(
+        self, method: str, url: str, params: Params | None, body: Mapping[str, str] | None, admit: Admit | None
+    ) -> Reply:
+        reason = admit() if admit is not None else None
+        if reason is not None:
+            return Reply(None, OrderDroppedError(reason))
+        what = f"{method} {httpx.URL(url).path}"
+        content = None if body is None else msgspec.json.encode(body)
+        headers = None if content is None else {"Content-Type": "application/json"}
+        self._requests += 1
+        try:
+            async with asyncio.timeout(self._timeouts.total):
+                response = await self._client.request(method, url, params=params, content=content, headers=headers)
+        except Exception as error:  # noqa: BLE001 - a boundary: whatever broke, the bytes may have left
+            return _no_response(method, what, error)
+        return self._judge(method, what, response)
+
+    def _judge(self, method: str, what: str, response: httpx.Response) -> Reply:
+        status, request_id = response.status_code, response.headers.get("X-Request-ID")
+        self._last_request_id = request_id
+        _log.debug("alpaca.response", request=what, status=status, request_id=request_id)
+        if 200 <= status < 300:
+            return _payload(what, response)
+        answer = read_answer(response.content)
+        rule = rule_for(method, status, answer)
+        wait = self._retry_after(response) if status in (429, 503) else None
+        said = answer.text or f"HTTP {status} {response.reason_phrase}".rstrip()
+        error = rule.error(
+            f"{what}: {rule.sentence}: {said}",
+            status=status,
+            code=answer.code,
+            request_id=request_id,
+            retry_after_seconds=wait,
+        )
+        return Reply(None, error, retry=status in RETRIED_STATUSES, retry_after=wait)
+
+    def _retry_after(self, response: httpx.Response) -> float | None:
+        """Seconds until the venue will listen again: ``Retry-After``, else when its rate limit is reset.
+
+        Times of day are compared with the answer's own ``Date``, so that a clock that is wrong, or in
+        replayed time, does no harm.
+        """
+        after, reset = response.headers.get("Retry-After"), response.headers.get("X-RateLimit-Reset")
+        try:
+            if after is not None:
+                seconds = float(after) if after.strip().isdigit() else _epoch(after) - self._venue_now(response)
+            elif reset is not None:
+                seconds = float(reset) - self._venue_now(response)
+            else:
+                return None
+        except (ValueError, TypeError):
+            return None
+        # "not (x > 0)" also catches NaN.
+        return seconds if seconds > 0 else 0.0
+
+    def _venue_now(self, response: httpx.Response) -> float:
+        date = response.headers.get("Date")
+        return _epoch(date) if date is not None else self._clock.now().timestamp()
+
+
+def _epoch(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp()
+
+
+def _payload(what: str, response: httpx.Response) -> Reply:
+    if not response.content:
+        return Reply(None)
+    try:
+        return Reply(msgspec.json.decode(response.content))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        message = f"{what}: the venue answered HTTP {response.status_code} with something that is no JSON"
+        return Reply(None, MalformedMessageError(message, response.content), retry=True)
+
+
+_NO_IDEA = Failure(was_sent=True, retry=False, sentence="the request ended in an unexpected error")
+
+
+def _no_response(method: str, what: str, error: Exception) -> Reply:
+    failure = failure_of(error) or _NO_IDEA
+    detail = str(error) or type(error).__name__
+    message = f"{what}: {failure.sentence}: {detail}"
+    _log.warning("alpaca.no_response", request=what, error=type(error).__name__, detail=detail)
+    verdict: BrokerError | OrderDroppedError
+    verdict = OrderDroppedError(message) if method == "POST" and not failure.was_sent else OutcomeUnknownError(message)
+    verdict.__cause__ = error
+    return Reply(None, verdict, retry=failure.retry)

@@ -1,0 +1,139 @@
+"""The log interface: what the runner needs of a journal, and the records that it keeps.
+
+A journal is a sequence of records. Appending is buffered and cheap; ``sync`` makes everything
+appended so far durable in one commit. The runner calls ``sync`` before an order request may leave,
+so one sync covers every earlier event, bars included, and bars alone cost none.
+
+    seq   kind      payload
+    1     epoch     EpochRecord: code, configuration and strategy versions of this run
+    2     event     what the kernel was shown
+    3     commands  what it answered (absent where it answered nothing)
+
+Every record carries a CRC-32 of kind and payload. The form number is written once and checked on
+opening: a journal of a newer form is refused rather than misread.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import Protocol
+
+import msgspec
+
+from holdfast.model.commands import Command
+from holdfast.model.errors import JournalError
+from holdfast.model.events import Event
+
+FORM = 1
+
+
+class Kind(IntEnum):
+    """What a record holds."""
+
+    EPOCH = 1
+    EVENT = 2
+    COMMANDS = 3
+
+
+class EpochRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One run of the bot: who wrote the records that follow.
+
+    Attributes:
+        epoch: Counts from 1.
+        started_at: UTC ns, by the bot's clock.
+        code: Version of Holdfast.
+        config: Hash of the effective configuration, secrets left out.
+        strategy: ``name@version`` of each strategy, with its parameters' hash.
+    """
+
+    epoch: int
+    started_at: int
+    code: str
+    config: str
+    strategy: str
+    pid: int = 0
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One decoded record."""
+
+    seq: int
+    content: EpochRecord | Event | tuple[Command, ...]
+
+
+class Journal(Protocol):
+    """An append-only log that one runner owns."""
+
+    @property
+    def journal_id(self) -> str:
+        """128 random bits in hex, made once when the journal was: every client order id begins with it."""
+        ...
+
+    def append_epoch(self, record: EpochRecord) -> None:
+        """Append the head of a new run."""
+        ...
+
+    def append_event(self, event: Event) -> None:
+        """Append an event, before the kernel is shown it."""
+        ...
+
+    def append_commands(self, commands: Sequence[Command]) -> None:
+        """Append what the kernel answered to the last event."""
+        ...
+
+    async def sync(self) -> None:
+        """Return once everything appended so far is durable.
+
+        Raises:
+            JournalError: It is not, and nothing may be built on it.
+        """
+        ...
+
+    def records(self) -> Iterator[Record]:
+        """All durable records, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Make the rest durable and let go of the journal."""
+        ...
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoders = {
+    Kind.EPOCH: msgspec.msgpack.Decoder(EpochRecord),
+    Kind.EVENT: msgspec.msgpack.Decoder(Event),
+    Kind.COMMANDS: msgspec.msgpack.Decoder(tuple[Command, ...]),
+}
+
+
+def encode(content: EpochRecord | Event | Sequence[Command]) -> bytes:
+    """A record's content as bytes."""
+    return _encoder.encode(content)
+
+
+def checksum(kind: Kind, payload: bytes) -> int:
+    """CRC-32 over the kind and the payload."""
+    return zlib.crc32(payload, kind)
+
+
+def decode(seq: int, kind: int, payload: bytes, crc: int) -> Record:
+    """A stored record, verified.
+
+    Raises:
+        JournalError: The record is damaged or of no known kind; names its place.
+    """
+    try:
+        known = Kind(kind)
+    except ValueError:
+        message = f"journal record {seq} has unknown kind {kind}; expected one of {[int(k) for k in Kind]}"
+        raise JournalError(message) from None
+    if checksum(known, payload) != crc:
+        message = f"journal record {seq} is damaged: its checksum does not match its content"
+        raise JournalError(message)
+    try:
+        return Record(seq, _decoders[known].decode(payload))
+    except msgspec.MsgspecError as error:
+        message = f"journal record {seq} ({known.name.lower()}) cannot be read: {error}"
+        raise JournalError(message) from None

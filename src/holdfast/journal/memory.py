@@ -1,0 +1,43 @@
+"""A journal in memory: for runs that keep no state between processes, and for tests of the runner."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+from holdfast.journal.log import EpochRecord, Record
+from holdfast.model.commands import Command
+from holdfast.model.events import Event
+
+
+class MemoryJournal:
+    """Keeps every record in a list. Durable for as long as the process is: no longer."""
+
+    def __init__(self, journal_id: str | None = None) -> None:
+        self.journal_id = journal_id or secrets.token_hex(16)
+        self._records: list[Record] = []
+
+    def append_epoch(self, record: EpochRecord) -> None:
+        """Append the head of a new run."""
+        self._append(record)
+
+    def append_event(self, event: Event) -> None:
+        """Append an event, before the kernel is shown it."""
+        self._append(event)
+
+    def append_commands(self, commands: Sequence[Command]) -> None:
+        """Append what the kernel answered to the last event."""
+        self._append(tuple(commands))
+
+    async def sync(self) -> None:
+        """Nothing to do: memory is as durable as it gets here."""
+
+    def records(self) -> Iterator[Record]:
+        """All records, oldest first."""
+        return iter(tuple(self._records))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _append(self, content: EpochRecord | Event | tuple[Command, ...]) -> None:
+        self._records.append(Record(len(self._records) + 1, content))

@@ -1,0 +1,105 @@
+"""One symbol's corner of the kernel: what a strategy may see of it, and what the guards ask."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from math import nan
+from typing import TYPE_CHECKING
+
+from holdfast.market import SymbolProperties
+from holdfast.model import AssetClass, Signal
+
+if TYPE_CHECKING:
+    from holdfast.state import PositionStore
+    from holdfast.strategies import Strategy
+    from holdfast.time import Sessions
+
+
+class PendingExit:
+    """An exit that waits for the venue's word on what still rests.
+
+    ``everything`` means the whole position, however large it is by then.
+    """
+
+    __slots__ = ("everything", "request", "signal")
+
+    def __init__(self, signal: Signal, request: int | None, *, everything: bool) -> None:
+        self.signal, self.request, self.everything = signal, request, everything
+
+
+class SymbolBook:
+    """State of one symbol. It is the ``SymbolView`` of the Strategy API.
+
+    The floats mirror the exact books for quick comparisons and per-bar marking; they are set from
+    the Decimals at each fill and never the other way round.
+    """
+
+    __slots__ = (
+        "_positions",
+        "average_price_float",
+        "busy",
+        "exit",
+        "fee_uncertainty",
+        "last_bar_at",
+        "last_price",
+        "last_price_at",
+        "mark",
+        "position_float",
+        "properties",
+        "session_close",
+        "session_open",
+        "sessions",
+        "shortable",
+        "strategies",
+        "symbol",
+    )
+
+    def __init__(
+        self, symbol: str, positions: PositionStore, sessions: Sessions, strategies: tuple[Strategy, ...]
+    ) -> None:
+        self.symbol = symbol
+        self._positions = positions
+        self.sessions = sessions
+        self.strategies = strategies
+        self.properties: SymbolProperties | None = None
+        self.shortable = False
+        self.position_float = 0.0
+        self.average_price_float = 0.0
+        self.last_price = nan
+        self.last_price_at = 0
+        self.last_bar_at = 0
+        self.mark = 0.0  # the price at which the position is counted in the equity
+        self.session_open = 0
+        self.session_close = 0
+        self.busy = False
+        self.exit: PendingExit | None = None
+        self.fee_uncertainty = Decimal(
+            0
+        )  # coins by which the venue's fees may differ from our model since the last match
+
+    @property
+    def asset_class(self) -> AssetClass:
+        """As the venue says; before it has spoken, by the form of the symbol."""
+        if self.properties is not None:
+            return self.properties.asset_class
+        return asset_class_of(self.symbol)
+
+    @property
+    def position(self) -> Decimal:
+        """Signed quantity held, exactly."""
+        return self._positions.quantity(self.symbol)
+
+    @property
+    def flat(self) -> bool:
+        """No position, and nothing under way that could make one."""
+        return self.position_float == 0.0 and not self.busy
+
+    def enter_session(self, ts: int) -> None:
+        """Find the session of a bar that ends at ``ts``: one that ends at the close still belongs to it."""
+        session = self.sessions.at(ts - 1)
+        self.session_open, self.session_close = session.open, session.close
+
+
+def asset_class_of(symbol: str) -> AssetClass:
+    """Crypto pairs are written with a slash; everything else is an equity."""
+    return AssetClass.CRYPTO if "/" in symbol else AssetClass.US_EQUITY

@@ -1,0 +1,621 @@
+"""The kernel: all of the decision-making and none of the I/O.
+
+``handle(event)`` takes one event, updates the books, lets strategies and guards decide, and returns
+the commands that follow. It never awaits, sleeps, reads a clock, draws a random number or touches
+disk or network. Whoever drives it (backtester, live runner, replayer) shows it the same events and
+gets the same commands.
+
+The order path, for one that goes well:
+
+    Bar -> strategy.buy() -> SignalPath.decide() -> [RecordVerdict, SubmitOrder]
+    OrderUpdated (accepted) -> tracker                         -> strategy.on_order()
+    OrderFilled -> tracker -> positions -> [QueryAccount]      -> strategy.on_fill()
+
+and for one that does not: SubmitUnknown -> [LookupOrder] -> OrderUpdated (it was there after all), or
+LookupMissed again and again until the grace period has passed -> closed as never sent, with the
+evidence. Silence settles nothing.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from holdfast.kernel.book import PendingExit, SymbolBook
+from holdfast.kernel.portfolio import Portfolio
+from holdfast.kernel.reconciliation import Reconciliation
+from holdfast.kernel.recorded import RecordedDecisions
+from holdfast.kernel.settings import KernelSettings
+from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
+from holdfast.market import FeeModel, SymbolProperties, price_to_decimal
+from holdfast.model import (
+    AssetClass,
+    Bar,
+    Execution,
+    OrderReport,
+    OrderStatus,
+    Quote,
+    Signal,
+    Source,
+    Stage,
+    TradingState,
+    Verdict,
+)
+from holdfast.model.commands import (
+    CancelOrder,
+    Command,
+    LoadSecurity,
+    LookupOrder,
+    QueryAccount,
+    Reconcile,
+    RecordVerdict,
+    SendAlert,
+    SubmitOrder,
+)
+from holdfast.model.errors import StrategyError, invariant
+from holdfast.model.events import (
+    AccountUpdated,
+    BrokerReported,
+    CancelRefused,
+    CancelUnknown,
+    EpochStarted,
+    Event,
+    FeePosted,
+    LookupFailed,
+    LookupMissed,
+    OrderFilled,
+    OrderRefused,
+    OrderUpdated,
+    ReconcileFailed,
+    SecurityLoaded,
+    SecurityUnavailable,
+    ShutdownStarted,
+    SignalReceived,
+    StreamConnected,
+    StreamLost,
+    SubmitDropped,
+    SubmitUnknown,
+    TimerFired,
+    TradingStateChanged,
+)
+from holdfast.model.timestamps import NS_PER_DAY
+from holdfast.risk import PreTradeRiskGate
+from holdfast.risk.protections import ProtectionManager
+from holdfast.state.order_machine import IN_FLIGHT, OrderEvent
+from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
+from holdfast.strategies import Strategy
+from holdfast.time import Sessions
+
+_NOTHING: tuple[Command, ...] = ()
+_VERDICTS_KEPT = 200
+_LOOKUP, _RECHECK = "lookup:", "recheck"
+
+
+class Counters:
+    """What happened so far, in whole numbers. Rebuilt by replay like all other state."""
+
+    __slots__ = ("bars", "blocked", "duplicate_bars", "executions", "orders", "signals")
+
+    def __init__(self) -> None:
+        self.bars = self.duplicate_bars = self.signals = self.orders = self.executions = 0
+        self.blocked: dict[str, int] = {}
+
+
+class Kernel:
+    """Strategies, guards, orders and positions behind one method.
+
+    Args:
+        strategies: What trades; bound to this kernel here.
+        protections: Circuit breakers, asked first.
+        gate: The pre-trade risk gate; its view becomes this kernel's portfolio.
+        sessions_for: Market sessions by asset class.
+        fees: What the venue charges.
+        settings: Durations and switches.
+    """
+
+    def __init__(
+        self,
+        strategies: Sequence[Strategy],
+        *,
+        protections: ProtectionManager,
+        gate: PreTradeRiskGate,
+        sessions_for: Callable[[AssetClass], Sessions],
+        fees: FeeModel | None = None,
+        settings: KernelSettings | None = None,
+    ) -> None:
+        self.settings = settings or KernelSettings()
+        self.strategies = tuple(strategies)
+        self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel())
+        self.protections = protections
+        gate.view = self.portfolio
+        self.gate = gate
+        self.counters = Counters()
+        self.timers: dict[str, int] = {}
+        self.recent_verdicts: deque[Verdict] = deque(maxlen=_VERDICTS_KEPT)
+        self.journal_id = ""
+        self.epoch = 0
+        self.reconciliation = Reconciliation(self.portfolio, self.settings)
+        self._path = SignalPath(self.portfolio, protections, gate)
+        self._books = self.portfolio.books
+        self._tracker = self.portfolio.tracker
+        self._out: list[Command] = []
+        self._recorded: RecordedDecisions | None = None
+        self._next_intent = 1
+        self._day_ends_at = 0
+        self._stopping = False
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Bar: self._on_bar,
+            Quote: self._on_quote,
+            EpochStarted: self._on_epoch_started,
+            SecurityLoaded: self._on_security_loaded,
+            SecurityUnavailable: self._on_security_unavailable,
+            AccountUpdated: self._on_account_updated,
+            SignalReceived: self._on_signal_received,
+            TimerFired: self._on_timer_fired,
+            TradingStateChanged: self._on_trading_state_changed,
+            ShutdownStarted: self._on_shutdown_started,
+            StreamConnected: self._on_stream_connected,
+            StreamLost: self._on_stream_lost,
+            OrderUpdated: self._on_order_updated,
+            OrderFilled: self._on_order_filled,
+            OrderRefused: self._on_order_refused,
+            SubmitUnknown: self._on_submit_unknown,
+            SubmitDropped: self._on_submit_dropped,
+            LookupMissed: self._on_lookup_missed,
+            LookupFailed: self._on_lookup_failed,
+            CancelRefused: self._on_cancel_refused,
+            CancelUnknown: self._on_cancel_unknown,
+            BrokerReported: self._on_broker_reported,
+            ReconcileFailed: self._on_reconcile_failed,
+            FeePosted: self._on_fee_posted,
+        }
+        for strategy in self.strategies:
+            strategy.bind(self)
+
+    # -- the one way in -------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Take one event; return what is to be done about it.
+
+        Raises:
+            StrategyError: A strategy raised; names it and the place.
+            InvariantError: A bug of ours; the state is void.
+        """
+        self._handlers[event.__class__](event)
+        if not self._out:
+            return _NOTHING
+        out, self._out = self._out, []
+        return out
+
+    def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
+        """Take one event of a journal together with the commands that were given then, which win.
+
+        What would be decided otherwise today (other code, other configuration) is not enacted but
+        described in the answer, one sentence per difference.
+        """
+        recorded = self._recorded = RecordedDecisions(commands)
+        try:
+            self._handlers[event.__class__](event)
+            for decision, request in recorded.remaining():
+                self._enact(self.portfolio.book(decision.verdict.signal.symbol), decision, request)
+        finally:
+            self._recorded = None
+            self._out = []
+        return recorded.differences()
+
+    # -- what strategies may ask (StrategyContext) ----------------------------------------------
+
+    def view(self, symbol: str) -> SymbolBook:
+        """The symbol's book."""
+        return self.portfolio.book(symbol)
+
+    def submit(self, signal: Signal, request: int | None = None) -> Verdict:
+        """Send a signal down the guarded path; the verdict is recorded and returned."""
+        self.counters.signals += 1
+        book = self.portfolio.book(signal.symbol)
+        return self._decide(book, signal, request).verdict
+
+    def cancel(self, symbol: str) -> int:
+        """Ask the venue to cancel every open order of ours on the symbol."""
+        orders = [order for order in self._tracker.open_orders(symbol) if not order.cancel_requested]
+        for order in orders:
+            self._cancel(order)
+        return len(orders)
+
+    def verdicts(self) -> Sequence[Verdict]:
+        """The last verdicts, newest last."""
+        return tuple(self.recent_verdicts)
+
+    # -- market data ----------------------------------------------------------------------------
+
+    def _on_bar(self, bar: Bar) -> None:
+        ts = bar.ts
+        book = self._books.get(bar.symbol)
+        if book is None:
+            book = self.portfolio.book(bar.symbol)
+        if ts <= book.last_bar_at:
+            self.counters.duplicate_bars += 1  # backfill and stream overlap; the first one counted
+            return
+        portfolio = self.portfolio
+        portfolio.now_ns = max(portfolio.now_ns, ts)
+        self.counters.bars += 1
+        close = bar.close
+        book.last_bar_at = book.last_price_at = ts
+        book.last_price = close
+        held = book.position_float
+        if held != 0.0:
+            portfolio.equity += held * (close - book.mark)
+            book.mark = close
+            self.protections.observe_equity(ts, portfolio.equity)
+        if ts > self._day_ends_at:
+            self._start_day(ts)
+        if ts > book.session_close:
+            book.enter_session(ts)
+        for strategy in book.strategies:
+            try:
+                strategy.on_bar(bar)
+            except Exception as error:
+                raise _strategy_error(strategy, "on_bar", error) from error
+
+    def _on_quote(self, quote: Quote) -> None:
+        self._advance(quote.ts)
+        book = self.portfolio.book(quote.symbol)
+        if quote.ts < book.last_price_at or not 0.0 < quote.bid <= quote.ask:
+            return
+        book.last_price = (quote.bid + quote.ask) / 2
+        book.last_price_at = quote.ts
+        for strategy in book.strategies:
+            self._tell(strategy, "on_quote", quote)
+
+    def _start_day(self, ts: int) -> None:
+        """A UTC day began: the day's profit starts at zero, and the books are compared with the venue's."""
+        first = self._day_ends_at == 0
+        self._day_ends_at = (ts - 1) // NS_PER_DAY * NS_PER_DAY + NS_PER_DAY
+        self.portfolio.day_start_equity = self.portfolio.equity
+        self.protections.observe_equity(ts, self.portfolio.equity)
+        if not first:
+            self._reconcile("daily")
+
+    # -- the venue's reference data -------------------------------------------------------------
+
+    def _on_security_loaded(self, event: SecurityLoaded) -> None:
+        self._advance(event.ts)
+        book = self.portfolio.book(event.asset.symbol)
+        book.properties = SymbolProperties.from_asset(event.asset)
+        book.shortable = event.asset.shortable
+
+    def _on_security_unavailable(self, event: SecurityUnavailable) -> None:
+        self._advance(event.ts)
+        self._alert("system", f"{event.symbol}: no symbol rules", f"opening orders stay blocked: {event.reason}")
+
+    def _on_account_updated(self, event: AccountUpdated) -> None:
+        self._advance(event.ts)
+        self.portfolio.take_account(event.account)
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def _on_signal_received(self, event: SignalReceived) -> None:
+        self._advance(event.ts)
+        self.submit(event.signal, event.request)
+
+    def _decide(self, book: SymbolBook, signal: Signal, request: int | None) -> Decision:
+        client_order_id = f"{self.journal_id}-{self._next_intent}"
+        decision = self._path.decide(signal, book, client_order_id)
+        if self._recorded is not None:
+            decision = self._recorded.settle(decision)
+        elif self._stopping and decision.intent is not None:
+            verdict = _stopping_verdict(decision.verdict)
+            decision = Decision(verdict)
+        self._enact(book, decision, request)
+        return decision
+
+    def _enact(self, book: SymbolBook, decision: Decision, request: int | None) -> None:
+        """The side effects of a decision, in one place: counters, tracker, commands."""
+        verdict, intent = decision.verdict, decision.intent
+        self.recent_verdicts.append(verdict)
+        self._out.append(RecordVerdict(verdict=verdict, request=request))
+        if intent is not None:
+            self._next_intent = int(intent.client_order_id.rpartition("-")[2]) + 1
+            order = self._tracker.track(intent)
+            self._tracker.apply(intent.client_order_id, OrderEvent.SUBMIT, self.portfolio.now_ns)
+            book.busy = True
+            self.counters.orders += 1
+            if not intent.reduce_only:
+                price = intent.limit_price or price_to_decimal(book.last_price)
+                self.portfolio.commit(price * intent.quantity)
+            self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
+            self._tell_order(book, order)
+        elif not verdict.approved:
+            blocked = self.counters.blocked
+            blocked[verdict.guard] = blocked.get(verdict.guard, 0) + 1
+            if verdict.stage is Stage.PROTECTIONS:
+                self._alert("protections", f"{verdict.signal.symbol}: protection active", verdict.reason)
+            elif verdict.guard == RULES_NOT_LOADED:
+                self._out.append(LoadSecurity(symbol=verdict.signal.symbol))
+        elif decision.waits:
+            held = self.portfolio.positions.quantity(book.symbol)
+            book.exit = PendingExit(verdict.signal, request, everything=verdict.signal.quantity >= abs(held))
+            self.cancel(book.symbol)
+
+    def _continue_exit(self, book: SymbolBook) -> None:
+        """The venue has spoken on everything that rested: send what is left of a waiting exit."""
+        waiting = book.exit
+        if waiting is None or self._tracker.has_open(book.symbol):
+            return
+        book.exit, book.busy = None, False
+        held = self.portfolio.positions.quantity(book.symbol)
+        signal = waiting.signal
+        quantity = abs(held) if waiting.everything else min(signal.quantity, abs(held))
+        side = signal.side if not held or (held > 0) != (signal.side.sign > 0) else signal.side.opposite
+        self._decide(
+            book,
+            Signal(
+                symbol=signal.symbol,
+                side=side,
+                quantity=quantity,
+                price=signal.price,
+                time_in_force=signal.time_in_force,
+                reduce_only=True,
+                strategy_id=signal.strategy_id,
+                reason=signal.reason,
+            ),
+            waiting.request,
+        )
+
+    # -- orders: what the venue says ------------------------------------------------------------
+
+    def _on_order_updated(self, event: OrderUpdated) -> None:
+        self._advance(event.ts)
+        self._take_report(event.report, event.source)
+
+    def _on_order_filled(self, event: OrderFilled) -> None:
+        self._advance(event.ts)
+        order = self._tracker.apply_execution(event.execution)
+        if order is not None:
+            self._take_execution(order, event.execution)
+        if event.report is not None:
+            self._take_report(event.report, event.source)
+        elif self._tracker.discrepancies:
+            self._report_discrepancies()
+
+    def _take_execution(self, order: InFlightOrder, execution: Execution) -> None:
+        book = self.portfolio.book(order.symbol)
+        self.portfolio.book_fill(book, order, execution)
+        self.counters.executions += 1
+        self.protections.observe_equity(self.portfolio.now_ns, self.portfolio.equity)
+        self._out.append(QueryAccount())
+        for strategy in book.strategies:
+            self._tell(strategy, "on_fill", execution, order)
+        self._order_changed(order)
+
+    def _take_report(self, report: OrderReport, source: Source) -> None:
+        order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
+        if order is None:
+            self.reconciliation.note_orphan(report, self._alert)
+            return
+        before = order.status
+        changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
+        for adopter, execution in self._tracker.take_adopted() if self._tracker.adopted else ():
+            self._take_execution(adopter, execution)
+        if self._tracker.discrepancies:
+            self._report_discrepancies()
+        if changed:
+            if order.status is OrderStatus.REJECTED and before is not OrderStatus.REJECTED:
+                self._alert("trading", f"{order.symbol}: order rejected by the venue", order.client_order_id)
+            self._order_changed(order)
+        if order.cancel_requested and order.is_open and before in IN_FLIGHT:
+            self._cancel(order)  # asked for before the venue had given the order its id
+        if order.fills_missing and order.is_closed:
+            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
+
+    def _report_discrepancies(self) -> None:
+        """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
+        for discrepancy in self._tracker.take_discrepancies():
+            if discrepancy.kind in _UNTRUSTWORTHY:
+                self.portfolio.trading_state = TradingState.HALTED
+                title = "the venue's orders differ from our intents: trading is halted"
+            else:
+                title = f"order {discrepancy.kind.value.replace('_', ' ')}"
+            self._alert("order-drift", title, f"{discrepancy.client_order_id} {discrepancy.detail}".strip())
+
+    def _on_order_refused(self, event: OrderRefused) -> None:
+        self._advance(event.ts)
+        if self._close(event.client_order_id, OrderEvent.REFUSED, event.reason):
+            self._alert("trading", "order refused by the venue", f"{event.client_order_id}: {event.reason}")
+
+    def _on_submit_dropped(self, event: SubmitDropped) -> None:
+        self._advance(event.ts)
+        if self._close(event.client_order_id, OrderEvent.SUBMIT_DROPPED, event.reason):
+            self._alert("trading", "order dropped before it was sent", f"{event.client_order_id}: {event.reason}")
+
+    def _close(self, client_order_id: str, trigger: OrderEvent, evidence: str) -> bool:
+        changed = self._tracker.apply(client_order_id, trigger, self.portfolio.now_ns, evidence)
+        order = self._tracker.get(client_order_id)
+        if changed and order is not None:
+            self._order_changed(order)
+        return changed
+
+    # -- orders: what nobody knows --------------------------------------------------------------
+
+    def _on_submit_unknown(self, event: SubmitUnknown) -> None:
+        self._advance(event.ts)
+        if self._tracker.apply(event.client_order_id, OrderEvent.SUBMIT_UNKNOWN, event.ts, event.reason):
+            self._alert(
+                "trading", "outcome of an order unknown: looking it up", f"{event.client_order_id}: {event.reason}"
+            )
+        self._out.append(LookupOrder(client_order_id=event.client_order_id))
+
+    def _on_lookup_missed(self, event: LookupMissed) -> None:
+        self._advance(event.ts)
+        order = self._tracker.get(event.client_order_id)
+        if order is None or order.status is not OrderStatus.UNKNOWN:
+            return
+        waited = event.ts - order.last_event_at
+        if waited < self.settings.lookup_grace:
+            self._look_up_later(order)
+            return
+        seconds = waited / 1e9
+        evidence = f"the venue has no order with this id {seconds:.0f} s after the outcome became unknown"
+        self._close(event.client_order_id, OrderEvent.NEVER_SENT, evidence)
+
+    def _on_lookup_failed(self, event: LookupFailed) -> None:
+        self._advance(event.ts)
+        order = self._tracker.get(event.client_order_id)
+        if order is not None and order.is_open:
+            self._look_up_later(order)
+
+    def _on_cancel_refused(self, event: CancelRefused) -> None:
+        self._advance(event.ts)
+        # Most often it was filled in the meantime. The order itself says.
+        self._out.append(LookupOrder(client_order_id=event.client_order_id))
+
+    def _on_cancel_unknown(self, event: CancelUnknown) -> None:
+        self._advance(event.ts)
+        self._out.append(LookupOrder(client_order_id=event.client_order_id))
+
+    def _look_up_later(self, order: InFlightOrder, after: int | None = None) -> None:
+        delay = self.settings.lookup_interval if after is None else after
+        self.timers[_LOOKUP + order.client_order_id] = self.portfolio.now_ns + delay
+
+    def _cancel(self, order: InFlightOrder) -> None:
+        order.cancel_requested = True
+        if order.broker_id:
+            self._out.append(CancelOrder(client_order_id=order.client_order_id, broker_id=order.broker_id))
+            self._look_up_later(order, self.settings.cancel_timeout)
+
+    # -- time -----------------------------------------------------------------------------------
+
+    def _on_timer_fired(self, event: TimerFired) -> None:
+        self._advance(event.ts)
+        self.timers.pop(event.name, None)
+        if event.name == _RECHECK:
+            self._reconcile("recheck")
+        elif event.name.startswith(_LOOKUP):
+            client_order_id = event.name.removeprefix(_LOOKUP)
+            order = self._tracker.get(client_order_id)
+            if order is not None and order.is_open:
+                self._out.append(LookupOrder(client_order_id=client_order_id))
+                if order.cancel_requested and order.status is not OrderStatus.UNKNOWN:
+                    self._look_up_later(order, self.settings.cancel_timeout)
+
+    # -- the run --------------------------------------------------------------------------------
+
+    def _on_epoch_started(self, event: EpochStarted) -> None:
+        self._advance(event.ts)
+        invariant(not self.journal_id or self.journal_id == event.journal_id, "an epoch of another journal")
+        self.journal_id, self.epoch = event.journal_id, event.epoch
+        self.portfolio.verified = False
+        self._stopping = False
+        for symbol in self._books:
+            self._out.append(LoadSecurity(symbol=symbol))
+        self._out.append(QueryAccount())
+        for order in self._tracker.open_orders():
+            if order.status in IN_FLIGHT:
+                # It was on its way when the last run ended; whether it arrived, only the venue can say.
+                why = "the run that sent it ended"
+                self._tracker.apply(order.client_order_id, OrderEvent.RESTARTED, event.ts, why)
+                self._out.append(LookupOrder(client_order_id=order.client_order_id))
+        self.reconciliation.begin(event.ts)
+        self._reconcile("start")
+
+    def _on_trading_state_changed(self, event: TradingStateChanged) -> None:
+        self._advance(event.ts)
+        self.portfolio.trading_state = event.state
+        self._alert("system", f"trading is {event.state}", event.reason)
+
+    def _on_shutdown_started(self, event: ShutdownStarted) -> None:
+        self._advance(event.ts)
+        self._stopping = True
+        if event.cancel_orders:
+            for symbol in self._books:
+                self._books[symbol].exit = None
+                self.cancel(symbol)
+
+    def _on_stream_connected(self, event: StreamConnected) -> None:
+        self._advance(event.ts)
+        if event.stream == "user" and self.portfolio.account is not None:
+            # What happened while nobody listened was streamed to nobody.
+            self._reconcile("reconnect")
+
+    def _on_stream_lost(self, event: StreamLost) -> None:
+        self._advance(event.ts)
+        self._alert("system", f"{event.stream} stream lost", event.reason)
+
+    # -- reconciliation -------------------------------------------------------------------------
+
+    def _reconcile(self, reason: str) -> None:
+        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since))
+
+    def _on_broker_reported(self, event: BrokerReported) -> None:
+        self._advance(event.ts)
+        for execution in event.executions:
+            self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
+        for report in event.orders:
+            self._take_report(report, Source.RECONCILE)
+        self.portfolio.take_account(event.account)
+        outcome = self.reconciliation.compare(event, self._alert)
+        self.portfolio.verified = True
+        for order in outcome.shadows:
+            self._out.append(LookupOrder(client_order_id=order.client_order_id))
+        if outcome.recheck:
+            self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+
+    def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
+        self._advance(event.ts)
+        self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+
+    def _on_fee_posted(self, event: FeePosted) -> None:
+        self._advance(event.ts)
+        self.reconciliation.take_fee(event)
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _advance(self, ts: int) -> None:
+        self.portfolio.now_ns = max(self.portfolio.now_ns, ts)
+
+    def _order_changed(self, order: InFlightOrder) -> None:
+        book = self.portfolio.book(order.symbol)
+        if order.is_closed:
+            self.timers.pop(_LOOKUP + order.client_order_id, None)
+        book.busy = book.exit is not None or self._tracker.has_open(order.symbol)
+        self._tell_order(book, order)
+        if book.exit is not None:
+            self._continue_exit(book)
+
+    def _tell_order(self, book: SymbolBook, order: InFlightOrder) -> None:
+        for strategy in book.strategies:
+            self._tell(strategy, "on_order", order)
+
+    def _tell(self, strategy: Strategy, method: str, *arguments: object) -> None:
+        try:
+            getattr(strategy, method)(*arguments)
+        except Exception as error:
+            raise _strategy_error(strategy, method, error) from error
+
+    def _alert(self, channel: str, title: str, details: str = "") -> None:
+        self._out.append(SendAlert(channel=channel, title=title, details=details))
+
+
+_UNTRUSTWORTHY = frozenset({DiscrepancyKind.MISMATCH, DiscrepancyKind.SECOND_ORDER})
+
+
+def _stopping_verdict(verdict: Verdict) -> Verdict:
+    return Verdict(
+        ts=verdict.ts,
+        approved=False,
+        stage=Stage.RISK,
+        signal=verdict.signal,
+        guard="stopping",
+        reason="the bot is stopping",
+        observed=verdict.observed,
+    )
+
+
+def _strategy_error(strategy: Strategy, method: str, error: Exception) -> StrategyError:
+    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    last = list(frames)[-1]
+    return StrategyError(
+        f"strategy {strategy.name} raised {type(error).__name__} in {method} ({last.filename}:{last.lineno}): {error}"
+    )

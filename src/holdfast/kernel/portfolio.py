@@ -1,0 +1,181 @@
+"""The books as one: orders, positions, money and prices, and the questions that guards ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from holdfast.kernel.book import SymbolBook, asset_class_of
+from holdfast.market import FeeModel
+from holdfast.model import Account, AssetClass, ClosedTrade, Execution, OrderType, TimeInForce, TradingState
+from holdfast.state import PositionStore
+from holdfast.state.order_tracker import InFlightOrder, OrderTracker
+from holdfast.strategies import Strategy
+from holdfast.time import Sessions
+
+_ZERO = Decimal(0)
+
+
+class Portfolio:
+    """Everything that is true of our trading now. It is the ``RiskView`` of the pre-trade risk gate.
+
+    Attributes:
+        now_ns: Kernel time (UTC ns): the latest ``ts`` of any event handled; never goes back.
+        account: The venue's last word on the money; None before the first.
+        equity: Baseline plus our profit and loss, positions at their last price (USD).
+        verified: Our books were compared with the venue's in this epoch.
+    """
+
+    def __init__(
+        self,
+        strategies: Iterable[Strategy],
+        sessions_for: Callable[[AssetClass], Sessions],
+        fees: FeeModel,
+    ) -> None:
+        self.tracker = OrderTracker()
+        self.positions = PositionStore()
+        self.fees = fees
+        self.now_ns = 0
+        self.trading_state = TradingState.ACTIVE
+        self.account: Account | None = None
+        self.equity = 0.0
+        self.day_start_equity = 0.0
+        self.verified = False
+        self._foreign_value = 0.0  # of the account, held before we came: part of the baseline, never traded
+        self._committed = _ZERO  # notional of opening orders sent since the account was last described
+        self._sessions_for = sessions_for
+        by_symbol: dict[str, list[Strategy]] = {}
+        for strategy in strategies:
+            for symbol in strategy.symbols:
+                by_symbol.setdefault(symbol, []).append(strategy)
+        self.books: dict[str, SymbolBook] = {}
+        for symbol, listeners in by_symbol.items():
+            self.books[symbol] = self._make_book(symbol, tuple(listeners))
+
+    def book(self, symbol: str) -> SymbolBook:
+        """The symbol's book; made on first use for symbols that no strategy listens to."""
+        book = self.books.get(symbol)
+        if book is None:
+            book = self.books[symbol] = self._make_book(symbol, ())
+        return book
+
+    def _make_book(self, symbol: str, strategies: tuple[Strategy, ...]) -> SymbolBook:
+        return SymbolBook(symbol, self.positions, self._sessions_for(asset_class_of(symbol)), strategies)
+
+    # -- what changes the books -----------------------------------------------------------------
+
+    def take_account(self, account: Account) -> None:
+        """The venue described the money. The first description is the baseline of our equity."""
+        if self.account is None:
+            self.positions.cash = account.cash
+            self._foreign_value = float(account.equity - account.cash)
+            self.equity = self.day_start_equity = float(account.equity)
+        self.account = account
+        self._committed = _ZERO
+
+    def commit(self, notional: Decimal) -> None:
+        """An opening order was sent whose cost the venue's account does not show yet."""
+        self._committed += notional
+
+    def book_fill(self, book: SymbolBook, order: InFlightOrder, execution: Execution) -> tuple[ClosedTrade, ...]:
+        """Count one execution in the positions and the cash; returns the round trips that it closed."""
+        taker = order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
+        terms = (book.asset_class, execution.side, execution.quantity, execution.price)
+        fee_coin, fee_cash = self.fees.fee_for(*terms, taker=taker)
+        if not taker and fee_coin:
+            # A limit order that met the market at once was charged as taker; the fill does not say.
+            book.fee_uncertainty += self.fees.fee_for(*terms, taker=True)[0] - fee_coin
+        trades = self.positions.apply(
+            book.symbol,
+            execution.side,
+            execution.quantity,
+            execution.price,
+            execution.at,
+            fee_cash=fee_cash,
+            fee_coin=fee_coin,
+            exit_reason=order.reason,
+            order_id=order.client_order_id,
+        )
+        self.refresh(book, float(execution.price))
+        return trades
+
+    def refresh(self, book: SymbolBook, price: float) -> None:
+        """Set the floats of a book, and the equity, from the exact books."""
+        position = self.positions.get(book.symbol)
+        if position is None:
+            book.position_float = book.average_price_float = 0.0
+        else:
+            book.position_float = position.quantity_float
+            book.average_price_float = position.average_price_float
+        book.mark = price
+        self.recount_equity()
+
+    def recount_equity(self) -> None:
+        """The equity from the exact cash and every open position at its mark."""
+        equity = self._foreign_value + float(self.positions.cash)
+        for position in self.positions.get_all():
+            equity += position.quantity_float * self.book(position.symbol).mark
+        self.equity = equity
+
+    def trades_since(self, moment: int) -> Sequence[ClosedTrade]:
+        """Round trips that closed after a moment (UTC ns), oldest first."""
+        trades = self.positions.closed_trades
+        first = len(trades)
+        while first and trades[first - 1].closed_at > moment:
+            first -= 1
+        return trades[first:]
+
+    # -- what guards ask ------------------------------------------------------------------------
+
+    def last_price(self, symbol: str) -> float | None:
+        """The last trade or quote midpoint known, USD."""
+        book = self.books.get(symbol)
+        return None if book is None or book.last_price_at == 0 else book.last_price
+
+    def last_price_at(self, symbol: str) -> int | None:
+        """When that price was known (UTC ns)."""
+        book = self.books.get(symbol)
+        return None if book is None or book.last_price_at == 0 else book.last_price_at
+
+    def position_quantity(self, symbol: str) -> Decimal:
+        """Signed quantity held plus all that is open, in flight or unknown, in the direction that makes it larger."""
+        held = self.positions.quantity(symbol)
+        orders = self.tracker.open_orders(symbol)
+        if not orders:
+            return held
+        buys = sells = _ZERO
+        for order in orders:
+            if order.side.sign > 0:
+                buys += order.remaining
+            else:
+                sells += order.remaining
+        return held + buys if abs(held + buys) >= abs(held - sells) else held - sells
+
+    def gross_exposure(self) -> float:
+        """Sum of the absolute values of positions and of open orders, USD at last prices."""
+        total = 0.0
+        for position in self.positions.get_all():
+            total += abs(position.quantity_float * self.book(position.symbol).mark)
+        for order in self.tracker.open_orders():
+            if not order.reduce_only:
+                total += float(order.remaining) * self.book(order.symbol).last_price
+        return total
+
+    def open_order_count(self) -> int:
+        """Orders open, in flight or unknown."""
+        return self.tracker.open_count
+
+    @property
+    def day_pnl(self) -> float:
+        """Equity now less equity at the start of the UTC day, USD."""
+        return self.equity - self.day_start_equity
+
+    @property
+    def buying_power(self) -> Decimal | None:
+        """What the venue said that we may spend on margin, less what we have sent since; None before it spoke."""
+        return None if self.account is None else self.account.buying_power - self._committed
+
+    @property
+    def cash_power(self) -> Decimal | None:
+        """The same without margin: what buys crypto."""
+        return None if self.account is None else self.account.non_marginable_buying_power - self._committed

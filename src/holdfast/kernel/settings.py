@@ -1,0 +1,27 @@
+"""What the kernel may be told: durations in clock time, and how to treat what is not ours."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.model.timestamps import NS_PER_SECOND
+
+
+class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Durations are nanoseconds of clock time.
+
+    Attributes:
+        submit_deadline: A submit that has not left this long after its decision is dropped.
+        lookup_grace: "The venue does not have it" is evidence only this long after the order became unknown:
+            a request may still be on its way.
+        lookup_interval: How often an unknown order is asked for.
+        cancel_timeout: A cancel without the venue's word is followed by a look-up after this long.
+        recheck_after: A difference between our books and the venue's is reported only if it is still there this
+            much later: for a few seconds REST views disagree in the best of health.
+    """
+
+    submit_deadline: int = 5 * NS_PER_SECOND
+    lookup_grace: int = 10 * NS_PER_SECOND
+    lookup_interval: int = 2 * NS_PER_SECOND
+    cancel_timeout: int = 10 * NS_PER_SECOND
+    recheck_after: int = 5 * NS_PER_SECOND

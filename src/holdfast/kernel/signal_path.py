@@ -1,0 +1,203 @@
+"""What becomes of a signal: the guards in their order, as a decision without side effects.
+
+    protections -> pre-trade risk gate -> symbol rules (round, then validate) -> an order intent
+
+Guards judge what would add risk. A signal that reduces a position passes protections and limits
+unasked, but may never flip it: it is cut to what is left to reduce, counting every reducing order
+that is open, in flight or unknown as filled.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from holdfast.kernel.book import SymbolBook
+from holdfast.kernel.portfolio import Portfolio
+from holdfast.model import AssetClass, OrderIntent, OrderType, Signal, Stage, TimeInForce, Verdict
+from holdfast.risk import PreTradeRiskGate
+from holdfast.risk.protections import ProtectionManager
+
+# The two deferrals of an exit, as their verdicts name them.
+EXIT_WAITS = "exit_waits"
+EXIT_IN_FLIGHT = "exit_in_flight"
+RULES_NOT_LOADED = "rules_not_loaded"
+
+_ZERO = Decimal(0)
+_DEFAULT_TIF = {AssetClass.US_EQUITY: TimeInForce.DAY, AssetClass.CRYPTO: TimeInForce.GTC}
+
+
+class Decision(msgspec.Struct, frozen=True, gc=False):
+    """A verdict, and the order that follows from it where there is one."""
+
+    verdict: Verdict
+    intent: OrderIntent | None = None
+
+    @property
+    def waits(self) -> bool:
+        """An exit that must see the symbol's open orders closed before its own order is made."""
+        return self.verdict.guard == EXIT_WAITS
+
+
+class SignalPath:
+    """The guards, wired to one portfolio."""
+
+    def __init__(self, portfolio: Portfolio, protections: ProtectionManager, gate: PreTradeRiskGate) -> None:
+        self._portfolio = portfolio
+        self._protections = protections
+        self._gate = gate
+
+    def decide(self, signal: Signal, book: SymbolBook, client_order_id: str) -> Decision:
+        """Judge a signal. ``client_order_id`` is the id that an order would get."""
+        held = self._portfolio.positions.quantity(book.symbol)
+        if signal.reduce_only:
+            return self._decide_reduction(signal, book, held, client_order_id)
+        if held and (held > 0) != (signal.side.sign > 0):
+            # The other side of what we hold: as long as it only reduces, no guard may block it.
+            if signal.quantity <= self._reducible(book, held):
+                reduction = msgspec.structs.replace(signal, reduce_only=True)
+                return self._decide_reduction(reduction, book, held, client_order_id)
+            return self._refuse(
+                signal,
+                Stage.POSITION,
+                "no_flip",
+                f"{signal.side} {signal.quantity} would turn the position of {held} around; exit first",
+            )
+        return self._decide_opening(signal, book, held, client_order_id)
+
+    # -- opening --------------------------------------------------------------------------------
+
+    def _decide_opening(self, signal: Signal, book: SymbolBook, held: Decimal, client_order_id: str) -> Decision:
+        portfolio, now = self._portfolio, self._portfolio.now_ns
+        if not portfolio.verified:
+            return self._refuse(
+                signal, Stage.RISK, "unverified_books", "our books were not compared with the venue yet"
+            )
+        protection, observed = self._protections.check_all(
+            symbol=signal.symbol,
+            current_trades=portfolio.positions.get_all(),
+            completed_trades=portfolio.trades_since(now - self._protections.lookback_ns),
+            now=now,
+        )
+        if protection.is_protected:
+            return self._refuse(signal, Stage.PROTECTIONS, protection.trigger.value, protection.reason, observed)
+        result = self._gate.evaluate(signal)
+        observed += result.observed
+        if not result.approved:
+            return self._refuse(signal, Stage.RISK, result.check, result.reason, observed)
+        properties = book.properties
+        if properties is None:
+            return self._refuse(
+                signal, Stage.SYMBOL, RULES_NOT_LOADED, f"the rules of {signal.symbol} are not loaded", observed
+            )
+        quantity, price, flaw = properties.round_then_validate(
+            quantity=signal.quantity,
+            side=signal.side,
+            price=signal.price,
+            time_in_force=signal.time_in_force,
+            position=held,
+            reference_price=book.last_price,
+        )
+        if flaw:
+            return self._refuse(signal, Stage.SYMBOL, "symbol_rules", flaw, observed)
+        return self._accept(signal, book, quantity, price, client_order_id, observed)
+
+    # -- reducing -------------------------------------------------------------------------------
+
+    def _decide_reduction(self, signal: Signal, book: SymbolBook, held: Decimal, client_order_id: str) -> Decision:
+        if not held and not book.busy:
+            return self._refuse(signal, Stage.POSITION, "nothing_to_reduce", f"there is no position in {signal.symbol}")
+        result = self._gate.evaluate(signal)
+        if not result.approved:
+            return self._refuse(signal, Stage.RISK, result.check, result.reason, result.observed)
+        waiting = self._what_rests(book, held)
+        if waiting is not None:
+            return self._defer(signal, *waiting)
+        if held and (held > 0) == (signal.side.sign > 0):
+            reason = f"{signal.side} does not reduce a position of {held}"
+            return self._refuse(signal, Stage.POSITION, "wrong_side", reason)
+        quantity, price = min(signal.quantity, self._reducible(book, held)), signal.price
+        if book.properties is not None:
+            quantity, price, flaw = book.properties.round_then_validate(
+                quantity=quantity, side=signal.side, price=price, time_in_force=signal.time_in_force, reduce_only=True
+            )
+            if flaw:
+                return self._refuse(signal, Stage.SYMBOL, "symbol_rules", flaw)
+        return self._accept(signal, book, quantity, price, client_order_id, ())
+
+    def _what_rests(self, book: SymbolBook, held: Decimal) -> tuple[str, str] | None:
+        """Why an exit may not be sent at once, as (guard, reason); None where nothing stands in its way."""
+        if book.exit is not None:
+            return EXIT_IN_FLIGHT, "an exit already waits for the venue's word"
+        leaving = _ZERO
+        for order in self._portfolio.tracker.open_orders(book.symbol):
+            if not order.reduce_only or order.order_type is not OrderType.MARKET or order.cancel_requested:
+                return EXIT_WAITS, "cancels what rests on the symbol first"
+            leaving += order.remaining
+        if leaving and leaving >= abs(held):
+            return EXIT_IN_FLIGHT, "orders in flight already close the position"
+        return None
+
+    def _reducible(self, book: SymbolBook, held: Decimal) -> Decimal:
+        """What may still be sent against the position so that all reducing orders together do not flip it."""
+        left = abs(held)
+        for order in self._portfolio.tracker.open_orders(book.symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.remaining
+        return max(left, _ZERO)
+
+    # -- the three outcomes ---------------------------------------------------------------------
+
+    def _accept(
+        self,
+        signal: Signal,
+        book: SymbolBook,
+        quantity: Decimal,
+        price: Decimal | None,
+        client_order_id: str,
+        observed: tuple[str, ...],
+    ) -> Decision:
+        now = self._portfolio.now_ns
+        intent = OrderIntent(
+            client_order_id=client_order_id,
+            symbol=signal.symbol,
+            side=signal.side,
+            quantity=quantity,
+            order_type=OrderType.MARKET if price is None else OrderType.LIMIT,
+            time_in_force=signal.time_in_force or _DEFAULT_TIF[book.asset_class],
+            created_at=now,
+            limit_price=price,
+            reduce_only=signal.reduce_only,
+            strategy_id=signal.strategy_id,
+            reason=signal.reason,
+        )
+        verdict = Verdict(
+            ts=now,
+            approved=True,
+            stage=Stage.ACCEPTED,
+            signal=signal,
+            client_order_id=client_order_id,
+            observed=observed,
+        )
+        return Decision(verdict, intent)
+
+    def _defer(self, signal: Signal, guard: str, reason: str) -> Decision:
+        verdict = Verdict(
+            ts=self._portfolio.now_ns, approved=True, stage=Stage.DEFERRED, signal=signal, guard=guard, reason=reason
+        )
+        return Decision(verdict)
+
+    def _refuse(
+        self, signal: Signal, stage: Stage, guard: str, reason: str, observed: tuple[str, ...] = ()
+    ) -> Decision:
+        verdict = Verdict(
+            ts=self._portfolio.now_ns,
+            approved=False,
+            stage=stage,
+            signal=signal,
+            guard=guard,
+            reason=reason,
+            observed=observed,
+        )
+        return Decision(verdict)

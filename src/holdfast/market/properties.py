@@ -1,0 +1,346 @@
+"""The form that an order in a symbol must have: tick, lot, minimum size, and what the venue allows at all.
+
+Two kinds of rules, and they fail differently:
+
+* *Form* (a tick, a lot, a positive number) does not change while we trade. It binds every order.
+* *Permission* (tradable, shortable, minimum size, notional floor and cap) is what the venue said some time
+  ago, and may be stale. It blocks orders that add risk, and leaves orders that reduce risk to the venue.
+
+The order of work is round, then validate (``round_then_validate``): validating first would refuse orders
+that rounding makes valid, and rounding last could make a valid order invalid.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from holdfast.market.rounding import EXACT, Number, Step, to_decimal
+from holdfast.model import Asset, AssetClass, OrderSide, TimeInForce
+from holdfast.model.errors import ConfigurationError, OrderError
+
+_ONE = Decimal(1)
+_CENT = Step("0.01")
+_HUNDREDTH_CENT = Step("0.0001")
+_WHOLE_SHARE = Step(1)
+_NINE_DECIMALS = Step("0.000000001")
+
+# What the venue asks of an order's worth, in USD.
+_FRACTIONAL_EQUITY_FLOOR = Decimal(1)
+_CRYPTO_BUY_FLOOR = Decimal(10)
+_CRYPTO_ORDER_CAP = Decimal(200_000)
+
+_SIDES: dict[object, OrderSide] = {word: side for side in OrderSide for word in (side, side.value, side.name)}
+
+
+def price_to_decimal(price: float) -> Decimal:
+    """A market price as the Decimal that its shortest text names. Not rounded to any tick."""
+    return to_decimal(price)
+
+
+def quantity_to_decimal(quantity: float) -> Decimal:
+    """A computed quantity as the Decimal that its shortest text names. Not rounded to any lot."""
+    return to_decimal(quantity)
+
+
+def side_of(side: OrderSide | str) -> OrderSide:
+    """The side that a word means, in any case.
+
+    Raises:
+        OrderError: The word is neither buy nor sell.
+    """
+    known = _SIDES.get(side)
+    if known is None:
+        known = _SIDES.get(str(side).lower())
+    if known is None:
+        message = f"side must be buy or sell, got {side!r}"
+        raise OrderError(message)
+    return known
+
+
+class SymbolProperties:
+    """The rules of one symbol. Immutable by convention; shared freely.
+
+    Args:
+        symbol: Whose rules.
+        min_price_increment: The tick in the quote currency; ``None`` takes the asset class's rule (equities:
+            0.01 at $1 and above, 0.0001 below; crypto: nine decimals). A given increment wins.
+        lot_size: The step of quantities in shares or coins; ``None`` takes the asset class's rule (equities:
+            whole shares, nine decimals where fractionable; crypto: nine decimals).
+        min_order_size: The smallest quantity; ``None`` is one lot.
+        asset_class: Equity or crypto.
+        tradable: Whether the venue takes orders in it.
+        shortable: Whether it may be sold short. Crypto never is.
+        fractionable: Whether parts of a share may be traded (day orders, long only).
+        marginable: Whether it may be bought on credit.
+        min_notional: The least worth of an opening buy in the quote currency, if any.
+        max_notional: The greatest worth of an opening order in the quote currency, if any.
+
+    Raises:
+        OrderError: An increment or size is not a positive number.
+    """
+
+    __slots__ = (
+        "_fixed_tick",
+        "_lot",
+        "asset_class",
+        "fractionable",
+        "lot_size",
+        "marginable",
+        "max_notional",
+        "min_notional",
+        "min_order_size",
+        "min_price_increment",
+        "shortable",
+        "symbol",
+        "tradable",
+    )
+
+    def __init__(
+        self,
+        symbol: str,
+        min_price_increment: Number | str | None = None,
+        lot_size: Number | str | None = None,
+        min_order_size: Number | str | None = None,
+        *,
+        asset_class: AssetClass = AssetClass.US_EQUITY,
+        tradable: bool = True,
+        shortable: bool = True,
+        fractionable: bool = False,
+        marginable: bool = True,
+        min_notional: Number | None = None,
+        max_notional: Number | None = None,
+    ) -> None:
+        crypto = asset_class is AssetClass.CRYPTO
+        self.symbol = symbol
+        self.asset_class = asset_class
+        self.tradable = tradable
+        self.shortable = shortable and not crypto
+        self.fractionable = fractionable or crypto
+        self.marginable = marginable and not crypto
+        if min_price_increment is not None:
+            self._fixed_tick: Step | None = Step(min_price_increment)
+        else:
+            self._fixed_tick = _NINE_DECIMALS if crypto else None
+        if lot_size is not None:
+            self._lot = Step(lot_size)
+        else:
+            self._lot = _NINE_DECIMALS if self.fractionable else _WHOLE_SHARE
+        self.lot_size = self._lot.increment
+        self.min_price_increment = None if self._fixed_tick is None else self._fixed_tick.increment
+        self.min_order_size = self.lot_size if min_order_size is None else to_decimal(min_order_size)
+        if self.min_order_size <= 0:
+            message = f"{symbol}: min_order_size must be positive, got {self.min_order_size}"
+            raise OrderError(message)
+        self.min_notional = None if min_notional is None else to_decimal(min_notional)
+        self.max_notional = None if max_notional is None else to_decimal(max_notional)
+
+    @classmethod
+    def from_asset(cls, asset: Asset) -> SymbolProperties:
+        """The rules that the venue's description of an asset implies.
+
+        Raises:
+            ConfigurationError: An increment or size in the description is not a positive number.
+        """
+        crypto = asset.asset_class is AssetClass.CRYPTO
+        in_dollars = crypto and asset.symbol.endswith("/USD")
+        try:
+            return cls(
+                asset.symbol,
+                asset.price_increment,
+                asset.min_trade_increment,
+                asset.min_order_size,
+                asset_class=asset.asset_class,
+                tradable=asset.tradable,
+                shortable=asset.shortable,
+                fractionable=asset.fractionable,
+                marginable=asset.marginable,
+                min_notional=_CRYPTO_BUY_FLOOR if in_dollars else None,
+                max_notional=_CRYPTO_ORDER_CAP if in_dollars else None,
+            )
+        except OrderError as error:
+            message = f"{asset.symbol}: the venue describes the asset with an impossible increment or size: {error}"
+            raise ConfigurationError(message) from None
+
+    price_to_decimal = staticmethod(price_to_decimal)
+    quantity_to_decimal = staticmethod(quantity_to_decimal)
+
+    def __repr__(self) -> str:
+        return (
+            f"SymbolProperties({self.symbol!r}, tick={self.min_price_increment}, lot={self.lot_size}, "
+            f"min={self.min_order_size}, {self.asset_class.value})"
+        )
+
+    # -- Rounding ------------------------------------------------------------------------------------------
+
+    def price_increment_at(self, price: Decimal) -> Decimal:
+        """The tick at this price, in the quote currency."""
+        return self._tick(price).increment
+
+    def round_price(self, price: Number, side: OrderSide | str | None = None) -> Decimal:
+        """The price on its tick, never more aggressive than asked: buys down, sells up.
+
+        Without a side: the nearest tick, a tie to the even one.
+
+        Raises:
+            OrderError: The price is not a finite number, or the side is no side.
+        """
+        exact = price if type(price) is Decimal and price.is_finite() else to_decimal(price)
+        tick = self._tick(exact)
+        if side is None:
+            return tick.nearest(exact)
+        return tick.down(exact) if side_of(side) is OrderSide.BUY else tick.up(exact)
+
+    def round_quantity(self, quantity: Number, *, whole: bool = False) -> Decimal:
+        """The quantity on its lot, down. May be zero, which ``validate_order`` then refuses.
+
+        Args:
+            quantity: Shares or coins.
+            whole: True for orders that must be in whole shares (short sales, orders that are not for the day).
+
+        Raises:
+            OrderError: The quantity is not a finite number.
+        """
+        exact = quantity if type(quantity) is Decimal and quantity.is_finite() else to_decimal(quantity)
+        rounded = self._lot.down(exact)
+        return _WHOLE_SHARE.down(rounded) if whole and rounded % 1 else rounded
+
+    # -- Judging -------------------------------------------------------------------------------------------
+
+    def validate_order(
+        self,
+        *,
+        quantity: Number,
+        side: OrderSide | str,
+        price: Number | None = None,
+        reduce_only: bool = False,
+        time_in_force: TimeInForce | None = None,
+        position: Decimal | None = None,
+        reference_price: Number | None = None,
+    ) -> tuple[bool, str]:
+        """Whether the venue would take this order, and if not, why.
+
+        Args:
+            quantity: Shares or coins.
+            side: Buy or sell, in any case.
+            price: The limit price; ``None`` for a market order.
+            reduce_only: True for an order that can only make a position smaller: permissions are not asked.
+            time_in_force: ``None`` is the asset class's default (equities: day).
+            position: What is held now (negative when short). ``None``: the rules of short sales are not judged.
+            reference_price: The last price, to judge the worth of a market order; ``None``: not judged.
+        """
+        try:
+            exact_quantity = to_decimal(quantity)
+            exact_price = None if price is None else to_decimal(price)
+            exact_side = side_of(side)
+            worth_price = exact_price if exact_price is not None or reference_price is None else to_decimal(reference_price)
+        except OrderError as error:
+            return False, f"{self.symbol}: {error}"
+        reason = self._flaw(exact_quantity, exact_price)
+        if not reason and not reduce_only:
+            reason = self._prohibition(exact_quantity, worth_price, exact_side, position)
+        if not reason and self.asset_class is AssetClass.US_EQUITY and exact_quantity % 1:
+            reason = self._fractional_flaw(exact_quantity, exact_side, time_in_force, position, reduce_only=reduce_only)
+        return not reason, reason
+
+    def round_then_validate(
+        self,
+        *,
+        quantity: Number,
+        side: OrderSide | str,
+        price: Number | None = None,
+        reduce_only: bool = False,
+        time_in_force: TimeInForce | None = None,
+        position: Decimal | None = None,
+        reference_price: Number | None = None,
+    ) -> tuple[Decimal, Decimal | None, str]:
+        """Round, then validate: ``(quantity, price, reason)`` with an empty reason where the order is valid.
+
+        Whole shares are taken where the order must have them, so that a short sale of 10.5 becomes one of 10.
+
+        Raises:
+            OrderError: A value is not a number, or the side is no side.
+        """
+        exact_side = side_of(side)
+        whole = self.asset_class is AssetClass.US_EQUITY and (
+            (time_in_force is not None and time_in_force is not TimeInForce.DAY)
+            or (not reduce_only and position is not None and position <= 0 and exact_side is OrderSide.SELL)
+        )
+        rounded = self.round_quantity(quantity, whole=whole)
+        rounded_price = None if price is None else self.round_price(price, exact_side)
+        reason = self._flaw(rounded, rounded_price)
+        if not reason:
+            if not reduce_only:
+                worth = rounded_price
+                if worth is None and reference_price is not None:
+                    worth = to_decimal(reference_price)
+                reason = self._prohibition(rounded, worth, exact_side, position)
+            if not reason and not whole and self.asset_class is AssetClass.US_EQUITY and rounded % 1:
+                reason = self._fractional_flaw(rounded, exact_side, time_in_force, position, reduce_only=reduce_only)
+        return rounded, rounded_price, reason
+
+    def _tick(self, price: Decimal) -> Step:
+        fixed = self._fixed_tick
+        if fixed is not None:
+            return fixed
+        return _CENT if price >= _ONE else _HUNDREDTH_CENT
+
+    def _flaw(self, quantity: Decimal, price: Decimal | None) -> str:
+        """What is wrong with the order's form."""
+        if quantity <= 0:
+            return f"{self.symbol}: quantity must be positive, got {quantity}"
+        if not self._lot.holds(quantity):
+            return f"{self.symbol}: quantity {quantity} is not a multiple of the lot {self.lot_size}"
+        if price is None:
+            return ""
+        if price <= 0:
+            return f"{self.symbol}: price must be positive, got {price}"
+        tick = self._tick(price)
+        if not tick.holds(price):
+            return f"{self.symbol}: price {price} is not a multiple of the tick {tick.increment}"
+        return ""
+
+    def _prohibition(self, quantity: Decimal, price: Decimal | None, side: OrderSide, position: Decimal | None) -> str:
+        """What the venue does not permit to an order that adds risk."""
+        if not self.tradable:
+            return f"{self.symbol}: not tradable at the venue"
+        if quantity < self.min_order_size:
+            return f"{self.symbol}: quantity {quantity} is below the minimum {self.min_order_size}"
+        if position is not None:
+            reason = self._short_or_crossing(quantity, side, position)
+            if reason:
+                return reason
+        if price is None or (self.min_notional is None and self.max_notional is None):
+            return ""
+        worth = EXACT.multiply(quantity, price)
+        if self.min_notional is not None and side is OrderSide.BUY and worth < self.min_notional:
+            return f"{self.symbol}: worth {worth} is below the minimum {self.min_notional} of a buy"
+        if self.max_notional is not None and worth > self.max_notional:
+            return f"{self.symbol}: worth {worth} is above the maximum {self.max_notional} of an order"
+        return ""
+
+    def _short_or_crossing(self, quantity: Decimal, side: OrderSide, position: Decimal) -> str:
+        selling = side is OrderSide.SELL
+        if (position > 0 and selling and quantity > position) or (position < 0 and not selling and quantity > -position):
+            return f"{self.symbol}: a {side.value} of {quantity} would carry the position {position} through zero; close it first"
+        if selling and position <= 0 and not self.shortable:
+            return f"{self.symbol}: cannot be sold short, and {position} is held"
+        return ""
+
+    def _fractional_flaw(
+        self,
+        quantity: Decimal,
+        side: OrderSide,
+        time_in_force: TimeInForce | None,
+        position: Decimal | None,
+        *,
+        reduce_only: bool,
+    ) -> str:
+        """What is wrong with trading part of a share. Asked of equities only."""
+        if not self.fractionable:
+            # A custom lot below one share says that parts are welcome.
+            return "" if self.lot_size % 1 else f"{self.symbol}: only whole shares, got {quantity}"
+        if time_in_force is not None and time_in_force is not TimeInForce.DAY:
+            return f"{self.symbol}: parts of a share trade in day orders only, got {time_in_force.value}"
+        if not reduce_only and side is OrderSide.SELL and position is not None and position <= 0:
+            return f"{self.symbol}: a short sale must be in whole shares, got {quantity}"
+        return ""

@@ -1,0 +1,42 @@
+"""Frozen messages and values: the words in which every other part speaks. Imports nothing of ours."""
+
+from holdfast.model.enums import (
+    AssetClass,
+    GuardMode,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    Source,
+    Stage,
+    TimeInForce,
+    TradingState,
+)
+from holdfast.model.market import Asset, Bar, Quote
+from holdfast.model.orders import Account, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model.series import BarSeries
+from holdfast.model.signals import Signal, Verdict
+from holdfast.model.trades import ClosedTrade
+
+__all__ = [
+    "Account",
+    "Asset",
+    "AssetClass",
+    "Bar",
+    "BarSeries",
+    "BrokerPosition",
+    "ClosedTrade",
+    "Execution",
+    "GuardMode",
+    "OrderIntent",
+    "OrderReport",
+    "OrderSide",
+    "OrderStatus",
+    "OrderType",
+    "Quote",
+    "Signal",
+    "Source",
+    "Stage",
+    "TimeInForce",
+    "TradingState",
+    "Verdict",
+]

@@ -1,0 +1,66 @@
+"""What the kernel wants done. It does none of it itself; results come back as events."""
+
+from __future__ import annotations
+
+import msgspec
+
+from holdfast.model.orders import OrderIntent
+from holdfast.model.signals import Verdict
+
+
+class SubmitOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_order"):
+    """Send this order, once, unless ``deadline`` (UTC ns) has passed when the throttler grants the slot."""
+
+    intent: OrderIntent
+    deadline: int
+
+
+class CancelOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_order"):
+    """Ask the venue to cancel. The final word is its event, not its answer."""
+
+    client_order_id: str
+    broker_id: str
+
+
+class LookupOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="lookup_order"):
+    """Ask the venue whether it has an order with this client order id."""
+
+    client_order_id: str
+
+
+class QueryAccount(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="query_account"):
+    """Ask the venue for the account."""
+
+
+class Reconcile(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile"):
+    """Ask the venue for orders, positions, account and the executions after ``since`` (UTC ns)."""
+
+    reason: str
+    since: int
+
+
+class LoadSecurity(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="load_security"):
+    """Ask the venue to describe a symbol."""
+
+    symbol: str
+
+
+class SendAlert(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="send_alert"):
+    """Tell people. Never in the trading path."""
+
+    channel: str
+    title: str
+    details: str = ""
+
+
+class RecordVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="record_verdict"):
+    """Nothing to do: the verdict on a signal, for the journal and for whoever reads along."""
+
+    verdict: Verdict
+    request: int | None = None
+
+
+Command = SubmitOrder | CancelOrder | LookupOrder | QueryAccount | Reconcile | LoadSecurity | SendAlert | RecordVerdict
+
+# The commands that reach the venue's order endpoints: they leave only after a journal sync.
+ORDER_COMMANDS = (SubmitOrder, CancelOrder)

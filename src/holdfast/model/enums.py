@@ -1,0 +1,112 @@
+"""The closed vocabularies. Values are the words of Alpaca's API, so that wire and journal read alike."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class AssetClass(StrEnum):
+    """What kind of instrument a symbol is."""
+
+    US_EQUITY = "us_equity"
+    CRYPTO = "crypto"
+
+
+class OrderSide(StrEnum):
+    """Which way an order trades."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is OrderSide.BUY else -1
+
+    @property
+    def opposite(self) -> OrderSide:
+        """The other side."""
+        return OrderSide.SELL if self is OrderSide.BUY else OrderSide.BUY
+
+
+class OrderType(StrEnum):
+    """How an order is priced."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class TimeInForce(StrEnum):
+    """How long an order may rest."""
+
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+
+
+class OrderStatus(StrEnum):
+    """Where an order is in its life. The legal moves are the tables of ``holdfast.state.order_machine``."""
+
+    # Ours, before the venue has said anything.
+    CREATED = "created"  # the intent exists; nothing has left this process
+    SUBMITTED = "submitted"  # the request was released to the wire
+    UNKNOWN = "unknown"  # the request may or may not have arrived: only evidence settles it
+    NEVER_SENT = "never_sent"  # closed: the venue does not have it, and here is why we are sure
+
+    # The venue's, open.
+    ACCEPTED = "accepted"
+    ACCEPTED_FOR_BIDDING = "accepted_for_bidding"
+    PENDING_NEW = "pending_new"
+    PENDING_REVIEW = "pending_review"
+    NEW = "new"
+    HELD = "held"
+    PARTIALLY_FILLED = "partially_filled"
+    DONE_FOR_DAY = "done_for_day"
+    PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    CALCULATED = "calculated"
+
+    # The venue's, closed.
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+    REPLACED = "replaced"
+
+
+class TradingState(StrEnum):
+    """What the bot may do at all."""
+
+    ACTIVE = "active"  # anything that the guards allow
+    REDUCING = "reducing"  # only orders that reduce a position
+    HALTED = "halted"  # no orders; cancels are still allowed
+
+
+class GuardMode(StrEnum):
+    """How much a guard's word counts."""
+
+    OFF = "off"  # not asked
+    OBSERVE = "observe"  # asked, and recorded, but never blocks
+    ENFORCE = "enforce"  # blocks
+
+
+class Stage(StrEnum):
+    """Where on the signal path a verdict was given, in the order of the path."""
+
+    PROTECTIONS = "protections"
+    RISK = "risk"
+    SYMBOL = "symbol"
+    POSITION = "position"  # a reducing order had nothing (left) to reduce
+    ACCEPTED = "accepted"  # every guard agreed: there is an order
+    DEFERRED = "deferred"  # an exit waits for the venue's word on what still rests
+
+
+class Source(StrEnum):
+    """Who told us."""
+
+    RESPONSE = "response"  # the answer to our own request
+    STREAM = "stream"  # the trade_updates socket
+    LOOKUP = "lookup"  # a look-up by client order id
+    RECONCILE = "reconcile"  # the periodic comparison with the venue

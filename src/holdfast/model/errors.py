@@ -1,0 +1,141 @@
+"""Every exception that Holdfast raises on purpose.
+
+    HoldfastError                  the root: catch this to catch all of ours
+    ├── ConfigurationError         a setting is missing or wrong; nothing was started
+    ├── DataError                  market data cannot be read; names file, line and reason
+    ├── UnknownSymbolError         the venue does not know the symbol
+    ├── UnknownLimitError          the throttler was asked for a limit that it does not have
+    ├── OrderError                 the caller did something with an order that cannot be done
+    │   ├── DuplicateOrderError    the client order id is tracked already
+    │   ├── OrderBlockedError      a guard refused; carries the verdict
+    │   └── OrderDroppedError      it never left this process; carries the reason
+    ├── BrokerError                the venue's side of a conversation; see its three children
+    │   ├── BrokerRefusedError     a definite "no": the request was not carried out
+    │   ├── BrokerAuthError        a definite "no" to our keys
+    │   └── OutcomeUnknownError    no verdict: the request may or may not have been carried out
+    ├── JournalError               the log cannot be written or read; the bot stops
+    │   └── JournalOwnedError      another process owns the journal
+    ├── StrategyError              the user's strategy raised; names the strategy and the place
+    ├── VenueError                 the built-in venue cannot start or serve
+    └── InvariantError             a bug of ours: state is void, stop, the journal recovers
+
+Classes are named for what to do next, not for where they come from: refused means
+done, unknown means look it up, configuration means tell the operator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from holdfast.model.signals import Verdict
+
+
+class HoldfastError(Exception):
+    """The root of all exceptions raised by Holdfast on purpose."""
+
+
+class ConfigurationError(HoldfastError):
+    """A setting is missing or wrong. The message names the key and what was expected."""
+
+
+class DataError(HoldfastError):
+    """Market data cannot be used. The message names the file, the line and the reason."""
+
+
+class UnknownSymbolError(HoldfastError):
+    """The venue does not know this symbol."""
+
+
+class UnknownLimitError(HoldfastError, KeyError):
+    """The throttler has no limit of that name."""
+
+    def __str__(self) -> str:
+        # KeyError would show the message in quotes.
+        return Exception.__str__(self)
+
+
+class OrderError(HoldfastError):
+    """The caller asked for something that cannot be done with this order."""
+
+
+class DuplicateOrderError(OrderError):
+    """A client order id was used for a second order."""
+
+
+class OrderBlockedError(OrderError):
+    """A guard refused the signal, so there is no order."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(f"{verdict.guard}: {verdict.reason}")
+        self.verdict = verdict
+
+
+class OrderDroppedError(OrderError):
+    """The order never left this process: its deadline had passed, or trading was halted."""
+
+
+class BrokerError(HoldfastError):
+    """Something went wrong between us and the venue.
+
+    Args:
+        message: What happened, in one sentence.
+        status: The HTTP status, where there was one.
+        code: The venue's own error code, where it gave one.
+        request_id: The venue's ``X-Request-ID``, for its support.
+        retry_after_seconds: The venue's ``Retry-After``, where it gave one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: int | None = None,
+        request_id: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BrokerRefusedError(BrokerError):
+    """The venue gave a definite "no": the request was not carried out."""
+
+
+class BrokerAuthError(BrokerRefusedError):
+    """The venue refused our keys."""
+
+
+class OutcomeUnknownError(BrokerError):
+    """There is no verdict: the request may or may not have been carried out."""
+
+
+class JournalError(HoldfastError):
+    """The journal cannot be written or read. Trading stops: the kernel may not outrun its log."""
+
+
+class JournalOwnedError(JournalError):
+    """Another live process owns this journal."""
+
+
+class StrategyError(HoldfastError):
+    """The user's strategy raised, or cannot be loaded. Names the strategy and the place."""
+
+
+class VenueError(HoldfastError):
+    """The built-in venue cannot start or cannot serve."""
+
+
+class InvariantError(HoldfastError):
+    """Something that cannot be true was true. A bug of ours: stop and recover from the journal."""
+
+
+def invariant(condition: object, message: str) -> None:
+    """Raise InvariantError unless the condition holds. Unlike ``assert`` it survives ``python -O``."""
+    if not condition:
+        raise InvariantError(message)

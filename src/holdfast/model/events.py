@@ -1,0 +1,226 @@
+"""What happened. The kernel learns of the world through these and nothing else.
+
+Every event carries ``ts``: when we learned of it (UTC ns, from the runner's clock; for a bar or a
+quote, when it was known to the market). Times of the thing itself have names of their own.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from holdfast.model.enums import Source, TradingState
+from holdfast.model.market import Asset, Bar, Quote
+from holdfast.model.orders import Account, BrokerPosition, Execution, OrderReport
+from holdfast.model.signals import Signal
+
+
+class EpochStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="epoch_started"):
+    """A run of the bot began. Whatever was in flight before it is unknown now."""
+
+    ts: int
+    epoch: int
+    journal_id: str
+
+
+class SecurityLoaded(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="security_loaded"):
+    """The venue described a symbol."""
+
+    ts: int
+    asset: Asset
+
+
+class SecurityUnavailable(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="security_unavailable"):
+    """The venue could not or would not describe a symbol. Opening orders in it stay blocked."""
+
+    ts: int
+    symbol: str
+    reason: str
+
+
+class AccountUpdated(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="account_updated"):
+    """The venue told us of our money."""
+
+    ts: int
+    account: Account
+
+
+class SignalReceived(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="signal_received"):
+    """Someone outside the kernel (a user's own loop, an operator) asks for a trade."""
+
+    ts: int
+    signal: Signal
+    request: int
+
+
+class TimerFired(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="timer_fired"):
+    """A timer that the kernel had set is due."""
+
+    ts: int
+    name: str
+
+
+class TradingStateChanged(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="trading_state_changed"):
+    """An operator, or the shell, changed what the bot may do."""
+
+    ts: int
+    state: TradingState
+    reason: str
+
+
+class ShutdownStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="shutdown_started"):
+    """The bot is about to stop: no new orders, and open ones are cancelled or left as configured."""
+
+    ts: int
+    cancel_orders: bool
+
+
+class StreamConnected(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="stream_connected"):
+    """A stream is authorised and listening. What happened while it was not must be asked for."""
+
+    ts: int
+    stream: str
+
+
+class StreamLost(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="stream_lost"):
+    """A stream ended."""
+
+    ts: int
+    stream: str
+    reason: str
+
+
+class OrderUpdated(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_updated"):
+    """The venue described one order."""
+
+    ts: int
+    report: OrderReport
+    source: Source
+
+
+class OrderFilled(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_filled"):
+    """The venue reported one execution, and with it the order after it where it said so."""
+
+    ts: int
+    execution: Execution
+    source: Source
+    report: OrderReport | None = None
+
+
+class OrderRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_refused"):
+    """The venue refused the submit with a definite verdict: there is no such order there."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+    code: int | None = None
+
+
+class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_unknown"):
+    """The submit ended without a verdict."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+class SubmitDropped(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_dropped"):
+    """The submit never left this process: its deadline had passed, or trading was halted."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+class LookupMissed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="lookup_missed"):
+    """The venue says that it has no order with this id. Evidence only once a grace period has passed."""
+
+    ts: int
+    client_order_id: str
+
+
+class LookupFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="lookup_failed"):
+    """The look-up itself gave no answer."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_refused"):
+    """The venue refused the cancel with a definite verdict, e.g. because the order is filled."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_unknown"):
+    """The cancel ended without a verdict."""
+
+    ts: int
+    client_order_id: str
+    reason: str
+
+
+class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="broker_reported"):
+    """The venue's whole truth at one moment, for reconciliation.
+
+    Attributes:
+        orders: Open orders, and those of ours that closed since the last look.
+        executions: Fills since the last look, from the account's activities, oldest first.
+        positions: All positions.
+    """
+
+    ts: int
+    reason: str
+    account: Account
+    orders: tuple[OrderReport, ...]
+    executions: tuple[Execution, ...]
+    positions: tuple[BrokerPosition, ...]
+
+
+class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile_failed"):
+    """The venue could not be asked; nothing was learned."""
+
+    ts: int
+    reason: str
+
+
+class FeePosted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="fee_posted"):
+    """The venue charged a fee that no execution carried: a labelled adjustment of cash (USD) or of a coin."""
+
+    ts: int
+    activity_id: str
+    symbol: str
+    quantity: Decimal = Decimal(0)
+    cash: Decimal = Decimal(0)
+
+
+Event = (
+    Bar
+    | Quote
+    | EpochStarted
+    | SecurityLoaded
+    | SecurityUnavailable
+    | AccountUpdated
+    | SignalReceived
+    | TimerFired
+    | TradingStateChanged
+    | ShutdownStarted
+    | StreamConnected
+    | StreamLost
+    | OrderUpdated
+    | OrderFilled
+    | OrderRefused
+    | SubmitUnknown
+    | SubmitDropped
+    | LookupMissed
+    | LookupFailed
+    | CancelRefused
+    | CancelUnknown
+    | BrokerReported
+    | ReconcileFailed
+    | FeePosted
+)

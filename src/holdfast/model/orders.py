@@ -1,0 +1,88 @@
+"""Orders, executions and balances as values: what crosses between kernel, journal and venue."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
+
+
+class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One order that we mean to have at the venue, exactly once. Journaled before it is sent."""
+
+    client_order_id: str
+    symbol: str
+    side: OrderSide
+    quantity: Decimal
+    order_type: OrderType
+    time_in_force: TimeInForce
+    created_at: int
+    limit_price: Decimal | None = None
+    reduce_only: bool = False
+    strategy_id: str = ""
+    reason: str = ""
+
+
+class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An order as the venue describes it. Quantities are the venue's own, cumulative where they say so.
+
+    ``status`` is the venue's word; a word that we do not know is kept in ``raw_status`` and
+    mapped to ``OrderStatus.UNKNOWN``: it proves that the order exists and settles nothing else.
+    """
+
+    broker_id: str
+    client_order_id: str
+    symbol: str
+    side: OrderSide
+    status: OrderStatus
+    quantity: Decimal
+    filled_qty: Decimal = Decimal(0)
+    filled_avg_price: Decimal | None = None
+    order_type: str = "market"
+    time_in_force: str = "day"
+    limit_price: Decimal | None = None
+    submitted_at: int | None = None
+    raw_status: str = ""
+
+
+class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One trade at the venue.
+
+    ``cum_qty`` is the order's filled quantity after this execution. Together with the order it
+    names the execution also where two sources give it different ids.
+    """
+
+    execution_id: str
+    broker_id: str
+    symbol: str
+    side: OrderSide
+    quantity: Decimal
+    price: Decimal
+    at: int
+    cum_qty: Decimal | None = None
+    client_order_id: str | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The venue's view of the money, in USD."""
+
+    account_id: str
+    cash: Decimal
+    equity: Decimal
+    buying_power: Decimal
+    non_marginable_buying_power: Decimal
+    last_equity: Decimal = Decimal(0)
+    multiplier: int = 1
+    shorting_enabled: bool = False
+    trading_blocked: bool = False
+    currency: str = "USD"
+
+
+class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One position as the venue describes it; ``quantity`` is negative when short."""
+
+    symbol: str
+    quantity: Decimal
+    avg_entry_price: Decimal

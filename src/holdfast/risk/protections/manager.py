@@ -1,0 +1,211 @@
+"""All protections together: one question, one answer, and what observers would have said."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from holdfast.model import ClosedTrade, GuardMode
+from holdfast.model.errors import ConfigurationError, DataError
+from holdfast.risk.protections.base import (
+    NOT_PROTECTED,
+    EquityProtection,
+    Hold,
+    Protection,
+    ProtectionResult,
+    ProtectionTrigger,
+    moment_ns,
+)
+from holdfast.risk.protections.cooldown import CooldownPeriod
+from holdfast.risk.protections.daily_loss import DailyLossLimit
+from holdfast.risk.protections.drawdown import MaxDrawdown
+from holdfast.risk.protections.low_profit import LowProfitSymbols
+from holdfast.risk.protections.stoploss import StoplossGuard
+from holdfast.risk.protections.trades import closes_between
+from holdfast.time import Clock
+
+_NONE_OBSERVED: tuple[str, ...] = ()
+
+
+class ProtectionManager:
+    """Asks every protection that is not off.
+
+    Of several enforcing ones that protect, the answer is the one that holds longest (no known end is the longest;
+    of equals the first): its ``until`` is when trading can really resume.
+
+    Args:
+        protections: In the order in which they are asked. Names must differ.
+        clock: Asked where ``check`` is given no ``now``; default: real time.
+
+    Raises:
+        ConfigurationError: Two protections have the same name.
+    """
+
+    def __init__(self, protections: Iterable[Protection] = (), *, clock: Clock | None = None) -> None:
+        self.protections = tuple(protections)
+        self._clock = clock
+        names = [protection.name for protection in self.protections]
+        for name in names:
+            if names.count(name) > 1:
+                message = f"two protections are named {name!r}; give one another name"
+                raise ConfigurationError(message)
+        asked = [protection for protection in self.protections if protection.mode is not GuardMode.OFF]
+        self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
+        self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
+        self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
+        self._last: dict[str, Hold] = {}
+        self._blocks: dict[str, int] = {}
+
+    @property
+    def lookback_ns(self) -> int:
+        """How long after its close a trade can still matter (ns), given that the equity is observed."""
+        return self._lookback
+
+    def prune(self, trades: deque[ClosedTrade], now_ns: int) -> None:
+        """Drop trades from the left that can no longer matter. For a deque in closing order."""
+        after = now_ns - self._lookback
+        while trades and trades[0].closed_at <= after:
+            trades.popleft()
+
+    def observe_equity(self, now_ns: int, equity: float) -> None:
+        """Tell the protections that watch the equity (USD) at a moment (UTC ns)."""
+        for protection in self._by_equity:
+            protection.observe_equity(now_ns, equity)
+
+    def check(
+        self,
+        *,
+        symbol: str,
+        current_trades: Any = (),
+        completed_trades: Iterable[Any] = (),
+        now: datetime | int | None = None,
+    ) -> ProtectionResult:
+        """Whether a new position in ``symbol`` may be opened. See ``Protection.check`` for the arguments."""
+        return self.check_all(
+            symbol=symbol, current_trades=current_trades, completed_trades=completed_trades, now=now
+        )[0]
+
+    def check_all(
+        self,
+        *,
+        symbol: str,
+        current_trades: Any = (),
+        completed_trades: Iterable[Any] = (),
+        now: datetime | int | None = None,
+    ) -> tuple[ProtectionResult, tuple[str, ...]]:
+        """The same, and what observing protections would have blocked, each as ``name: reason``."""
+        now_ns = now if isinstance(now, int) else moment_ns(now, self._clock)
+        holds = self._holds(symbol, completed_trades, now_ns)
+        if not holds:
+            return NOT_PROTECTED, _NONE_OBSERVED
+        return self._settle(holds)
+
+    def _holds(self, symbol: str, trades: Iterable[Any], now: int) -> list[tuple[Protection, Hold]]:
+        holds: list[tuple[Protection, Hold]] = []
+        for watcher in self._by_equity:
+            hold = watcher.judge_trades(symbol, trades, now)
+            if hold is not None:
+                holds.append((watcher, hold))
+        if not trades or not self._by_trades:
+            return holds
+        try:
+            closes = closes_between(trades, now - self._lookback, now)
+        except DataError as error:
+            unreadable = Hold(f"cannot judge: {error}", None, ProtectionTrigger.MISSING_DATA)
+            return [*holds, *((protection, unreadable) for protection in self._by_trades)]
+        if closes:
+            for protection in self._by_trades:
+                hold = protection.judge(symbol, closes, now)
+                if hold is not None:
+                    holds.append((protection, hold))
+        return holds
+
+    def _settle(self, holds: list[tuple[Protection, Hold]]) -> tuple[ProtectionResult, tuple[str, ...]]:
+        observed: list[str] = []
+        longest: Hold | None = None
+        name = ""
+        for protection, hold in holds:
+            self._last[protection.name] = hold
+            self._blocks[protection.name] = self._blocks.get(protection.name, 0) + 1
+            if protection.mode is GuardMode.OBSERVE:
+                observed.append(f"{protection.name}: {hold.reason}")
+            elif hold.outlasts(longest):
+                longest, name = hold, protection.name
+        return NOT_PROTECTED if longest is None else longest.result(name), tuple(observed)
+
+    def get_all_statuses(self) -> dict[str, dict[str, Any]]:
+        """Every protection by name: its mode, scope, settings, how often it held, and its last hold."""
+        statuses: dict[str, dict[str, Any]] = {}
+        for protection in self.protections:
+            last = self._last.get(protection.name)
+            result = None if last is None else last.result(protection.name)
+            statuses[protection.name] = {
+                "trigger": protection.trigger.value,
+                "mode": protection.mode.value,
+                "scope": "symbol" if protection.per_symbol else "global",
+                "settings": {key: _plain(value) for key, value in protection.settings().items()},
+                "blocks": self._blocks.get(protection.name, 0),
+                "last_reason": None if result is None else result.reason,
+                "last_until": None if result is None or result.until is None else result.until.isoformat(),
+            }
+        return statuses
+
+
+_DEFAULTS: dict[str, tuple[type[Protection], dict[str, Any]]] = {
+    "stoploss_guard": (
+        StoplossGuard,
+        {"max_stoplosses": 3, "lookback_period": timedelta(hours=1), "cooldown_duration": timedelta(hours=1)},
+    ),
+    "max_drawdown": (
+        MaxDrawdown,
+        {"max_drawdown": 0.1, "lookback_period": timedelta(days=1), "cooldown_duration": timedelta(hours=4)},
+    ),
+    "cooldown_period": (CooldownPeriod, {"cooldown_duration": timedelta(minutes=5)}),
+    "daily_loss_limit": (DailyLossLimit, {"max_loss_fraction": 0.05}),
+}
+_OPTIONAL: dict[str, type[Protection]] = {"low_profit_symbols": LowProfitSymbols}
+
+
+def create_default_protections(
+    *, clock: Clock | None = None, **overrides: dict[str, Any] | None
+) -> ProtectionManager:
+    """The usual protections, all enforcing.
+
+    Three stop-losses within an hour pause an hour; ten percent below the day's peak pauses four hours; five minutes'
+    pause in a symbol after each trade; five percent lost in a UTC day ends the day.
+
+    Args:
+        clock: Asked where ``check`` is given no ``now``; default: real time.
+        **overrides: By name (``stoploss_guard``, ``max_drawdown``, ``cooldown_period``, ``daily_loss_limit``;
+            ``low_profit_symbols`` is added only if named): keyword arguments that replace the defaults, or ``None``
+            to leave the protection out.
+
+    Raises:
+        ConfigurationError: A name, an argument or a value is wrong.
+    """
+    kinds = {**{name: kind for name, (kind, _) in _DEFAULTS.items()}, **_OPTIONAL}
+    for name in overrides:
+        if name not in kinds:
+            message = f"there is no protection {name!r}; expected one of {', '.join(kinds)}"
+            raise ConfigurationError(message)
+    protections: list[Protection] = []
+    for name, kind in kinds.items():
+        override = overrides.get(name, {} if name in _DEFAULTS else None)
+        if override is None:
+            continue
+        defaults = _DEFAULTS[name][1] if name in _DEFAULTS else {}
+        try:
+            protections.append(kind(clock=clock, **{**defaults, **override}))
+        except TypeError as error:
+            message = f"protection {name}: {error}"
+            raise ConfigurationError(message) from None
+    return ProtectionManager(protections, clock=clock)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON can carry it: durations in seconds, amounts as text."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,244 @@
+"""Carries out commands; whatever comes of one returns as an event through the inbox.
+
+What happens when a request fails, by when it fails:
+
+    command   before it left               while it is out              after the answer
+    submit    SubmitDropped                SubmitUnknown                OrderUpdated | OrderRefused
+    cancel    CancelUnknown                CancelUnknown                (the stream tells) | CancelRefused
+    look-up   LookupFailed                 LookupFailed                 OrderUpdated | LookupMissed
+    account   nothing; asked again later   nothing                      AccountUpdated
+    asset     SecurityUnavailable          SecurityUnavailable          SecurityLoaded | SecurityUnavailable
+    report    ReconcileFailed              ReconcileFailed              BrokerReported
+
+Live, commands run side by side. In lock-step with a replayed session they run one after the other,
+as they do in a backtest, so that the order of events is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from holdfast.model import Source, TradingState
+from holdfast.model.commands import (
+    CancelOrder,
+    Command,
+    LoadSecurity,
+    LookupOrder,
+    QueryAccount,
+    Reconcile,
+    SendAlert,
+    SubmitOrder,
+)
+from holdfast.model.errors import (
+    BrokerError,
+    BrokerRefusedError,
+    OrderDroppedError,
+    OutcomeUnknownError,
+    UnknownSymbolError,
+)
+from holdfast.model.events import (
+    AccountUpdated,
+    BrokerReported,
+    CancelRefused,
+    CancelUnknown,
+    LookupFailed,
+    LookupMissed,
+    OrderRefused,
+    OrderUpdated,
+    ReconcileFailed,
+    SecurityLoaded,
+    SecurityUnavailable,
+    SubmitDropped,
+    SubmitUnknown,
+)
+from holdfast.runner.inbox import Inbox
+from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.time import Clock
+
+_log = structlog.get_logger(__name__)
+
+
+class Outbox:
+    """Executes what the kernel wants done.
+
+    Args:
+        broker: Where orders go.
+        alerts: Where messages to people go.
+        inbox: Where results go.
+        clock: For deadlines.
+        trading_state: Asked once more at the moment an order would leave.
+        serial: One command at a time, in order.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerPort,
+        alerts: AlertPort,
+        inbox: Inbox,
+        clock: Clock,
+        trading_state: Callable[[], TradingState],
+        *,
+        serial: bool = False,
+    ) -> None:
+        self._broker = broker
+        self._alerts = alerts
+        self._inbox = inbox
+        self._clock = clock
+        self._trading_state = trading_state
+        self._serial = serial
+        self._queue: asyncio.Queue[Command] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unfinished = 0
+        self.failure: Exception | None = None
+        self.orders_sent = 0
+        self._actions: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
+            SubmitOrder: self._submit,
+            CancelOrder: self._cancel,
+            LookupOrder: self._look_up,
+            QueryAccount: self._query_account,
+            LoadSecurity: self._load_security,
+            Reconcile: self._reconcile,
+        }
+
+    @property
+    def unfinished(self) -> int:
+        """Commands started and not finished."""
+        return self._unfinished
+
+    def start(self, command: Command) -> None:
+        """Begin a command; returns at once."""
+        if isinstance(command, SendAlert):
+            self._alerts.notify_nowait(command.channel, command.title, command.details)
+            return
+        if type(command) not in self._actions:
+            return  # a verdict: recorded in the journal, nothing to carry out
+        self._unfinished += 1
+        if self._serial:
+            self._queue.put_nowait(command)
+            if not self._tasks:
+                self._spawn(self._work())
+        else:
+            self._spawn(self._run(command))
+
+    async def stop(self) -> None:
+        """End whatever is still running; outcomes stay unknown and are looked up by the next run."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        while True:
+            await self._run(await self._queue.get())
+
+    async def _run(self, command: Command) -> None:
+        try:
+            await self._actions[type(command)](command)
+        except Exception as error:  # noqa: BLE001 - the boundary of a task: kept, and raised by the runner
+            self.failure = self.failure or error
+        finally:
+            self._unfinished -= 1
+            self._inbox.activity.set()
+
+    # -- one method a command -------------------------------------------------------------------
+
+    async def _submit(self, command: SubmitOrder) -> None:
+        intent = command.intent
+        order_id = intent.client_order_id
+
+        def admit() -> str | None:
+            state = self._trading_state()
+            if state is TradingState.HALTED or (state is TradingState.REDUCING and not intent.reduce_only):
+                return f"trading is {state}"
+            if self._clock.now_ns() > command.deadline:
+                return "its deadline had passed before it could leave"
+            self.orders_sent += 1
+            return None
+
+        try:
+            report = await self._broker.place(intent, admit=admit)
+        except OrderDroppedError as error:
+            reason = str(error)
+            self._inbox.post(lambda ts: (SubmitDropped(ts=ts, client_order_id=order_id, reason=reason),))
+        except BrokerRefusedError as error:
+            reason, code = error.message, error.code
+            self._inbox.post(lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code),))
+        except OutcomeUnknownError as error:
+            reason = error.message
+            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+        else:
+            self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
+
+    async def _cancel(self, command: CancelOrder) -> None:
+        order_id = command.client_order_id
+        try:
+            await self._broker.request_cancel(command.broker_id)
+        except BrokerRefusedError as error:
+            reason = error.message
+            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason),))
+        except OutcomeUnknownError as error:
+            reason = error.message
+            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+
+    async def _look_up(self, command: LookupOrder) -> None:
+        order_id = command.client_order_id
+        try:
+            report = await self._broker.find_order(order_id)
+        except BrokerError as error:
+            reason = error.message
+            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason),))
+            return
+        if report is None:
+            self._inbox.post(lambda ts: (LookupMissed(ts=ts, client_order_id=order_id),))
+        else:
+            self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.LOOKUP),))
+
+    async def _query_account(self, _command: QueryAccount) -> None:
+        try:
+            account = await self._broker.fetch_account()
+        except BrokerError as error:
+            _log.warning("account query failed", reason=error.message)
+            return
+        self._inbox.post(lambda ts: (AccountUpdated(ts=ts, account=account),))
+
+    async def _load_security(self, command: LoadSecurity) -> None:
+        try:
+            asset = await self._broker.fetch_asset(command.symbol)
+        except (UnknownSymbolError, BrokerError) as error:
+            reason = str(error)
+            self._inbox.post(lambda ts: (SecurityUnavailable(ts=ts, symbol=command.symbol, reason=reason),))
+            return
+        self._inbox.post(lambda ts: (SecurityLoaded(ts=ts, asset=asset),))
+
+    async def _reconcile(self, command: Reconcile) -> None:
+        try:
+            # Executions last: whatever moved a position that we were shown is then among them.
+            positions = await self._broker.fetch_positions()
+            account = await self._broker.fetch_account()
+            orders = await self._broker.fetch_orders(command.since)
+            executions = await self._broker.fetch_executions(command.since)
+        except BrokerError as error:
+            reason = error.message
+            self._inbox.post(lambda ts: (ReconcileFailed(ts=ts, reason=reason),))
+            return
+        self._inbox.post(
+            lambda ts: (
+                BrokerReported(
+                    ts=ts,
+                    reason=command.reason,
+                    account=account,
+                    orders=orders,
+                    executions=executions,
+                    positions=positions,
+                ),
+            )
+        )

@@ -1,0 +1,255 @@
+"""The asyncio shell around the kernel: inbox, journal, outbox, timers.
+
+One task takes events in turn. For each: append it to the journal, show it to the kernel, append what
+the kernel answered; if an order request is among the answers, make all of it durable; then release
+the answers to the outbox. So no order request leaves before its intent is on disk (P1), and one sync
+covers every event before it.
+
+If the journal fails, or a strategy raises, or the kernel finds itself in an impossible state, the
+runner stops: it raises, and what is in the journal is what the next run starts from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+from holdfast.journal import EpochRecord, Journal
+from holdfast.kernel import Kernel
+from holdfast.model import Signal, TradingState, Verdict
+from holdfast.model.commands import ORDER_COMMANDS, Command, RecordVerdict
+from holdfast.model.errors import JournalError
+from holdfast.model.events import EpochStarted, Event, ShutdownStarted, SignalReceived, TimerFired, TradingStateChanged
+from holdfast.runner.inbox import Inbox
+from holdfast.runner.outbox import Outbox
+from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.recovery import Recovery, recover
+from holdfast.time import Clock
+
+# Records that may wait in memory while nothing is being ordered. Losing them costs a backfill.
+_FLUSH_RECORDS = 2_000
+_FLUSH_SECONDS = 1.0
+# After this many events in a row, sockets and the status API get a turn.
+_EVENTS_PER_TURN = 64
+
+
+class Runner:
+    """Drives one kernel live.
+
+    Args:
+        kernel: What decides.
+        journal: Where everything is written first.
+        broker: Where orders go.
+        alerts: Where messages to people go.
+        clock: Whose time events get.
+        serial: Commands one after the other, and no market event while one is out: for replayed sessions.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        journal: Journal,
+        broker: BrokerPort,
+        alerts: AlertPort,
+        clock: Clock,
+        *,
+        inbox: Inbox | None = None,
+        serial: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.journal = journal
+        self.clock = clock
+        self.inbox = inbox or Inbox()
+        self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
+        self.before_market: Callable[[], Awaitable[None]] | None = None
+        self._serial = serial
+        self._stopped = False
+        self._requests = count(1)
+        self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
+        self._buffered = 0
+
+    # -- a run's beginning ----------------------------------------------------------------------
+
+    def recover(self) -> Recovery:
+        """Rebuild the kernel from the journal."""
+        return recover(self.journal, self.kernel)
+
+    async def begin(self, epoch: EpochRecord) -> None:
+        """Start a new epoch: ask the venue for everything, look up what was in flight."""
+        self.journal.append_epoch(epoch)
+        await self._process(EpochStarted(ts=epoch.started_at, epoch=epoch.epoch, journal_id=self.journal.journal_id))
+
+    # -- what others may ask --------------------------------------------------------------------
+
+    async def submit(self, signal: Signal) -> Verdict:
+        """Send a signal through the inbox and the whole guarded path; returns its verdict."""
+        request = next(self._requests)
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._verdicts[request] = verdict
+        self.inbox.post(lambda ts: (SignalReceived(ts=ts, signal=signal, request=request),))
+        try:
+            return await verdict
+        finally:
+            self._verdicts.pop(request, None)
+
+    def change_state(self, state: TradingState, reason: str) -> None:
+        """Change what the bot may do; recorded, and so still in force after a restart."""
+        self.inbox.post(lambda ts: (TradingStateChanged(ts=ts, state=state, reason=reason),))
+
+    # -- running --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take events until ``stop``. Raises what went wrong, if anything did."""
+        flusher = asyncio.create_task(self._flush_regularly())
+        try:
+            while not self._stopped:
+                self.inbox.activity.clear()
+                await self._pump()
+                if not self._stopped:
+                    await self._wait()
+        finally:
+            flusher.cancel()
+            await asyncio.gather(flusher, return_exceptions=True)
+
+    async def settle(self, *, blocked: Callable[[], bool]) -> None:
+        """Handle everything until all is quiet, or what is left waits for the clock (``blocked``)."""
+        while True:
+            self.inbox.activity.clear()
+            await self._pump()
+            if self.inbox.has_posts:
+                continue
+            if self.outbox.unfinished == 0 or blocked():
+                return
+            await self.inbox.activity.wait()
+
+    def next_timer(self) -> int | None:
+        """When the kernel wants to be woken next (UTC ns)."""
+        return min(self.kernel.timers.values(), default=None)
+
+    async def shut_down(self, *, cancel_orders: bool, patience_seconds: float) -> None:
+        """No new orders; cancel what is open, or leave it; give the venue a moment to answer; write everything.
+
+        A journal that failed cannot take the last records: then nothing more is sent either.
+        """
+        try:
+            await self._process(ShutdownStarted(ts=self.clock.now_ns(), cancel_orders=cancel_orders))
+            if cancel_orders:
+                await self._await_cancels(patience_seconds)
+        except JournalError:
+            cancel_orders = False
+        await self.outbox.stop()
+        self._stopped = True
+        self.inbox.activity.set()
+
+    async def _await_cancels(self, patience_seconds: float) -> None:
+        tracker = self.kernel.portfolio.tracker
+        try:
+            async with asyncio.timeout(patience_seconds):
+                while tracker.open_orders():
+                    self.inbox.activity.clear()
+                    await self._pump(market=False)
+                    if tracker.open_orders():
+                        await self.inbox.activity.wait()
+        except TimeoutError:
+            return  # they stay as they are known: open or unknown; the next run asks the venue
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    async def _pump(self, *, market: bool = True) -> None:
+        """Take events while there are any that may be taken now."""
+        taken = 0
+        while not self._stopped:
+            self._raise_failure()
+            if self._buffered >= _FLUSH_RECORDS:
+                await self._sync()
+            taken += 1
+            if taken % _EVENTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+            post = self.inbox.take_posts()
+            if post is not None:
+                for event in post(self.clock.now_ns()):
+                    await self._process(event)
+                continue
+            if not market or (self._serial and self.outbox.unfinished):
+                return
+            event_due = self._due_timer() or await self._next_market_event()
+            if event_due is None:
+                return
+            await self._process(event_due)
+
+    async def _next_market_event(self) -> Event | None:
+        if self.before_market is not None and self.inbox.depth:
+            await self.before_market()
+            if self.inbox.has_posts:
+                post = self.inbox.take_posts()
+                for event in post(self.clock.now_ns()) if post is not None else ():
+                    await self._process(event)
+        return self.inbox.take_market()
+
+    def _due_timer(self) -> Event | None:
+        timers = self.kernel.timers
+        if not timers:
+            return None
+        name = min(timers, key=timers.__getitem__)
+        now = self.clock.now_ns()
+        return TimerFired(ts=now, name=name) if timers[name] <= now else None
+
+    async def _process(self, event: Event) -> None:
+        self.journal.append_event(event)
+        commands = self.kernel.handle(event)
+        self._buffered += 1
+        if not commands:
+            return
+        self._buffered += 1
+        self.journal.append_commands(commands)
+        if any(isinstance(command, ORDER_COMMANDS) for command in commands):
+            await self._sync()
+        self._release(commands)
+
+    def _release(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, RecordVerdict) and command.request is not None:
+                waiting = self._verdicts.get(command.request)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(command.verdict)
+            self.outbox.start(command)
+
+    async def _sync(self) -> None:
+        self._buffered = 0
+        await self.journal.sync()
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_SECONDS)
+            if self._buffered:
+                try:
+                    await self._sync()
+                except JournalError as error:
+                    self.outbox.failure = self.outbox.failure or error
+                    self.inbox.activity.set()
+                    return
+
+    async def _wait(self) -> None:
+        """Until something arrives, or the kernel's next timer is due."""
+        due = self.next_timer()
+        if due is None:
+            await self.inbox.activity.wait()
+            return
+        waits = {
+            asyncio.ensure_future(self.inbox.activity.wait()),
+            asyncio.ensure_future(self.clock.wait_until(due)),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _raise_failure(self) -> None:
+        if self.outbox.failure is not None:
+            raise self.outbox.failure
+
+    def _trading_state(self) -> TradingState:
+        return self.kernel.portfolio.trading_state

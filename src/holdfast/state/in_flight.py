@@ -1,0 +1,270 @@
+"""One order of ours: what was asked for, and all that has been learned of it since."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+import msgspec
+
+from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model.errors import OrderError
+from holdfast.model.orders import Execution, OrderIntent
+from holdfast.state.order_machine import CLOSED, OPEN
+from holdfast.state.order_updates import read_moment
+
+_ZERO = Decimal(0)
+
+
+class FillEvent(msgspec.Struct, frozen=True, gc=False):
+    """One execution as a user's own code reports it. ``quantity`` is this execution's, not the cumulative one.
+
+    Attributes:
+        timestamp: When, as an aware datetime or UTC ns.
+        quantity: Shares or coins of this execution.
+        price: Per share or coin, in the quote currency.
+        commission: In the quote currency.
+        execution_id: The venue's id. Without it the fill cannot be recognised when it comes again.
+    """
+
+    timestamp: datetime | int
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal = _ZERO
+    execution_id: str | None = None
+
+
+class InFlightOrder:
+    """One order of ours and all that is known of it. Mutable: the tracker that holds it changes it.
+
+    Construct it with keywords.
+
+    Args:
+        client_order_id: Our id, unique forever.
+        symbol: What it trades.
+        quantity: Shares or coins, positive.
+        side: Buy or sell.
+        order_type: Market or limit.
+        strategy_id: Who asked.
+        created_at: When it was made: an aware datetime, or UTC ns.
+        limit_price: For limit orders.
+        time_in_force: How long it may rest.
+        reduce_only: True for an exit.
+        reason: Why, in the strategy's words.
+
+    Attributes:
+        status: Where it is in its life.
+        broker_id: The venue's id, once known.
+        executions: What was counted, in the order in which it was learned.
+        filled_quantity: The sum of the executions.
+        reported_filled_qty: The highest cumulative quantity that the venue told, never below ``filled_quantity``.
+        commission: The sum that ``process_fill`` was told, in the quote currency.
+        cancel_requested: True once a cancel was asked for.
+        submitted_at: When the venue says that it got it (UTC ns), once known.
+        closed_at: When it closed (UTC ns), or ``None`` while it is open.
+        last_event_at: The newest moment at which something was learned (UTC ns).
+        evidence: Why the status is what it is: the source of the venue's word, or the caller's sentence.
+        sequence: Its place among the orders of its tracker, from 1.
+
+    Raises:
+        OrderError: The quantity is not positive, or ``created_at`` is a naive datetime.
+    """
+
+    __slots__ = (
+        "broker_id",
+        "cancel_requested",
+        "client_order_id",
+        "closed_at",
+        "commission",
+        "created_at",
+        "evidence",
+        "executions",
+        "filled_quantity",
+        "last_event_at",
+        "limit_price",
+        "order_type",
+        "quantity",
+        "reason",
+        "reduce_only",
+        "reported_filled_qty",
+        "sequence",
+        "side",
+        "status",
+        "strategy_id",
+        "submitted_at",
+        "symbol",
+        "time_in_force",
+    )
+
+    def __init__(
+        self,
+        client_order_id: str,
+        symbol: str,
+        quantity: Decimal,
+        side: OrderSide,
+        order_type: OrderType,
+        created_at: datetime | int,
+        strategy_id: str | None = None,
+        limit_price: Decimal | None = None,
+        time_in_force: TimeInForce = TimeInForce.DAY,
+        reduce_only: bool = False,
+        reason: str = "",
+    ) -> None:
+        if quantity <= _ZERO:
+            message = f"order {client_order_id!r} has the quantity {quantity}; expected a positive number"
+            raise OrderError(message)
+        self.client_order_id = client_order_id
+        self.symbol = symbol
+        self.quantity = quantity
+        self.side = side
+        self.order_type = order_type
+        self.strategy_id = strategy_id
+        self.created_at = created_at if type(created_at) is int else read_moment(created_at, "created_at")
+        self.limit_price = limit_price
+        self.time_in_force = time_in_force
+        self.reduce_only = reduce_only
+        self.reason = reason
+
+        self.sequence = 0
+        self.status = OrderStatus.CREATED
+        self.broker_id: str | None = None
+        self.executions: list[Execution] = []
+        self.filled_quantity = _ZERO
+        self.reported_filled_qty = _ZERO
+        self.commission = _ZERO
+        self.cancel_requested = False
+        self.submitted_at: int | None = None
+        self.closed_at: int | None = None
+        self.last_event_at = self.created_at
+        self.evidence = ""
+
+    @classmethod
+    def from_intent(cls, intent: OrderIntent) -> InFlightOrder:
+        """The order that an intent asks for."""
+        # By position: naming eleven arguments would cost as much again as the order itself.
+        return cls(
+            intent.client_order_id,
+            intent.symbol,
+            intent.quantity,
+            intent.side,
+            intent.order_type,
+            intent.created_at,
+            intent.strategy_id,
+            intent.limit_price,
+            intent.time_in_force,
+            intent.reduce_only,
+            intent.reason,
+        )
+
+    @property
+    def exchange_order_id(self) -> str | None:
+        """The venue's id, once known: another name of ``broker_id``."""
+        return self.broker_id
+
+    @property
+    def remaining(self) -> Decimal:
+        """What has not traded as far as we counted; never negative."""
+        rest = self.quantity - self.filled_quantity
+        return rest if rest > 0 else _ZERO
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """The mean price of what was counted, weighted by quantity; ``None`` before the first execution."""
+        if not self.filled_quantity:
+            return None
+        cost = sum((execution.quantity * execution.price for execution in self.executions), _ZERO)
+        return cost / self.filled_quantity
+
+    @property
+    def is_open(self) -> bool:
+        """True until it is closed; created, submitted and unknown orders are open."""
+        return self.status in OPEN
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the venue closed it, or once we inferred that it never got there."""
+        return self.status in CLOSED
+
+    @property
+    def fills_missing(self) -> bool:
+        """True while the venue has told of more than the executions that we counted."""
+        return self.reported_filled_qty > self.filled_quantity
+
+    def __repr__(self) -> str:
+        return (
+            f"<InFlightOrder {self.client_order_id} {self.side.value} {self.quantity} {self.symbol} "
+            f"{self.status.value} filled {self.filled_quantity}>"
+        )
+
+
+# --- The written form -----------------------------------------------------------------------------------------------
+
+
+class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An order as it is written, field for field."""
+
+    client_order_id: str
+    symbol: str
+    quantity: Decimal
+    side: OrderSide
+    order_type: OrderType
+    created_at: int
+    sequence: int
+    status: OrderStatus
+    last_event_at: int
+    time_in_force: TimeInForce
+    strategy_id: str | None = None
+    limit_price: Decimal | None = None
+    reduce_only: bool = False
+    reason: str = ""
+    broker_id: str | None = None
+    executions: list[Execution] = []
+    filled_quantity: Decimal = _ZERO
+    reported_filled_qty: Decimal = _ZERO
+    commission: Decimal = _ZERO
+    cancel_requested: bool = False
+    submitted_at: int | None = None
+    closed_at: int | None = None
+    evidence: str = ""
+
+
+# What the constructor does not take.
+_LIFE = (
+    "sequence",
+    "status",
+    "broker_id",
+    "filled_quantity",
+    "reported_filled_qty",
+    "commission",
+    "cancel_requested",
+    "submitted_at",
+    "closed_at",
+    "last_event_at",
+    "evidence",
+)
+
+
+def freeze(order: InFlightOrder) -> OrderState:
+    """An order in its written form."""
+    return OrderState(**{name: getattr(order, name) for name in OrderState.__struct_fields__})
+
+
+def thaw(record: OrderState) -> InFlightOrder:
+    """The order that was written."""
+    order = InFlightOrder(
+        client_order_id=record.client_order_id,
+        symbol=record.symbol,
+        quantity=record.quantity,
+        side=record.side,
+        order_type=record.order_type,
+        created_at=record.created_at,
+        strategy_id=record.strategy_id,
+        limit_price=record.limit_price,
+        time_in_force=record.time_in_force,
+        reduce_only=record.reduce_only,
+        reason=record.reason,
+    )
+    for name in _LIFE:
+        setattr(order, name, getattr(record, name))
+    order.executions = list(record.executions)
+    return order

@@ -1,0 +1,703 @@
+"""Every order of ours, from intent to its last fill, held together from two unreliable sources.
+
+The problem: the stream is fast and loses messages; REST is true and late; both repeat themselves, in any order, and
+they do not always give one execution the same id. What is counted twice is a position that nobody has; what is
+forgotten is a position that nobody watches.
+
+The answers, one place each:
+
+* **Executions are the books.** ``filled_quantity`` is the sum of the executions counted, nothing else. An execution
+  is the same one if its id was seen, or if its order already has an execution that ends at the same cumulative
+  quantity: executions tile an order's filled quantity, so the end of the tile names it whatever the source calls it.
+* **Reports are the status and the cross-check.** The venue's cumulative quantity raises ``reported_filled_qty``;
+  while that exceeds the sum, fills are missing and the order is not settled, closed or not.
+* **Nothing is dropped in silence.** What does not fit (a second venue order under one intent, an execution of an order
+  that is not ours, a reopened inference) is a ``Discrepancy``, which the caller drains and turns into an alert.
+
+An execution may know its order only by the venue's id while we do not know that id yet (activities carry no client
+order id). It is kept as an orphan, and counted when the id is adopted: see ``take_adopted``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+import msgspec
+
+from holdfast.model.enums import OrderSide, OrderStatus, OrderType, Source
+from holdfast.model.errors import DataError, DuplicateOrderError, OrderError
+from holdfast.model.orders import Execution, OrderIntent, OrderReport
+from holdfast.state.discrepancies import Discrepancy, DiscrepancyKind
+from holdfast.state.in_flight import FillEvent, InFlightOrder, OrderState, freeze, thaw
+from holdfast.state.order_machine import (
+    CLOSED,
+    INFERRED_CLOSED,
+    OPEN,
+    TRANSITIONS,
+    VENUE_CLOSED,
+    VENUE_OPEN,
+    OrderEvent,
+    apply_venue,
+    next_status,
+)
+from holdfast.state.order_updates import client_order_id_of, read_moment, read_update
+
+__all__ = [
+    "Discrepancy",
+    "DiscrepancyKind",
+    "FillEvent",
+    "InFlightOrder",
+    "OrderSide",
+    "OrderTracker",
+    "OrderType",
+]
+
+_T = TypeVar("_T")
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """What happened since the tracker began."""
+
+    total_tracked: int = 0
+    fills: int = 0
+    duplicate_fills: int = 0
+    late_fills: int = 0
+    stale_reports: int = 0
+    foreign_reports: int = 0
+
+
+class OrderTracker:
+    """All orders of ours, and what is known of them.
+
+    Attributes:
+        discrepancies: What did not fit since ``take_discrepancies`` was called; look at it after every call.
+        adopted: Executions that were orphans until their order's venue id became known, counted since
+            ``take_adopted`` was called. They concern positions as much as those that ``apply_execution`` counts.
+    """
+
+    __slots__ = (
+        "_by_broker_id",
+        "_counts",
+        "_forgotten",
+        "_forgotten_broker_ids",
+        "_missing",
+        "_open",
+        "_open_by_symbol",
+        "_orders",
+        "_orphans",
+        "_seen",
+        "adopted",
+        "discrepancies",
+    )
+
+    def __init__(self) -> None:
+        self._orders: dict[str, InFlightOrder] = {}
+        self._by_broker_id: dict[str, InFlightOrder] = {}
+        # Open orders, twice, in the order of their creation, so that asking costs what is open and not what ever was.
+        self._open: dict[str, InFlightOrder] = {}
+        self._open_by_symbol: dict[str, dict[str, InFlightOrder]] = {}
+        self._missing: dict[str, InFlightOrder] = {}
+        # Ids of all executions ever, counted or orphaned. A dict, because a set has no order to write down.
+        self._seen: dict[str, None] = {}
+        self._orphans: dict[str, Execution] = {}
+        self._forgotten: dict[str, _Forgotten] = {}
+        self._forgotten_broker_ids: dict[str, _Forgotten] = {}
+        self.adopted: list[tuple[InFlightOrder, Execution]] = []
+        self.discrepancies: list[Discrepancy] = []
+        self._counts = Counts()
+
+    # --- Orders of ours -------------------------------------------------------------------------------------------
+
+    def start_tracking(self, order: InFlightOrder) -> None:
+        """Hold an order from now on.
+
+        Raises:
+            DuplicateOrderError: The client order id was used before, be it long ago.
+        """
+        client_order_id = order.client_order_id
+        if client_order_id in self._orders or client_order_id in self._forgotten:
+            message = f"the client order id {client_order_id!r} was used before; an id names one order, forever"
+            raise DuplicateOrderError(message)
+        self._counts.total_tracked += 1
+        order.sequence = self._counts.total_tracked
+        self._orders[client_order_id] = order
+        if order.broker_id is not None:
+            self._by_broker_id[order.broker_id] = order
+        if order.status in OPEN:
+            self._enlist(order)
+
+    def track(self, intent: OrderIntent) -> InFlightOrder:
+        """Hold the order that an intent asks for; it is CREATED.
+
+        Raises:
+            DuplicateOrderError: The client order id was used before.
+        """
+        order = InFlightOrder.from_intent(intent)
+        self.start_tracking(order)
+        return order
+
+    def apply(self, client_order_id: str, event: OrderEvent, now: int, evidence: str = "") -> bool:
+        """Take one of our own triggers at ``now`` (UTC ns). Returns whether the status changed.
+
+        Raises:
+            OrderError: No such order is tracked.
+            IllegalTransitionError: The trigger cannot happen in this status.
+        """
+        order = self._orders.get(client_order_id)
+        if order is None:
+            message = f"no order with the client order id {client_order_id!r} is tracked"
+            raise OrderError(message)
+        status = order.status
+        target = next_status(status, event)
+        if target is status:
+            return False
+        order.last_event_at = now
+        if evidence:
+            order.evidence = evidence
+        self._move(order, target, now)
+        return True
+
+    def get(self, client_order_id: str) -> InFlightOrder | None:
+        """The order with this client order id."""
+        return self._orders.get(client_order_id)
+
+    def by_broker_id(self, broker_id: str) -> InFlightOrder | None:
+        """The order with this id at the venue."""
+        return self._by_broker_id.get(broker_id)
+
+    # --- What the venue says --------------------------------------------------------------------------------------
+
+    def apply_execution(self, execution: Execution) -> InFlightOrder | None:
+        """Count an execution, once and forever.
+
+        It is found by its client order id or else by the venue's. It counts also after the order closed. One whose
+        order is unknown here is kept as an orphan, and counted if that order's venue id is adopted later.
+
+        Returns:
+            The order where the execution was counted; ``None`` where it was counted before, or is an orphan.
+        """
+        execution_id = execution.execution_id
+        if execution_id in self._seen:
+            self._counts.duplicate_fills += 1
+            return None
+        order = self._orders.get(execution.client_order_id or "")
+        if order is None:
+            order = self._by_broker_id.get(execution.broker_id)
+            if order is None:
+                self._keep_orphan(execution)
+                return None
+        if not self._belongs(order, execution):
+            self._keep_orphan(execution)
+            return None
+        cum_qty = execution.cum_qty
+        if cum_qty is not None:
+            for known in order.executions:
+                if known.cum_qty == cum_qty:
+                    self._recognise(order, known, execution)
+                    return None
+        self._count(order, execution)
+        return order
+
+    def apply_report(self, report: OrderReport, source: Source, at: int = 0) -> bool:
+        """Take the venue's description of an order, learned at ``at`` (UTC ns).
+
+        The first report of an order brings its venue id, which is adopted only if symbol, side, quantity, type,
+        limit price and time in force are those that we meant. The status follows ``order_machine.apply_venue``;
+        the filled quantity is a cross-check and never a fill. A report of an order that is not ours is counted.
+
+        Returns:
+            Whether anything about the order changed. What does not fit lands in ``discrepancies``.
+        """
+        order = self._orders.get(report.client_order_id)
+        if order is None:
+            order = self._by_broker_id.get(report.broker_id)
+            if order is None:
+                self._counts.foreign_reports += 1
+                return False
+        adopts = order.broker_id != report.broker_id
+        if adopts:
+            if not self._fits(order, report):
+                return False
+            self._adopt(order, report.broker_id)
+        elif report.quantity != order.quantity or report.side is not order.side or report.symbol != order.symbol:
+            self._note(DiscrepancyKind.MISMATCH, order, f"the venue's order changed: {_difference(order, report)}")
+            return False
+        changed = self._take_word(order, report.status, report.filled_qty, source.value, at, newly_known=adopts)
+        if order.submitted_at is None and report.submitted_at is not None:
+            order.submitted_at = report.submitted_at
+            return True
+        return changed or adopts
+
+    # --- The same, for users' own code ----------------------------------------------------------------------------
+
+    def process_fill(self, client_order_id: str, fill: FillEvent) -> bool:
+        """Count a fill of an order. Returns whether it was counted: False if it was before, or the order is unknown.
+
+        Raises:
+            OrderError: A quantity or price is not positive, or the time is a naive datetime.
+        """
+        if fill.quantity <= 0 or fill.price <= 0:
+            message = f"fill of {client_order_id!r}: expected a positive quantity and price, got {fill!r}"
+            raise OrderError(message)
+        order = self._orders.get(client_order_id)
+        execution = Execution(
+            execution_id=fill.execution_id or f"unnamed:{client_order_id}:{len(self._seen)}",
+            broker_id=(order.broker_id if order is not None else None) or "",
+            client_order_id=client_order_id,
+            symbol=order.symbol if order is not None else "",
+            side=order.side if order is not None else OrderSide.BUY,
+            quantity=fill.quantity,
+            price=fill.price,
+            at=read_moment(fill.timestamp, "timestamp"),
+        )
+        counted = self.apply_execution(execution)
+        if counted is None:
+            return False
+        counted.commission += fill.commission
+        return True
+
+    def process_order_update(self, client_order_id: str, update: Mapping[str, Any]) -> bool:
+        """Take an update in the form of a dictionary; an unknown order is counted, and is no error.
+
+        Args:
+            client_order_id: Our id.
+            update: Any of ``status`` (the venue's word, in any case), ``exchange_order_id`` (or ``broker_id``, ``id``),
+                ``filled_qty`` (cumulative) and ``submitted_at`` (aware datetime, UTC ns or RFC 3339 text).
+
+        Returns:
+            Whether anything about the order changed.
+
+        Raises:
+            OrderError: A value cannot be read.
+        """
+        order = self._orders.get(client_order_id)
+        if order is None:
+            self._counts.foreign_reports += 1
+            return False
+        word, broker_id, filled_qty, submitted_at = read_update(update)
+        changed = False
+        if submitted_at is not None and order.submitted_at is None:
+            order.submitted_at = submitted_at
+            changed = True
+        adopts = broker_id is not None and broker_id != order.broker_id
+        if broker_id is not None and adopts:
+            if not self._is_free(order, broker_id):
+                return changed
+            self._adopt(order, broker_id)
+        if word is None and not adopts:
+            return changed
+        known = order.reported_filled_qty if filled_qty is None else filled_qty
+        at = submitted_at or 0
+        moved = self._take_word(order, word or OrderStatus.UNKNOWN, known, "update", at, newly_known=adopts)
+        return moved or adopts or changed
+
+    # --- Questions ------------------------------------------------------------------------------------------------
+
+    def open_orders(self, symbol: str | None = None) -> list[InFlightOrder]:
+        """Orders that are not closed, oldest first; of one symbol, or of all."""
+        if symbol is None:
+            return list(self._open.values())
+        orders = self._open_by_symbol.get(symbol)
+        return list(orders.values()) if orders else []
+
+    def has_open(self, symbol: str) -> bool:
+        """Whether an order of the symbol is open."""
+        return bool(self._open_by_symbol.get(symbol))
+
+    @property
+    def open_count(self) -> int:
+        """How many orders are open."""
+        return len(self._open)
+
+    def orders(self) -> list[InFlightOrder]:
+        """All orders that are held, oldest first."""
+        return list(self._orders.values())
+
+    def unknown_orders(self) -> list[InFlightOrder]:
+        """Orders whose submit has no verdict, oldest first."""
+        return [order for order in self._open.values() if order.status is OrderStatus.UNKNOWN]
+
+    def orders_with_missing_fills(self) -> list[InFlightOrder]:
+        """Orders of which the venue has told more than we counted, open or closed, oldest first."""
+        return sorted(self._missing.values(), key=_sequence)
+
+    def unsettled(self) -> list[InFlightOrder]:
+        """Orders about which anything is open: status, outcome or fills. Oldest first."""
+        return sorted({**self._open, **self._missing}.values(), key=_sequence)
+
+    def orphan_executions(self) -> list[Execution]:
+        """Executions of orders that are unknown here, in the order in which they came."""
+        return list(self._orphans.values())
+
+    def get_orphaned_orders(self, broker_orders: Mapping[str, _T]) -> dict[str, _T]:
+        """Orders that are at the broker and unknown here, by the broker's id.
+
+        An order is known by its broker id or, since our own in-flight order has none yet, by its client order id.
+
+        Args:
+            broker_orders: The broker's orders by its ids; each a dictionary, an OrderReport or any object with a
+                ``client_order_id``.
+        """
+        return {
+            broker_id: order
+            for broker_id, order in broker_orders.items()
+            if broker_id not in self._by_broker_id
+            and broker_id not in self._forgotten_broker_ids
+            and not self._is_ours(client_order_id_of(order))
+        }
+
+    def get_shadow_orders(self, broker_orders: Mapping[str, Any]) -> dict[str, InFlightOrder]:
+        """Orders that are open here and absent at the broker, by client order id, oldest first.
+
+        Only those that the venue is known to have had: one still in flight or unknown may arrive yet.
+
+        Args:
+            broker_orders: The broker's open orders by its ids, as for ``get_orphaned_orders``.
+        """
+        there = {client_order_id_of(order): None for order in broker_orders.values()}
+        return {
+            client_order_id: order
+            for client_order_id, order in self._open.items()
+            if order.status in VENUE_OPEN and order.broker_id not in broker_orders and client_order_id not in there
+        }
+
+    def get_stats(self) -> dict[str, Any]:
+        """Counts since the beginning, and counts of what is held by status (only statuses that occur)."""
+        by_status = Counter(order.status.value for order in self._orders.values())
+        return {
+            **msgspec.structs.asdict(self._counts),
+            "held": len(self._orders),
+            "open": len(self._open),
+            "unknown": by_status[OrderStatus.UNKNOWN.value],
+            "fills_missing": len(self._missing),
+            "orphan_executions": len(self._orphans),
+            "by_status": {status.value: by_status[status.value] for status in OrderStatus if by_status[status.value]},
+        }
+
+    def take_discrepancies(self) -> list[Discrepancy]:
+        """What did not fit since the last call."""
+        taken, self.discrepancies = self.discrepancies, []
+        return taken
+
+    def take_adopted(self) -> list[tuple[InFlightOrder, Execution]]:
+        """Former orphan executions that were counted since the last call, with their orders."""
+        taken, self.adopted = self.adopted, []
+        return taken
+
+    # --- Memory ---------------------------------------------------------------------------------------------------
+
+    def forget_settled(self, before_ns: int) -> int:
+        """Drop orders that the venue closed, all fills counted, before a moment (UTC ns). Returns how many.
+
+        Their ids and execution ids stay: an old message is still recognised, and no id is used twice. An order that
+        we only inferred to be closed is never dropped.
+        """
+        settled = [
+            order
+            for order in self._orders.values()
+            if order.status in VENUE_CLOSED
+            and order.client_order_id not in self._missing
+            and order.last_event_at < before_ns
+            and (order.closed_at or 0) < before_ns
+        ]
+        for order in settled:
+            del self._orders[order.client_order_id]
+            if order.broker_id is not None:
+                del self._by_broker_id[order.broker_id]
+            self._bury(
+                _Forgotten(
+                    client_order_id=order.client_order_id,
+                    broker_id=order.broker_id,
+                    filled_quantity=order.filled_quantity,
+                )
+            )
+        return len(settled)
+
+    def to_json(self) -> bytes:
+        """The whole tracker, exactly: ``from_json`` of it behaves the same in every respect."""
+        return msgspec.json.encode(
+            _TrackerState(
+                orders=[freeze(order) for order in self._orders.values()],
+                seen=list(self._seen),
+                orphans=list(self._orphans.values()),
+                forgotten=list(self._forgotten.values()),
+                adopted=[(order.client_order_id, execution) for order, execution in self.adopted],
+                discrepancies=self.discrepancies,
+                counts=self._counts,
+            )
+        )
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> OrderTracker:
+        """The tracker that ``to_json`` wrote.
+
+        Raises:
+            DataError: The data is not a tracker's.
+        """
+        try:
+            state = msgspec.json.decode(data, type=_TrackerState)
+        except msgspec.MsgspecError as error:
+            message = f"not an order tracker's JSON: {error}"
+            raise DataError(message) from None
+        tracker = cls()
+        for record in state.orders:
+            order = thaw(record)
+            tracker._orders[order.client_order_id] = order
+            if order.broker_id is not None:
+                tracker._by_broker_id[order.broker_id] = order
+            if order.fills_missing:
+                tracker._missing[order.client_order_id] = order
+            if order.status in OPEN:
+                tracker._enlist(order)
+        tracker._seen = dict.fromkeys(state.seen)
+        tracker._orphans = {execution.execution_id: execution for execution in state.orphans}
+        for forgotten in state.forgotten:
+            tracker._bury(forgotten)
+        tracker.adopted = [
+            (tracker._orders[client_order_id], execution) for client_order_id, execution in state.adopted
+        ]
+        tracker.discrepancies = state.discrepancies
+        tracker._counts = state.counts
+        return tracker
+
+    # --- The mechanism --------------------------------------------------------------------------------------------
+
+    def _count(self, order: InFlightOrder, execution: Execution) -> None:
+        """Add an execution that is known to be new to its order."""
+        if order.broker_id is None and execution.broker_id:
+            self._adopt(order, execution.broker_id)
+        self._seen[execution.execution_id] = None
+        self._counts.fills += 1
+        order.executions.append(execution)
+        filled = order.filled_quantity = order.filled_quantity + execution.quantity
+        status = order.status
+        known = order.reported_filled_qty
+        if status in CLOSED or filled > order.quantity:
+            self._note_excess(order, execution, known)
+        cum_qty = execution.cum_qty
+        if cum_qty is None or cum_qty < filled:
+            cum_qty = filled
+        if cum_qty > known:
+            order.reported_filled_qty = known = cum_qty
+        if execution.at > order.last_event_at:  # noqa: PLR1730 - on every execution; max() costs three times as much
+            order.last_event_at = execution.at
+        target = TRANSITIONS[status][OrderEvent.LAST_EXECUTION if known >= order.quantity else OrderEvent.EXECUTION]
+        if target is not status:
+            order.evidence = "execution"
+            self._move(order, target, order.last_event_at)
+        if known > filled:
+            self._missing[order.client_order_id] = order
+        elif self._missing:
+            self._missing.pop(order.client_order_id, None)
+
+    def _take_word(
+        self, order: InFlightOrder, word: OrderStatus, filled_qty: Decimal, evidence: str, at: int, *, newly_known: bool
+    ) -> bool:
+        """Apply the venue's status and cumulative quantity to an order that is surely the one meant."""
+        status = order.status
+        known = order.reported_filled_qty
+        if word is OrderStatus.FILLED and filled_qty < order.quantity:
+            filled_qty = order.quantity
+        lowers = filled_qty < known
+        raised = filled_qty > known
+        if raised:
+            order.reported_filled_qty = filled_qty
+            self._missing[order.client_order_id] = order
+        if at > order.last_event_at:  # noqa: PLR1730 - on every report; max() costs three times as much
+            order.last_event_at = at
+        if word in VENUE_CLOSED and filled_qty < order.filled_quantity:
+            detail = f"the venue's final {filled_qty} is below the executions' sum {order.filled_quantity}"
+            self._note(DiscrepancyKind.OVERCOUNTED, order, detail)
+        if word is status:
+            return raised
+        target = apply_venue(status, word, lowers_filled=lowers)
+        if target is not status:
+            order.evidence = evidence
+            self._move(order, target, order.last_event_at)
+            return True
+        self._counts.stale_reports += 1
+        if status in VENUE_CLOSED and (newly_known or word in VENUE_CLOSED):
+            # Old news is everyday; two closing words, or an order that the venue had refused, is not.
+            self._note(DiscrepancyKind.CONTRADICTION, order, f"closed as {status.value}, now said to be {word.value}")
+        return raised
+
+    def _move(self, order: InFlightOrder, status: OrderStatus, at: int) -> None:
+        """Change the status, and with it the lists that the order is in."""
+        was = order.status
+        order.status = status
+        if was in INFERRED_CLOSED:
+            self._note(DiscrepancyKind.REOPENED, order, f"held to be {was.value}, now {status.value}")
+        if status in CLOSED:
+            order.closed_at = at
+            if was in OPEN:
+                client_order_id = order.client_order_id
+                del self._open[client_order_id]
+                del self._open_by_symbol[order.symbol][client_order_id]
+        elif was in CLOSED:
+            order.closed_at = None
+            self._relist()
+
+    def _enlist(self, order: InFlightOrder) -> None:
+        """Put an order, the newest so far, into the lists of open ones."""
+        client_order_id = order.client_order_id
+        self._open[client_order_id] = order
+        of_symbol = self._open_by_symbol.get(order.symbol)
+        if of_symbol is None:
+            of_symbol = self._open_by_symbol[order.symbol] = {}
+        of_symbol[client_order_id] = order
+
+    def _relist(self) -> None:
+        """Make the lists of open orders anew, so that a reopened one stands where it was created. Rare."""
+        self._open.clear()
+        self._open_by_symbol.clear()
+        for order in self._orders.values():
+            if order.status in OPEN:
+                self._enlist(order)
+
+    def _adopt(self, order: InFlightOrder, broker_id: str) -> None:
+        """Learn the venue's id of an order, and count what waited for it."""
+        order.broker_id = broker_id
+        self._by_broker_id[broker_id] = order
+        if self._orphans:
+            for execution in [orphan for orphan in self._orphans.values() if orphan.broker_id == broker_id]:
+                del self._orphans[execution.execution_id]
+                del self._seen[execution.execution_id]
+                if self.apply_execution(execution) is not None:
+                    self.adopted.append((order, execution))
+
+    def _is_free(self, order: InFlightOrder, broker_id: str) -> bool:
+        """Whether a venue id may become this order's; if not, it is noted."""
+        if order.broker_id is not None:
+            detail = f"known there as {order.broker_id}, now also as {broker_id}"
+            self._note(DiscrepancyKind.SECOND_ORDER, order, detail)
+            return False
+        other = self._by_broker_id.get(broker_id)
+        if other is not None:
+            self._note(DiscrepancyKind.MISMATCH, order, f"the venue's {broker_id} is {other.client_order_id} already")
+            return False
+        return True
+
+    def _fits(self, order: InFlightOrder, report: OrderReport) -> bool:
+        """Whether a report that brings a venue id is one of the order that we meant; if not, it is noted."""
+        if not self._is_free(order, report.broker_id):
+            return False
+        if _is_same(order, report):
+            return True
+        detail = f"the venue's {report.broker_id} is another order: {_difference(order, report)}"
+        self._note(DiscrepancyKind.MISMATCH, order, detail)
+        return False
+
+    def _belongs(self, order: InFlightOrder, execution: Execution) -> bool:
+        """Whether an execution is one of this order; if not, it is noted."""
+        if execution.symbol != order.symbol or execution.side is not order.side:
+            detail = f"execution {execution.execution_id} is a {execution.side.value} of {execution.symbol}"
+            self._note(DiscrepancyKind.MISMATCH, order, detail)
+            return False
+        broker_id = execution.broker_id
+        return not broker_id or broker_id == order.broker_id or self._is_free(order, broker_id)
+
+    def _recognise(self, order: InFlightOrder, known: Execution, again: Execution) -> None:
+        """Remember the second id of an execution that was counted under another."""
+        self._seen[again.execution_id] = None
+        self._counts.duplicate_fills += 1
+        if again.quantity != known.quantity or again.price != known.price:
+            detail = (
+                f"{known.execution_id} ({known.quantity} at {known.price}) and {again.execution_id} "
+                f"({again.quantity} at {again.price}) both end at {again.cum_qty}"
+            )
+            self._note(DiscrepancyKind.CONFLICTING_EXECUTION, order, detail)
+
+    def _keep_orphan(self, execution: Execution) -> None:
+        """Keep an execution that belongs to no order known here; recognise those of orders long settled."""
+        self._seen[execution.execution_id] = None
+        forgotten = self._forgotten.get(execution.client_order_id or "")
+        forgotten = forgotten or self._forgotten_broker_ids.get(execution.broker_id)
+        if forgotten is not None and execution.cum_qty is not None and execution.cum_qty <= forgotten.filled_quantity:
+            self._counts.duplicate_fills += 1
+            return
+        self._orphans[execution.execution_id] = execution
+        detail = (
+            f"execution {execution.execution_id} of the venue's order {execution.broker_id}: "
+            f"{execution.side.value} {execution.quantity} {execution.symbol} at {execution.price}"
+        )
+        self.discrepancies.append(
+            Discrepancy(
+                kind=DiscrepancyKind.ORPHAN_EXECUTION, client_order_id=execution.client_order_id or "", detail=detail
+            )
+        )
+
+    def _note_excess(self, order: InFlightOrder, execution: Execution, known: Decimal) -> None:
+        """Note an execution beyond what the venue's closing word said, or beyond what was ordered."""
+        filled = order.filled_quantity
+        if order.status in VENUE_CLOSED and filled > known:
+            self._counts.late_fills += 1
+            detail = f"{order.status.value}, then {execution.quantity} at {execution.price} ({execution.execution_id})"
+            self._note(DiscrepancyKind.LATE_FILL, order, detail)
+        if filled > order.quantity:
+            self._note(DiscrepancyKind.OVERFILL, order, f"{filled} executed of {order.quantity} ordered")
+
+    def _note(self, kind: DiscrepancyKind, order: InFlightOrder, detail: str) -> None:
+        self.discrepancies.append(Discrepancy(kind=kind, client_order_id=order.client_order_id, detail=detail))
+
+    def _bury(self, forgotten: _Forgotten) -> None:
+        self._forgotten[forgotten.client_order_id] = forgotten
+        if forgotten.broker_id is not None:
+            self._forgotten_broker_ids[forgotten.broker_id] = forgotten
+
+    def _is_ours(self, client_order_id: str | None) -> bool:
+        return client_order_id in self._orders or client_order_id in self._forgotten
+
+
+def _sequence(order: InFlightOrder) -> int:
+    return order.sequence
+
+
+def _is_same(order: InFlightOrder, report: OrderReport) -> bool:
+    """Whether the venue's order is the one that we meant."""
+    return (
+        report.symbol == order.symbol
+        and report.side is order.side
+        and report.quantity == order.quantity
+        and report.order_type == order.order_type.value
+        and report.time_in_force == order.time_in_force.value
+        and report.limit_price == order.limit_price
+        and report.client_order_id in (order.client_order_id, "")
+    )
+
+
+def _difference(order: InFlightOrder, report: OrderReport) -> str:
+    """What the venue's order and the one that we meant differ in, in words."""
+    pairs = (
+        ("client_order_id", order.client_order_id, report.client_order_id),
+        ("symbol", order.symbol, report.symbol),
+        ("side", order.side, report.side),
+        ("quantity", order.quantity, report.quantity),
+        ("type", order.order_type, report.order_type),
+        ("limit price", order.limit_price, report.limit_price),
+        ("time in force", order.time_in_force, report.time_in_force),
+    )
+    return ", ".join(f"{name} {there} instead of {ours}" for name, ours, there in pairs if ours != there)
+
+
+# --- The written form -----------------------------------------------------------------------------------------------
+
+
+class _Forgotten(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What must be remembered of an order that was dropped."""
+
+    client_order_id: str
+    broker_id: str | None
+    filled_quantity: Decimal
+
+
+class _TrackerState(msgspec.Struct, frozen=True, kw_only=True):
+    orders: list[OrderState]
+    seen: list[str]
+    orphans: list[Execution]
+    forgotten: list[_Forgotten]
+    adopted: list[tuple[str, Execution]]
+    discrepancies: list[Discrepancy]
+    counts: Counts

@@ -1,0 +1,228 @@
+"""The Strategy API: what a user writes, and all that it may see.
+
+A strategy is a plain object that the kernel calls. It never awaits, reads a clock or touches a
+network: time and prices reach it in bars, and it asks for trades by ``buy``, ``sell`` and ``exit``,
+each of which answers at once with a Verdict (which guard decided, and why). The same object runs in
+a backtest, on the built-in venue, on paper and live.
+
+    class Breakout(Strategy):
+        def on_bar(self, bar):
+            view = self.view(bar.symbol)
+            if view.flat and bar.close > self.high:
+                self.buy(bar.symbol, notional=5_000, reason="breakout")
+
+State that a strategy keeps in its attributes is rebuilt after a restart, because the kernel shows it
+the recorded bars and fills again in the recorded order. So it must be a function of what it was
+shown: no wall clock, no unseeded randomness, no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+from holdfast.model import Bar, Execution, OrderSide, Quote, Signal, TimeInForce, Verdict
+from holdfast.model.errors import ConfigurationError, StrategyError
+
+if TYPE_CHECKING:
+    from holdfast.state.order_tracker import InFlightOrder
+
+Number = int | float | Decimal
+
+
+class SymbolView(Protocol):
+    """What a strategy may know of one symbol; always current while the strategy is being called."""
+
+    symbol: str
+    position_float: float  # signed quantity held, as a float for quick comparisons
+    average_price_float: float  # average entry price of the position, 0.0 when flat
+    last_price: float  # the last trade known, NaN before the first
+    session_open: int  # of the session that the last bar belongs to (UTC ns)
+    session_close: int
+    shortable: bool
+    busy: bool  # an order of ours is open, in flight or unknown, or an exit waits
+
+    @property
+    def flat(self) -> bool:
+        """No position, and nothing under way that could make one."""
+        ...
+
+    @property
+    def position(self) -> Decimal:
+        """Signed quantity held, exactly."""
+        ...
+
+
+class StrategyContext(Protocol):
+    """What the kernel gives to a strategy."""
+
+    def view(self, symbol: str) -> SymbolView:
+        """What may be known of a symbol."""
+        ...
+
+    def submit(self, signal: Signal) -> Verdict:
+        """Send a signal down the guarded path."""
+        ...
+
+    def cancel(self, symbol: str) -> int:
+        """Ask the venue to cancel what rests on a symbol; how many orders that is."""
+        ...
+
+    def verdicts(self) -> Sequence[Verdict]:
+        """The last verdicts, newest last."""
+        ...
+
+
+class Strategy:
+    """Base class of strategies.
+
+    Args:
+        symbols: What to trade; their bars are delivered to ``on_bar``.
+
+    Attributes:
+        name: Identifies the strategy in orders and logs; defaults to the class name.
+        version: Raise it when the meaning of the kept state changes.
+    """
+
+    name: str = ""
+    version: int = 1
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        if isinstance(symbols, str) or not symbols or not all(symbols):
+            message = f"{type(self).__name__}.symbols must be a list with at least one symbol, got {symbols!r}"
+            raise ConfigurationError(message)
+        self.symbols = tuple(symbols)
+        self.name = self.name or type(self).__name__
+        self._context: StrategyContext | None = None
+
+    # -- what the kernel calls ------------------------------------------------------------------
+
+    def bind(self, context: StrategyContext) -> None:
+        """Called once by the kernel, before anything else."""
+        self._context = context
+        self.on_start()
+
+    def on_start(self) -> None:
+        """The kernel is there; views exist; no bar has been seen."""
+
+    def on_bar(self, bar: Bar) -> None:
+        """A bar of one of our symbols is complete."""
+
+    def on_quote(self, quote: Quote) -> None:
+        """A quote of one of our symbols changed (only where quotes are subscribed)."""
+
+    def on_fill(self, execution: Execution, order: InFlightOrder) -> None:
+        """One of our orders traded; the position is already updated."""
+
+    def on_order(self, order: InFlightOrder) -> None:
+        """One of our orders changed its status."""
+
+    # -- what a strategy calls ------------------------------------------------------------------
+
+    @property
+    def context(self) -> StrategyContext:
+        """The kernel's side.
+
+        Raises:
+            StrategyError: The strategy is used before it was bound to a kernel.
+        """
+        if self._context is None:
+            message = f"{self.name or type(self).__name__} is not running: nothing can be asked or traded yet"
+            raise StrategyError(message)
+        return self._context
+
+    def view(self, symbol: str) -> SymbolView:
+        """What may be known of a symbol. The object stays valid: keep it."""
+        return self.context.view(symbol)
+
+    def buy(
+        self,
+        symbol: str,
+        quantity: Number | None = None,
+        *,
+        notional: Number | None = None,
+        limit: Number | None = None,
+        time_in_force: TimeInForce | None = None,
+        reason: str = "",
+    ) -> Verdict:
+        """Ask to buy ``quantity`` (or as much as ``notional`` USD buys at the last price)."""
+        return self._ask(OrderSide.BUY, symbol, quantity, notional, limit, time_in_force, reason)
+
+    def sell(
+        self,
+        symbol: str,
+        quantity: Number | None = None,
+        *,
+        notional: Number | None = None,
+        limit: Number | None = None,
+        time_in_force: TimeInForce | None = None,
+        reason: str = "",
+    ) -> Verdict:
+        """Ask to sell; beyond the position only where shorts are allowed, and never through zero."""
+        return self._ask(OrderSide.SELL, symbol, quantity, notional, limit, time_in_force, reason)
+
+    def exit(
+        self, symbol: str, quantity: Number | None = None, *, limit: Number | None = None, reason: str = "exit"
+    ) -> Verdict:
+        """Ask to close the position, or ``quantity`` of it. Never blocked by a protection, never flips.
+
+        What rests on the symbol is cancelled first; the remainder is sent on the venue's word.
+        """
+        view = self.view(symbol)
+        held = view.position
+        side = OrderSide.SELL if held >= 0 else OrderSide.BUY
+        amount = abs(held) if quantity is None else to_decimal(quantity)
+        return self.context.submit(
+            Signal(
+                symbol=symbol,
+                side=side,
+                quantity=amount,
+                price=None if limit is None else to_decimal(limit),
+                reduce_only=True,
+                strategy_id=self.name,
+                reason=reason,
+            )
+        )
+
+    def cancel(self, symbol: str) -> int:
+        """Ask the venue to cancel every open order of ours on the symbol; returns how many were asked for."""
+        return self.context.cancel(symbol)
+
+    def _ask(
+        self,
+        side: OrderSide,
+        symbol: str,
+        quantity: Number | None,
+        notional: Number | None,
+        limit: Number | None,
+        time_in_force: TimeInForce | None,
+        reason: str,
+    ) -> Verdict:
+        if (quantity is None) == (notional is None):
+            message = (
+                f"{self.name}: give either quantity or notional for {symbol}, not {'both' if quantity else 'neither'}"
+            )
+            raise StrategyError(message)
+        if quantity is None:
+            price = float(limit) if limit is not None else self.view(symbol).last_price
+            # Before the first price there is nothing to size by: zero is refused, with its reason, by the symbol rules.
+            quantity = float(notional or 0) / price if price > 0.0 else 0.0
+        return self.context.submit(
+            Signal(
+                symbol=symbol,
+                side=side,
+                quantity=to_decimal(quantity),
+                price=None if limit is None else to_decimal(limit),
+                time_in_force=time_in_force,
+                strategy_id=self.name,
+                reason=reason,
+            )
+        )
+
+
+def to_decimal(value: Number) -> Decimal:
+    """A number at the order boundary: floats by their shortest repr, so that 0.1 is 0.1."""
+    if isinstance(value, Decimal):
+        return value
+    return Decimal(value) if isinstance(value, int) else Decimal(repr(float(value)))

@@ -1,0 +1,158 @@
+"""Session VWAP mean reversion: buy what has fallen far below the session's average price, sell it back there.
+
+The volume-weighted average price of the session so far is ``sum(close * volume) / sum(volume)``; the
+spread of prices around it is the population standard deviation of ``close - VWAP``, kept running by
+Welford's method (B. P. Welford, "Note on a method for calculating corrected sums of squares and
+products", Technometrics 4(3), 1962). Both start afresh each session.
+
+It is an example of the Strategy API that is complete enough to trade: it is no advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+from holdfast.model import Bar
+from holdfast.model.errors import ConfigurationError
+from holdfast.model.timestamps import NS_PER_MINUTE
+from holdfast.strategies.base import Number, Strategy, SymbolView
+
+
+class _Session:
+    """One symbol's running sums in one session."""
+
+    __slots__ = ("bars", "bars_held", "close", "flat_from", "m2", "mean", "price_volume", "view", "volume")
+
+    def __init__(self, view: SymbolView) -> None:
+        self.view = view
+        self.bars_held = 0
+        self.start(0, 0)
+
+    def start(self, close: int, flat_from: int) -> None:
+        self.close, self.flat_from = close, flat_from
+        self.bars = 0
+        self.price_volume = self.volume = self.mean = self.m2 = 0.0
+
+
+class VwapMeanReversion(Strategy):
+    """Enter beyond ``deviations`` standard deviations from the session's VWAP; exit at the VWAP.
+
+    Args:
+        symbols: What to trade.
+        quantity: Shares or coins per entry; or else ``notional``.
+        notional: USD per entry at the last price (default 10,000 where no quantity is given).
+        deviations: How many standard deviations from VWAP make an entry (> 0).
+        warmup_bars: Bars of the session before the first entry (>= 2).
+        stop_loss: Exit when the close is this fraction beyond the entry price (0.01 = 1 %); None for none.
+        time_stop_bars: Exit after this many bars in the position; None for none.
+        flat_minutes: No entry, and exit, from this many minutes before the session's close (>= 1).
+        allow_short: Also sell above VWAP, where the symbol is shortable.
+
+    Raises:
+        ConfigurationError: A parameter is out of its range; names it and what was expected.
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        *,
+        quantity: Number | None = None,
+        notional: Number | None = None,
+        deviations: float = 2.0,
+        warmup_bars: int = 20,
+        stop_loss: float | None = 0.01,
+        time_stop_bars: int | None = 120,
+        flat_minutes: int = 5,
+        allow_short: bool = True,
+    ) -> None:
+        super().__init__(symbols)
+        if quantity is not None and notional is not None:
+            message = "VwapMeanReversion: give quantity or notional, not both"
+            raise ConfigurationError(message)
+        if quantity is None and notional is None:
+            notional = 10_000
+        _require("quantity", quantity, "a positive number", quantity is None or quantity > 0)
+        _require("notional", notional, "a positive number of USD", notional is None or notional > 0)
+        _require("deviations", deviations, "a number above 0", deviations > 0)
+        _require("warmup_bars", warmup_bars, "a whole number of at least 2", warmup_bars == int(warmup_bars) >= 2)
+        _require("stop_loss", stop_loss, "a fraction between 0 and 1, or none", stop_loss is None or 0 < stop_loss < 1)
+        _require(
+            "time_stop_bars",
+            time_stop_bars,
+            "a whole number of at least 1, or none",
+            time_stop_bars is None or time_stop_bars == int(time_stop_bars) >= 1,
+        )
+        _require("flat_minutes", flat_minutes, "a whole number of at least 1", flat_minutes == int(flat_minutes) >= 1)
+        self.quantity, self.notional = quantity, notional
+        self.deviations = float(deviations)
+        self.warmup_bars = int(warmup_bars)
+        self.stop_loss = stop_loss
+        self.time_stop_bars = time_stop_bars
+        self.flat_minutes = int(flat_minutes)
+        self.allow_short = allow_short
+        self._sessions: dict[str, _Session] = {}
+
+    def on_start(self) -> None:
+        """Make the running sums of each symbol."""
+        self._sessions = {symbol: _Session(self.view(symbol)) for symbol in self.symbols}
+
+    def on_bar(self, bar: Bar) -> None:
+        """Update the session's sums, then look for an entry or a reason to leave."""
+        s = self._sessions[bar.symbol]
+        view = s.view
+        if view.session_close != s.close:
+            s.start(view.session_close, view.session_close - self.flat_minutes * NS_PER_MINUTE)
+        close = bar.close
+        s.price_volume += close * bar.volume
+        s.volume += bar.volume
+        held = view.position_float
+        if s.volume > 0.0:
+            n = s.bars = s.bars + 1
+            distance = close - s.price_volume / s.volume
+            delta = distance - s.mean
+            s.mean += delta / n
+            s.m2 += delta * (distance - s.mean)
+            if held == 0.0:
+                s.bars_held = 0
+                if n >= self.warmup_bars and bar.ts < s.flat_from:
+                    self._look_for_entry(bar, s, distance)
+                return
+            reverted = distance >= 0.0 if held > 0.0 else distance <= 0.0
+        else:
+            # No volume yet this session: there is no VWAP to enter or leave at, but risk is still watched.
+            if held == 0.0:
+                return
+            reverted = False
+        s.bars_held += 1
+        if reason := self._exit_reason(bar, s, held, reverted):
+            self.exit(bar.symbol, reason=reason)
+
+    def _look_for_entry(self, bar: Bar, s: _Session, distance: float) -> None:
+        threshold = self.deviations * sqrt(s.m2 / s.bars)
+        if distance < -threshold:
+            if not s.view.busy:
+                self.buy(bar.symbol, self.quantity, notional=self.notional, reason="below_vwap")
+        elif distance > threshold and self.allow_short and s.view.shortable and not s.view.busy:
+            self.sell(bar.symbol, self.quantity, notional=self.notional, reason="above_vwap")
+
+    def _exit_reason(self, bar: Bar, s: _Session, held: float, reverted: bool) -> str:
+        """Why to leave now; empty to stay. The order is the precedence."""
+        if bar.ts >= s.flat_from:
+            return "session_end"
+        if reverted:
+            return "reverted"
+        if self.stop_loss is not None:
+            entry = s.view.average_price_float
+            loss = (entry - bar.close) if held > 0.0 else (bar.close - entry)
+            if loss >= entry * self.stop_loss:
+                return "stop_loss"
+        if self.time_stop_bars is not None and s.bars_held >= self.time_stop_bars:
+            return "time_stop"
+        return ""
+
+
+def _require(name: str, value: object, expected: str, holds: bool) -> None:
+    if not holds:
+        message = f"VwapMeanReversion: {name} must be {expected}, got {value!r}"
+        raise ConfigurationError(message)

@@ -1,0 +1,306 @@
+"""The money side of a book: cash, positions, and the arithmetic of a Reg-T margin account.
+
+    equity          = cash + long value + short value            (short value is negative)
+    initial margin  = sum of |value| x rate                      (1/multiplier if marginable, else 1; crypto: 1)
+    excess          = equity - initial margin - what open orders reserve
+    buying power    = max(excess, 0) x multiplier
+    non-marginable  = max(min(cash + short value - reserved cash, excess), 0)      what crypto is bought with
+
+With the multiplier 1 all rates are 1, and the buying power is the free cash. Amounts are exact Decimals in
+USD; nothing is rounded but average prices. A position is marked at the last trade of its symbol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from decimal import ROUND_HALF_EVEN, Context, Decimal, getcontext, setcontext
+from typing import Any
+
+import msgspec
+
+from holdfast.model.enums import AssetClass, OrderSide
+from holdfast.model.errors import invariant
+from holdfast.venue.instruments import Instrument
+from holdfast.venue.orders import ZERO
+
+# Quantities and prices are below 10**15 and have nine decimals, so products have up to 48 digits: sixty
+# leave room for their sums.
+EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+NANO = Decimal("0.000000001")
+
+_BUY = OrderSide.BUY
+_SHORTING_EQUITY_MIN = Decimal(2000)
+_THIRTY_PERCENT = Decimal("0.3")
+_LONG_FULL_MARGIN_BELOW = Decimal("2.5")
+_SHORT_LOW_PRICE_BELOW = Decimal(5)
+
+# The estimate decides only where it is further from the limit than this share of all that it summed.
+_ESTIMATE_ERROR = 1e-9
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """The venue's own Decimal context, whatever the caller's is."""
+    outer = getcontext()
+    setcontext(EXACT)
+    try:
+        yield
+    finally:
+        setcontext(outer)
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The account at a moment, in USD. ``short_market_value`` is negative or zero."""
+
+    cash: Decimal
+    equity: Decimal
+    last_equity: Decimal
+    buying_power: Decimal
+    non_marginable_buying_power: Decimal
+    long_market_value: Decimal
+    short_market_value: Decimal
+    initial_margin: Decimal
+    maintenance_margin: Decimal
+    last_maintenance_margin: Decimal
+    multiplier: int
+    shorting_enabled: bool
+
+
+class PositionView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One position at a moment.
+
+    Attributes:
+        quantity: Signed; negative when short.
+        quantity_available: What no open order holds, as a magnitude.
+        avg_entry_price: Average price of what is held (nine decimals).
+        lastday_price: The mark when the last session closed; the entry price where there was none.
+        market_value: Signed like the quantity.
+        cost_basis: Signed like the quantity.
+    """
+
+    symbol: str
+    asset_class: AssetClass
+    quantity: Decimal
+    quantity_available: Decimal
+    avg_entry_price: Decimal
+    current_price: Decimal
+    lastday_price: Decimal
+    market_value: Decimal
+    cost_basis: Decimal
+
+    @property
+    def unrealized_pl(self) -> Decimal:
+        """Profit if closed at the current price, before fees."""
+        return self.market_value - self.cost_basis
+
+
+class Position:
+    """What is held of one symbol; never zero."""
+
+    __slots__ = ("average", "instrument", "quantity", "units")
+
+    def __init__(self, instrument: Instrument, quantity: Decimal, average: Decimal) -> None:
+        self.instrument = instrument
+        self.quantity = quantity
+        self.average = average
+        self.units = float(quantity)  # for the estimate
+
+
+class Account:
+    """Cash, positions and reserves of one account.
+
+    Args:
+        cash: What it starts with (USD).
+        multiplier: 2 is a margin account, 1 a cash account.
+        prices: Last trades by symbol; the engine's own dictionary, read only here.
+    """
+
+    __slots__ = (
+        "_last_equity",
+        "_last_maintenance_margin",
+        "_lastday_prices",
+        "_multiplier",
+        "_prices",
+        "_reserved_cash",
+        "_reserved_margin",
+        "cash",
+        "positions",
+    )
+
+    def __init__(self, cash: Decimal, multiplier: int, prices: Mapping[str, float]) -> None:
+        self.cash = cash
+        self.positions: dict[str, Position] = {}
+        self._multiplier = multiplier
+        self._prices = prices
+        self._reserved_margin = ZERO  # what open orders hold back of the excess ...
+        self._reserved_cash = ZERO  # ... and what open buys would pay
+        self._last_equity = cash
+        self._last_maintenance_margin = ZERO
+        self._lastday_prices: dict[str, float] = {}
+
+    def held(self, symbol: str) -> Decimal:
+        """The signed position; zero if there is none."""
+        position = self.positions.get(symbol)
+        return position.quantity if position else ZERO
+
+    def trade(self, instrument: Instrument, change: Decimal, price: Decimal, cash_change: Decimal) -> Decimal:
+        """Book a trade; return the signed position after it.
+
+        The average price moves when the position grows and stays when it shrinks.
+        """
+        self.cash += cash_change
+        position = self.positions.get(instrument.symbol)
+        if position is None:
+            if change:
+                self.positions[instrument.symbol] = Position(instrument, change, price)
+            return change
+        before, after = position.quantity, position.quantity + change
+        if not after:
+            del self.positions[instrument.symbol]
+            return after
+        invariant((before > 0) is (after > 0), "no order crosses through zero")
+        if abs(after) > abs(before):
+            position.average = ((before * position.average + change * price) / after).quantize(NANO)
+        position.quantity = after
+        position.units = float(after)
+        return after
+
+    def reserve(self, instrument: Instrument, side: OrderSide, value: Decimal) -> None:
+        """Hold back ``value`` (USD) for an open order that adds risk; negative gives back."""
+        self._reserved_margin += value * instrument.margin_rate
+        if side is _BUY:
+            self._reserved_cash += value
+
+    def end_session(self) -> None:
+        """What the account is worth now is from now on what it was worth last day."""
+        view = self.view()
+        self._last_equity = view.equity
+        self._last_maintenance_margin = view.maintenance_margin
+        self._lastday_prices = dict(self._prices)
+
+    # -------------------------------------------------------------- what it is worth
+
+    def affords(self, instrument: Instrument, cost: Decimal) -> bool:
+        """Whether there is buying power for an opening order of this cost (USD).
+
+        The exact account costs microseconds a position, so an estimate in floats decides where it is far from the limit.
+        """
+        required = cost * instrument.margin_rate
+        excess, free_cash, summed = self._estimate()
+        cash_only = instrument.margin_rate == 1
+        available = min(excess, free_cash) if cash_only else excess
+        if float(required) <= available - summed * _ESTIMATE_ERROR:
+            return True
+        view = self.view()
+        return required <= (view.non_marginable_buying_power if cash_only else view.buying_power / self._multiplier)
+
+    def _estimate(self) -> tuple[float, float, float]:
+        """Excess, free cash, and the sum of all magnitudes that went into them."""
+        cash, reserved = float(self.cash), float(self._reserved_margin)
+        excess, free_cash = cash - reserved, cash - float(self._reserved_cash)
+        summed = abs(cash) + reserved
+        prices = self._prices
+        for symbol, position in self.positions.items():
+            price = prices.get(symbol)
+            value = position.units * (float(position.average) if price is None else price)
+            size = abs(value)
+            excess += value - size * position.instrument.margin_rate_float
+            summed += size
+            if value < 0:
+                free_cash += value
+        return excess, free_cash, summed
+
+    def view(self) -> AccountView:
+        """The account at the last prices."""
+        long_value = short_value = initial = maintenance = ZERO
+        for position in self.positions.values():
+            mark = self._mark(position)
+            value = position.quantity * mark
+            if value > 0:
+                long_value += value
+            else:
+                short_value += value
+            initial += abs(value) * position.instrument.margin_rate
+            maintenance += maintenance_margin(position.instrument.asset_class, position.quantity, mark)
+        equity = self.cash + long_value + short_value
+        excess = equity - initial - self._reserved_margin
+        free_cash = self.cash + short_value - self._reserved_cash
+        return AccountView(
+            cash=self.cash,
+            equity=equity,
+            last_equity=self._last_equity,
+            buying_power=max(excess, ZERO) * self._multiplier,
+            non_marginable_buying_power=max(min(free_cash, excess), ZERO),
+            long_market_value=long_value,
+            short_market_value=short_value,
+            initial_margin=initial,
+            maintenance_margin=maintenance,
+            last_maintenance_margin=self._last_maintenance_margin,
+            multiplier=self._multiplier,
+            shorting_enabled=self._multiplier > 1 and equity >= _SHORTING_EQUITY_MIN,
+        )
+
+    def position_view(self, position: Position, held_for_orders: Decimal) -> PositionView:
+        """One position at the last price, of which open orders hold so much."""
+        instrument, quantity, mark = position.instrument, position.quantity, self._mark(position)
+        lastday = self._lastday_prices.get(instrument.symbol)
+        return PositionView(
+            symbol=instrument.symbol,
+            asset_class=instrument.asset_class,
+            quantity=quantity,
+            quantity_available=abs(quantity) - held_for_orders,
+            avg_entry_price=position.average,
+            current_price=mark,
+            lastday_price=position.average if lastday is None else Decimal(repr(lastday)),
+            market_value=quantity * mark,
+            cost_basis=quantity * position.average,
+        )
+
+    def _mark(self, position: Position) -> Decimal:
+        price = self._prices.get(position.instrument.symbol)
+        return position.average if price is None else Decimal(repr(price))
+
+    # -------------------------------------------------------------- persistence
+
+    def dump(self) -> dict[str, Any]:
+        """The state, ready for JSON."""
+        return {
+            "cash": str(self.cash),
+            "reserved_margin": str(self._reserved_margin),
+            "reserved_cash": str(self._reserved_cash),
+            "last_equity": str(self._last_equity),
+            "last_maintenance_margin": str(self._last_maintenance_margin),
+            "lastday_prices": dict(self._lastday_prices),
+            "positions": {s: [str(p.quantity), str(p.average)] for s, p in self.positions.items()},
+        }
+
+    def load(self, state: Mapping[str, Any], instruments: Mapping[str, Instrument]) -> None:
+        """Become the account that gave this dump."""
+        self.cash = Decimal(state["cash"])
+        self._reserved_margin = Decimal(state["reserved_margin"])
+        self._reserved_cash = Decimal(state["reserved_cash"])
+        self._last_equity = Decimal(state["last_equity"])
+        self._last_maintenance_margin = Decimal(state["last_maintenance_margin"])
+        self._lastday_prices = dict(state["lastday_prices"])
+        self.positions = {
+            symbol: Position(instruments[symbol], Decimal(quantity), Decimal(average))
+            for symbol, (quantity, average) in state["positions"].items()
+        }
+
+
+def maintenance_margin(asset_class: AssetClass, quantity: Decimal, price: Decimal) -> Decimal:
+    """What a position must keep as equity (USD).
+
+    Crypto all of it. Long equities 30 % (100 % below $2.50). Short equities the larger of $5 a share
+    and 30 % from $5 up, and the larger of $2.50 a share and 100 % below.
+    """
+    size = abs(quantity)
+    value = size * price
+    if asset_class is AssetClass.CRYPTO:
+        return value
+    if quantity > 0:
+        return value if price < _LONG_FULL_MARGIN_BELOW else value * _THIRTY_PERCENT
+    if price < _SHORT_LOW_PRICE_BELOW:
+        return max(size * _LONG_FULL_MARGIN_BELOW, value)
+    return max(size * _SHORT_LOW_PRICE_BELOW, value * _THIRTY_PERCENT)

@@ -1,0 +1,163 @@
+"""The venue's accounts: any key pair opens one, and each has a matching engine of its own.
+
+Accounts do not trade with each other: every one of them meets the recorded market alone, as if the
+others were not there, so that one client's orders never change another's fills. The replay drives all
+engines at once through ``EngineGroup``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import deque
+from collections.abc import Sequence
+
+from holdfast.model.market import Bar
+from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
+from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.orders import EngineEvent
+
+_KEY_LENGTH = 256
+
+
+class RateWindow:
+    """At most ``limit`` requests in any minute of the venue's time. None counts without refusing.
+
+    A request leaves the window exactly one minute after it was admitted. Refused ones are not counted,
+    so that a client that waits gets through. Kept in memory only: a restarted venue starts with an empty
+    window.
+    """
+
+    __slots__ = ("_admitted", "limit")
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self._admitted: deque[int] = deque()
+
+    def admit(self, now: int) -> bool:
+        """Count a request at this moment (UTC ns), unless the window is full."""
+        self._forget(now)
+        if self.limit is not None and len(self._admitted) >= self.limit:
+            return False
+        self._admitted.append(now)
+        return True
+
+    def remaining(self, now: int) -> int:
+        """How many requests would be admitted now."""
+        self._forget(now)
+        return max(0, (self.limit or 0) - len(self._admitted))
+
+    def reset_at(self, now: int) -> int:
+        """When the next place comes free (UTC ns); now, if none is taken."""
+        self._forget(now)
+        return self._admitted[0] + NS_PER_MINUTE if self._admitted else now
+
+    def retry_after_seconds(self, now: int) -> int:
+        """Whole seconds of the venue's time until a place is free, at least one."""
+        return max(1, -(-(self.reset_at(now) - now) // NS_PER_SECOND))
+
+    def _forget(self, now: int) -> None:
+        admitted = self._admitted
+        while admitted and admitted[0] <= now - NS_PER_MINUTE:
+            admitted.popleft()
+
+
+class VenueAccount:
+    """One key pair and what belongs to it.
+
+    Attributes:
+        number: From 1, in the order of opening.
+        key: The key id.
+        created_at: When it was opened (venue's time, UTC ns).
+        news: Numbered events that no one has been told of yet; told after the next commit.
+        event_count: How many events its engine has given.
+        rate: The window of its trading requests.
+    """
+
+    __slots__ = ("_secret_digest", "created_at", "engine", "event_count", "key", "news", "number", "rate")
+
+    def __init__(
+        self, number: int, key: str, secret_digest: str, engine: MatchingEngine, created_at: int, rate: RateWindow
+    ) -> None:
+        self.number = number
+        self.key = key
+        self._secret_digest = secret_digest
+        self.engine = engine
+        self.created_at = created_at
+        self.rate = rate
+        self.event_count = 0
+        self.news: list[tuple[int, EngineEvent]] = []
+
+    def knows(self, secret: str) -> bool:
+        """Whether this is the secret with which the account was opened."""
+        return hmac.compare_digest(self._secret_digest, digest(secret))
+
+    def collect(self) -> int:
+        """Take the engine's new events into ``news``, and say how many there were."""
+        events = self.engine.take_events()
+        for event in events:
+            self.event_count += 1
+            self.news.append((self.event_count, event))
+        return len(events)
+
+
+class EngineGroup:
+    """All engines as one, in the order in which the accounts were opened: what the replay drives.
+
+    ``prices`` are the last prices, kept here too so that an account opened later starts with them.
+    """
+
+    def __init__(self) -> None:
+        self.engines: list[MatchingEngine] = []
+        self.prices: dict[str, float] = {}
+
+    def add(self, engine: MatchingEngine) -> None:
+        """Let an engine take part from now on."""
+        engine.prices.update(self.prices)
+        self.engines.append(engine)
+
+    @property
+    def open_count(self) -> int:
+        """Orders open in all engines together."""
+        return sum(engine.open_count for engine in self.engines)
+
+    def has_open(self, symbol: str) -> bool:
+        """Whether any engine has an open order in the symbol."""
+        return any(engine.has_open(symbol) for engine in self.engines)
+
+    def open_bar(self, symbol: str, now: int, price: float, volume: float) -> None:
+        """The first trade of a bar, for every engine."""
+        for engine in self.engines:
+            engine.open_bar(symbol, now, price, volume)
+
+    def close_bars(self, bars: Sequence[Bar], now: int) -> None:
+        """The ends of all bars of a moment, for every engine."""
+        for bar in bars:
+            self.prices[bar.symbol] = bar.close
+        for engine in self.engines:
+            engine.close_bars(bars, now)
+
+    def next_expiry(self) -> int | None:
+        """When the next open order of any engine expires (UTC ns)."""
+        expiries = [at for engine in self.engines if (at := engine.next_expiry()) is not None]
+        return min(expiries, default=None)
+
+    def expire_day_orders(self, now: int) -> None:
+        """Expire what was good until now, in every engine."""
+        for engine in self.engines:
+            engine.expire_day_orders(now)
+
+    def end_session(self) -> None:
+        """The accounts' session has closed, for every engine."""
+        for engine in self.engines:
+            engine.end_session()
+
+
+def digest(secret: str) -> str:
+    """What the book keeps of a secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def plausible_keys(key: str, secret: str) -> bool:
+    """Whether this can be a key pair at all: two non-empty texts of ordinary length."""
+    return 0 < len(key) <= _KEY_LENGTH and 0 < len(secret) <= _KEY_LENGTH

@@ -1,0 +1,299 @@
+"""The venue without its sockets: accounts, the replayed market, and the book that remembers both.
+
+Everything that changes the venue comes through here and obeys one rule: **it is committed before
+anyone is told.** A caller changes something (``submit``, ``cancel``, ``advance``, ``authenticate``),
+then ``commit`` writes what was changed and hands out the news, and only then may answers and stream
+messages leave. Calls between two commits share the next one.
+
+A restart replays the book's inputs through fresh engines. The replay moves in market steps, whose order
+depends only on the data and on what was submitted when; so an input is stored with the number of steps
+before it and the time, and moves of time alone need not be remembered one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from holdfast.model.enums import AssetClass
+from holdfast.model.errors import VenueError
+from holdfast.model.market import Asset, Bar
+from holdfast.model.series import BarSeries
+from holdfast.time import Sessions
+from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
+from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.orders import EngineEvent, NewOrder, VenueOrder
+from holdfast.venue.replay import Replay
+from holdfast.venue.store import Book, Cursor, Input
+from holdfast.venue.wire import slashless
+
+_ACCOUNT_BITS = 20
+BOOK_BITS = 60 - _ACCOUNT_BITS
+
+_OPEN, _SUBMIT, _CANCEL = "open", "submit", "cancel"
+_encode = msgspec.json.encode
+
+
+class OpenAccount(msgspec.Struct, frozen=True):
+    """Body of the input that opens an account. The secret itself is not kept."""
+
+    key: str
+    secret_digest: str
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a commit made true, to be told now.
+
+    Attributes:
+        updates: For each account with news, its numbered events, in order.
+        bars: Bars that have ended, in the order of the replay.
+    """
+
+    updates: tuple[tuple[VenueAccount, list[tuple[int, EngineEvent]]], ...]
+    bars: tuple[Bar, ...]
+
+
+class Exchange:
+    """All accounts over one replayed market.
+
+    Args:
+        book: Its memory; what is in it is replayed at once.
+        series: The market, by symbol.
+        assets: What may be traded, by symbol.
+        cash: What a new account holds (USD).
+        settings: How the engines trade; their ids are in the namespace ``book_id`` and the account's number.
+        book_id: Below ``2**BOOK_BITS``; no two books that one client meets may share it.
+        sessions: The sessions of an asset class.
+        rate_limit: Trading requests a minute that an account has; None refuses none.
+
+    Raises:
+        VenueError: The book does not replay to what it recorded.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        series: Mapping[str, BarSeries],
+        assets: Mapping[str, Asset],
+        *,
+        cash: Decimal,
+        settings: EngineSettings,
+        book_id: int,
+        sessions: Callable[[AssetClass], Sessions],
+        rate_limit: int | None = 200,
+    ) -> None:
+        self.series = series
+        self.assets = assets
+        self.periods = {symbol: bars.period for symbol, bars in series.items()}
+        self.visible = dict.fromkeys(series, 0)
+        self.sessions = sessions
+        self.accounts: list[VenueAccount] = []
+        self._by_key: dict[str, VenueAccount] = {}
+        self._names = {name: symbol for symbol in assets for name in (slashless(symbol), symbol)}
+        self._book = book
+        self._cash = cash
+        self._settings = settings
+        self._namespace = book_id << _ACCOUNT_BITS
+        self._rate_limit = rate_limit
+        self._group = EngineGroup()
+        self._replay = Replay(self._group, series, sessions)
+        self._steps = 0
+        self._events = 0
+        self._bars: list[Bar] = []
+        self._dirty = False
+        self._durable = False
+        self._recover()
+
+    # --- Reading -----------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """The venue's time (UTC ns)."""
+        return self._replay.now
+
+    @property
+    def done(self) -> bool:
+        """Whether the recorded market has ended."""
+        return self._replay.done
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something waits for a commit."""
+        return self._dirty
+
+    def next_at(self) -> int | None:
+        """When the next step of the market is due (UTC ns); None at its end."""
+        return self._replay.next_at()
+
+    def symbol_of(self, name: str) -> str | None:
+        """A symbol by any of its spellings (``BTC/USD``, ``BTCUSD``); None if it is not traded here."""
+        return self._names.get(name)
+
+    def price(self, symbol: str) -> float | None:
+        """The last traded price; None before the first."""
+        return self._group.prices.get(symbol)
+
+    def account_of(self, key: str) -> VenueAccount | None:
+        """The account of a key, if it has been opened."""
+        return self._by_key.get(key)
+
+    # --- Changing ----------------------------------------------------------------------------------------------
+
+    def authenticate(self, key: str, secret: str) -> VenueAccount | None:
+        """The account of a key pair, opened if the key is new; None if the secret is not the first one given."""
+        account = self._by_key.get(key)
+        if account is not None:
+            return account if account.knows(secret) else None
+        if not plausible_keys(key, secret):
+            return None
+        opening = OpenAccount(key, digest(secret))
+        self._record(len(self.accounts) + 1, _OPEN, _encode(opening))
+        return self._open(opening)
+
+    def submit(self, account: VenueAccount, new: NewOrder) -> VenueOrder:
+        """Place an order.
+
+        Raises:
+            Refusal: The engine does not take it; nothing has changed.
+        """
+        at = self._cursor()
+        order = account.engine.submit(new, self.now)
+        self._record(account.number, _SUBMIT, _encode(new), at)
+        self._collect((account,))
+        return order
+
+    def cancel(self, account: VenueAccount, order_id: str) -> VenueOrder:
+        """Cancel an order.
+
+        Raises:
+            Refusal: It does not exist, or is closed; nothing has changed.
+        """
+        at = self._cursor()
+        order = account.engine.cancel(order_id, self.now)
+        self._record(account.number, _CANCEL, _encode(order_id), at)
+        self._collect((account,))
+        return order
+
+    def advance(self, limit: int | None) -> None:
+        """Do the next step of the market, or only move time to ``limit`` (UTC ns) if that comes first."""
+        before = self._replay.now
+        step = self._replay.advance(limit)
+        if step.kind == "limit" and step.now == before:
+            return
+        self._dirty = True
+        if step.kind != "limit":
+            self._steps += 1
+            for bar in step.bars:
+                self.visible[bar.symbol] += 1
+            self._bars.extend(step.bars)
+        self._collect(self.accounts)
+
+    def run_until(self, moment: int) -> None:
+        """Do every step that is due by a moment (UTC ns), then move time to it. Time never goes back."""
+        while (due := self._replay.next_at()) is not None and due <= moment:
+            self.advance(None)
+        if moment > self.now:
+            self.advance(moment)
+
+    def commit(self) -> News:
+        """Make everything since the last commit survive, and hand out what may be told now.
+
+        Raises:
+            VenueError: The book cannot be written; nothing may be told, and the venue must stop.
+        """
+        if not self._dirty:
+            return News((), ())
+        self._book.commit(self._cursor(), durable=self._durable)
+        self._dirty = self._durable = False
+        updates = []
+        for account in self.accounts:
+            if account.news:
+                updates.append((account, account.news))
+                account.news = []
+        bars, self._bars = tuple(self._bars), []
+        return News(tuple(updates), bars)
+
+    # --- Inside ------------------------------------------------------------------------------------------------
+
+    def _cursor(self) -> Cursor:
+        return Cursor(self._steps, self._replay.now, self._events)
+
+    def _record(self, account: int, kind: str, body: bytes, at: Cursor | None = None) -> None:
+        self._book.add(Input(at or self._cursor(), account, kind, body))
+        self._dirty = self._durable = True
+
+    def _open(self, opening: OpenAccount) -> VenueAccount:
+        number = len(self.accounts) + 1
+        settings = msgspec.structs.replace(self._settings, namespace=self._namespace + number)
+        engine = MatchingEngine(self.assets, cash=self._cash, settings=settings, sessions=self.sessions)
+        account = VenueAccount(
+            number, opening.key, opening.secret_digest, engine, self.now, RateWindow(self._rate_limit)
+        )
+        self._group.add(engine)
+        self.accounts.append(account)
+        self._by_key[opening.key] = account
+        return account
+
+    def _collect(self, accounts: Sequence[VenueAccount]) -> None:
+        for account in accounts:
+            count = account.collect()
+            if count:
+                self._events += count
+                self._durable = True
+
+    # --- Recovery ----------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        end = self._book.cursor
+        if end is None:
+            return
+        for entry in self._book.inputs():
+            self._return_to(entry.at)
+            self._repeat(entry)
+        self._return_to(end)
+        # All of it was told before, or never will be: the streams know no past.
+        for account in self.accounts:
+            account.news.clear()
+        self._bars.clear()
+        self._dirty = self._durable = False
+
+    def _return_to(self, at: Cursor) -> None:
+        while self._steps < at.steps and not self.done:
+            self.advance(None)
+        if self.now < at.now:
+            self.advance(at.now)
+        if self._cursor() != at:
+            message = (
+                f"the venue's book {self._book.path} does not replay: it recorded {at}, the replay gives {self._cursor()}; "
+                "it was written by another version, or is damaged. Name another book"
+            )
+            raise VenueError(message)
+
+    def _repeat(self, entry: Input) -> None:
+        try:
+            if entry.kind == _OPEN:
+                self._open(msgspec.json.decode(entry.body, type=OpenAccount))
+                return
+            account = self.accounts[entry.account - 1]
+            if entry.kind == _SUBMIT:
+                account.engine.submit(msgspec.json.decode(entry.body, type=NewOrder), entry.at.now)
+            else:
+                account.engine.cancel(msgspec.json.decode(entry.body, type=str), entry.at.now)
+            self._collect((account,))
+        except (msgspec.DecodeError, LookupError) as error:
+            message = f"the venue's book {self._book.path} holds an input that cannot be read: {entry}"
+            raise VenueError(message) from error
+
+
+def data_identity(series: Mapping[str, BarSeries]) -> str:
+    """A digest of the market, by which a book knows its data."""
+    sha = hashlib.sha256()
+    for symbol in sorted(series):
+        bars = series[symbol]
+        sha.update(f"{symbol}:{bars.period}:{len(bars)};".encode())
+        for column in (bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume):
+            sha.update(column.tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,177 @@
+"""What a symbol lets an order be: lots, price increments, the spread around a trade, and the checks that need no account.
+
+Each check is a row of what Alpaca is known to refuse, with its status, code and text. Where no recorded
+answer exists the text is ours and the comment says so.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from holdfast.model.enums import AssetClass, OrderSide, OrderType, TimeInForce
+from holdfast.model.errors import ConfigurationError
+from holdfast.model.market import Asset
+from holdfast.venue.orders import NewOrder, Refusal, forbidden, invalid, unprocessable
+
+_BUY = OrderSide.BUY
+_MARKET = OrderType.MARKET
+_DAY = TimeInForce.DAY
+
+_ONE = Decimal(1)
+_CENT = Decimal("0.01")
+_HUNDREDTH_OF_A_CENT = Decimal("0.0001")
+_NANO = Decimal("0.000000001")
+
+_QUANTITY_END = Decimal(10) ** 15
+CRYPTO_MINIMUM_COST = Decimal(10)
+CRYPTO_MAXIMUM_COST = Decimal(200_000)
+FRACTIONAL_MINIMUM_COST = _ONE
+CLIENT_ORDER_ID_LENGTH_MAX = 128
+
+# A market buy is valued this far above the ask when the buying power is checked.
+_CRYPTO_COLLAR = Decimal("1.02")
+_EQUITY_COLLAR_BELOW_50 = Decimal("1.04")
+_EQUITY_COLLAR = Decimal("1.025")
+_FIFTY = Decimal(50)
+# An opening short is valued at least this far above the ask.
+_SHORT_COLLAR = Decimal("1.03")
+
+
+class Instrument:
+    """One symbol's rules, worked out once.
+
+    Args:
+        asset: What the venue says of the symbol. Crypto must be quoted in USD: the account has no other money.
+        half_spread: Half the spread as a fraction of the price.
+        multiplier: The account's; marginable equities tie up ``1/multiplier`` of their value.
+
+    Raises:
+        ConfigurationError: The asset cannot be traded by this engine.
+    """
+
+    __slots__ = (
+        "asset",
+        "asset_class",
+        "base",
+        "half_spread",
+        "is_crypto",
+        "lot",
+        "margin_rate",
+        "margin_rate_float",
+        "symbol",
+        "tick",
+    )
+
+    def __init__(self, asset: Asset, *, half_spread: Decimal, multiplier: int) -> None:
+        self.asset = asset
+        self.symbol = asset.symbol
+        self.asset_class = asset.asset_class
+        self.is_crypto = asset.asset_class is AssetClass.CRYPTO
+        self.base, _, quote = asset.symbol.partition("/")
+        if self.is_crypto and quote != "USD":
+            message = f"{asset.symbol}: the venue trades crypto against USD only (expected BASE/USD)"
+            raise ConfigurationError(message)
+        self.half_spread = half_spread
+        self.lot = Decimal(asset.min_trade_increment) if asset.min_trade_increment else _NANO
+        self.tick = Decimal(asset.price_increment) if asset.price_increment else _NANO if self.is_crypto else None
+        margined = asset.marginable and not self.is_crypto
+        self.margin_rate = _ONE / multiplier if margined else _ONE
+        self.margin_rate_float = float(self.margin_rate)
+
+    def tick_at(self, price: Decimal) -> Decimal:
+        """The price increment at a price: a cent from $1 up, a hundredth of a cent below, or the asset's own."""
+        if self.tick is not None:
+            return self.tick
+        return _CENT if price >= 1 else _HUNDREDTH_OF_A_CENT
+
+    def ask(self, price: float) -> Decimal:
+        """What a buyer pays when the market trades at ``price``: half the spread above, rounded up to the increment."""
+        exact = Decimal(repr(price))
+        if self.half_spread:
+            exact += exact * self.half_spread
+        tick = self.tick or (_CENT if exact >= 1 else _HUNDREDTH_OF_A_CENT)
+        below = exact // tick * tick
+        return below if below == exact else below + tick
+
+    def bid(self, price: float) -> Decimal:
+        """What a seller gets when the market trades at ``price``: half the spread below, rounded down, one tick at least."""
+        exact = Decimal(repr(price))
+        if self.half_spread:
+            exact -= exact * self.half_spread
+        tick = self.tick or (_CENT if exact >= 1 else _HUNDREDTH_OF_A_CENT)
+        return exact // tick * tick or tick
+
+    def lot_of(self, quantity: Decimal) -> Decimal:
+        """The pieces in which an order of this quantity fills: an order in whole shares fills in whole shares."""
+        return self.lot if self.is_crypto or quantity % 1 else _ONE
+
+    def buy_value(self, limit_price: Decimal | None, price: Decimal) -> Decimal:
+        """USD a share that an opening buy is valued at: its limit, or the ask and a collar above it."""
+        if limit_price is not None:
+            return limit_price
+        ask = price + price * self.half_spread
+        if self.is_crypto:
+            return ask * _CRYPTO_COLLAR
+        return ask * (_EQUITY_COLLAR_BELOW_50 if ask < _FIFTY else _EQUITY_COLLAR)
+
+    def short_value(self, limit_price: Decimal | None, price: Decimal) -> Decimal:
+        """USD a share that an opening short is valued at: the larger of its limit and 3 % above the ask."""
+        value = (price + price * self.half_spread) * _SHORT_COLLAR
+        return value if limit_price is None else max(limit_price, value)
+
+    def refusal(self, new: NewOrder) -> Refusal | None:
+        """What is wrong with the order whatever the account holds; None if nothing is."""
+        return self._price_refusal(new) or self._class_refusal(new) or self._increment_refusal(new)
+
+    def _price_refusal(self, new: NewOrder) -> Refusal | None:
+        quantity, limit_price = new.quantity, new.limit_price
+        if not quantity.is_finite() or quantity <= 0:
+            return invalid("qty must be > 0")
+        if quantity >= _QUANTITY_END:
+            return invalid("qty is too large")  # ours: it keeps the arithmetic exact
+        if new.order_type is _MARKET:
+            return None if limit_price is None else invalid("market orders require no stop or limit price")
+        if limit_price is None:
+            return invalid("limit orders require a limit price")
+        if not limit_price.is_finite() or limit_price <= 0:
+            return invalid("limit price must be > 0")
+        if limit_price >= _QUANTITY_END:
+            return invalid("limit price is too large")  # ours
+        return None
+
+    def _class_refusal(self, new: NewOrder) -> Refusal | None:
+        if not self.asset.tradable:
+            return unprocessable(f'asset "{self.symbol}" is not tradable')
+        if self.is_crypto:
+            return unprocessable("invalid crypto time_in_force") if new.time_in_force is _DAY else None
+        if not new.quantity % 1:
+            return None
+        if not self.asset.fractionable:
+            return forbidden(f'asset "{self.symbol}" is not fractionable')
+        if new.time_in_force is not _DAY:
+            return unprocessable("fractional orders must be DAY orders")
+        return None
+
+    def _increment_refusal(self, new: NewOrder) -> Refusal | None:
+        quantity, limit_price = new.quantity, new.limit_price
+        if quantity % self.lot:
+            # The venue's own text is not recorded.
+            return unprocessable(f"invalid qty {quantity}. it must be a multiple of {self.lot:f}")
+        if limit_price is not None and limit_price % self.tick_at(limit_price):
+            return unprocessable(
+                f"invalid limit_price {limit_price}. sub-penny increment does not fulfill minimum pricing criteria"
+            )
+        return None
+
+    def cost_refusal(self, new: NewOrder, cost: Decimal) -> Refusal | None:
+        """What is wrong with the order's size in USD (quantity x limit, or x last price); None if nothing is."""
+        buys = new.side is _BUY
+        if self.is_crypto:
+            if buys and cost < CRYPTO_MINIMUM_COST:
+                return forbidden(f"cost basis must be >= minimal amount of order {CRYPTO_MINIMUM_COST}")
+            if cost > CRYPTO_MAXIMUM_COST:
+                # The limit is documented, its text is not: the mirror of the minimum's.
+                return forbidden(f"cost basis must be <= maximal amount of order {CRYPTO_MAXIMUM_COST}")
+        elif buys and cost < FRACTIONAL_MINIMUM_COST and new.quantity % 1:
+            return forbidden(f"cost basis must be >= minimal amount of order {FRACTIONAL_MINIMUM_COST}")
+        return None

@@ -1,0 +1,164 @@
+"""Moving the venue's time: step by step at a client's word, or by itself at a multiple of real time.
+
+In lock-step one driver, on the admin port's WebSocket, says what it has received and handled and when
+its next timer is due. If that is everything that was sent, the venue does one step of the replay and
+says what has been sent since. So a replay runs as fast as both can, nothing waits on a wall clock, and
+the bot's timers fire between the same bars as in a backtest. What a step brings is committed before
+any message of it leaves, and its messages are posted before the driver's answer.
+
+At a speed that is a number the venue's time runs so many times as fast as real time, from the moment
+at which the first trade stream listens, so that nothing is missed before the client is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.venue.exchange import Exchange
+from holdfast.venue.sockets import BAD_DATA, Message, Socket
+from holdfast.venue.streams import Hub
+
+DRIVER_PRESENT: Final = 4409
+NOT_IN_LOCKSTEP: Final = 4400
+
+# Steps done before other connections get their turn, when the venue has fallen behind its clock.
+_STEPS_AT_ONCE: Final = 200
+# The longest sleep of the pacer (real seconds).
+_NAP_SECONDS: Final = 60.0
+
+
+class Advance(msgspec.Struct, tag="advance", tag_field="op"):
+    """The driver is drained: move on, but not beyond its next timer (UTC ns)."""
+
+    updates: int
+    bars: int
+    next_timer: int | None = None
+
+
+class LockstepSession:
+    """One driver's side of the protocol.
+
+    Args:
+        exchange: What it moves.
+        hub: Says what has been sent.
+        key: The key whose streams are counted.
+        settle: Commits and tells.
+        socket: Where answers go.
+    """
+
+    _decoder = msgspec.json.Decoder(Advance)
+
+    def __init__(self, exchange: Exchange, hub: Hub, key: str, settle: Callable[[], None], socket: Socket) -> None:
+        self._exchange = exchange
+        self._hub = hub
+        self._key = key
+        self._settle = settle
+        self._socket = socket
+
+    def greet(self) -> None:
+        """The driver has connected."""
+        self._answer(advanced=False, reason="hello")
+
+    def on_frame(self, frame: Message) -> None:
+        """Handle one message of the driver."""
+        try:
+            text = frame.get("text")
+            asked = self._decoder.decode(text if text is not None else frame.get("bytes") or b"")
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self._socket.post({"error": f"expected {{'op': 'advance', ...}}: {error}"})
+            self._socket.close(BAD_DATA, "not a message of the lock-step protocol")
+            return
+        # Whatever was done over REST is committed and counted first.
+        self._settle()
+        reason = self._obstacle(asked)
+        if reason is None:
+            self._exchange.advance(asked.next_timer)
+            self._settle()
+        self._answer(advanced=reason is None, reason=reason)
+
+    def _obstacle(self, asked: Advance) -> str | None:
+        """Why the venue may not move on; None if it may."""
+        account = self._exchange.account_of(self._key)
+        if account is None:
+            return "no account has been opened with this key"
+        if not self._hub.is_listening(account):
+            return "the trade stream of this key is not listening"
+        if not self._hub.has_bars(account):
+            return "no market-data stream of this key is subscribed to bars"
+        if asked.updates != self._hub.updates_sent(account) or asked.bars != self._hub.bars_sent(account):
+            return "not drained"
+        if self._exchange.done and asked.next_timer is None:
+            return "the recorded market has ended"
+        return None
+
+    def _answer(self, *, advanced: bool, reason: str | None) -> None:
+        exchange, account = self._exchange, self._exchange.account_of(self._key)
+        answer: dict[str, Any] = {
+            "advanced": advanced,
+            "now": exchange.now,
+            "updates": 0 if account is None else self._hub.updates_sent(account),
+            "bars": 0 if account is None else self._hub.bars_sent(account),
+            "done": exchange.done,
+        }
+        if reason is not None:
+            answer["reason"] = reason
+        self._socket.post(answer)
+
+
+class Pacer:
+    """Moves the venue's time by itself.
+
+    Args:
+        exchange: What it moves.
+        speed: Venue seconds per real second.
+        settle: Commits and tells.
+    """
+
+    def __init__(self, exchange: Exchange, speed: float, settle: Callable[[], None]) -> None:
+        self._exchange = exchange
+        self._speed = speed
+        self._settle = settle
+        self._started = asyncio.Event()
+        self._anchor = (0.0, 0)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the time flows."""
+        return self._started.is_set() and not self._exchange.done
+
+    def start(self) -> None:
+        """Let the time flow from here; further calls do nothing."""
+        if not self._started.is_set():
+            self._anchor = (asyncio.get_running_loop().time(), self._exchange.now)
+            self._started.set()
+
+    def catch_up(self) -> None:
+        """Do what is due by now. The caller settles."""
+        if self.is_running:
+            self._exchange.run_until(self._target())
+
+    async def run(self) -> None:
+        """Move the market until it ends."""
+        await self._started.wait()
+        exchange = self._exchange
+        while (due := exchange.next_at()) is not None:
+            target = self._target()
+            steps = 0
+            while due is not None and due <= target and steps < _STEPS_AT_ONCE:
+                exchange.advance(None)
+                due = exchange.next_at()
+                steps += 1
+            self._settle()
+            wait = 0.0 if due is None else (due - self._target()) / NS_PER_SECOND / self._speed
+            # A new order can make an earlier step due; what is overdue is done by the request that asks, or here.
+            await asyncio.sleep(min(max(wait, 0.0), _NAP_SECONDS))
+
+    def _target(self) -> int:
+        real, venue = self._anchor
+        elapsed = asyncio.get_running_loop().time() - real
+        return venue + int(elapsed * self._speed * NS_PER_SECOND)

@@ -1,0 +1,312 @@
+"""The one order of things in replayed time, shared by the venue and the backtester.
+
+If two programs that replay the same bars disagree on what comes first at 10:31:00, their books drift
+apart. So the order is a contract, and this module is its only author. At each moment T:
+
+    1. The bars that end at T meet the orders (``close_bar``), in the order of their symbols' names.
+    2. Orders whose time ends at T expire. If T is the close of the account's session, the account's
+       worth is noted as its last equity.
+    3. The bars become visible, all in one step, in the order of their symbols' names.
+    4. Whoever trades reacts; what is submitted now rests.
+    5. The bars that begin at T have their first trade (``open_bar``), one step for each symbol, by name.
+       A symbol without open orders has no such step: nobody could see it. The next one is looked for
+       anew after every step, so that an order which a fill at T's first opening causes still meets T's
+       later openings, and none that are over.
+
+A caller has its own business at certain moments, such as timers: the *limit*. A limit at T comes before
+everything above, for T. ``advance(limit)`` therefore does the next step if it lies strictly before the
+limit, and else only moves time to the limit.
+
+Expiry without a bar that ends then (a gap in the data) is a step of its own, with no bars. The replay is
+done when the last bar has ended, and nothing happens after that: what is open stays open.
+
+Bars with volume 0 are steps and visible like any others; the engine fills nothing in them, since nobody
+traded in that minute.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+from typing import Literal, Protocol
+
+import msgspec
+import numpy as np
+
+from holdfast.model.enums import AssetClass
+from holdfast.model.errors import DataError
+from holdfast.model.market import Bar
+from holdfast.model.series import BarSeries, Float64, Int64
+from holdfast.time import Sessions, sessions_for
+
+__all__ = ["Market", "Replay", "Step"]
+
+# Rows that are turned into bars at once: enough to drown the cost of a NumPy call, few enough to stay small.
+_CHUNK_ROWS = 8192
+
+StepKind = Literal["close", "open", "expiry", "limit"]
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """What one call of ``advance`` did.
+
+    Attributes:
+        now: The moment at which it happened (UTC ns).
+        bars: The bars that became visible; empty unless ``kind`` is ``close``.
+        kind: ``close`` of bars, ``open`` of one bar, ``expiry`` of orders between bars, or ``limit``: only time moved.
+    """
+
+    now: int
+    bars: tuple[Bar, ...]
+    kind: StepKind
+
+
+class Market(Protocol):
+    """What a replay drives: a ``MatchingEngine``, or several that look like one."""
+
+    @property
+    def open_count(self) -> int:
+        """How many orders are open."""
+        ...
+
+    def has_open(self, symbol: str) -> bool:
+        """Whether an order in the symbol is open."""
+        ...
+
+    def open_bar(self, symbol: str, now: int, price: float, volume: float) -> None:
+        """The first trade of a bar."""
+        ...
+
+    def close_bars(self, bars: Sequence[Bar], now: int) -> None:
+        """The ends of all bars of a moment."""
+        ...
+
+    def next_expiry(self) -> int | None:
+        """When the next open order expires."""
+        ...
+
+    def expire_day_orders(self, now: int) -> None:
+        """Expire what was good until now."""
+        ...
+
+    def end_session(self) -> None:
+        """The account's session has closed."""
+        ...
+
+
+class Replay:
+    """Bars of many symbols, merged, driving a market. See the module's first lines for the order of things.
+
+    Args:
+        engine: What the bars meet.
+        series: The bars, by symbol. Periods may differ.
+        sessions: Gives the sessions of an asset class; the account's day ends at their closes.
+        account_class: Whose sessions are the account's days. By default those of equities, if any symbol has no slash.
+        position: Where to go on, from ``Replay.position``; the engine must be in the state that belongs to it.
+
+    Raises:
+        DataError: There are no bars, a series is filed under another symbol's name, or the position is not of these bars.
+    """
+
+    def __init__(
+        self,
+        engine: Market,
+        series: Mapping[str, BarSeries],
+        sessions: Callable[[AssetClass], Sessions] = sessions_for,
+        *,
+        account_class: AssetClass | None = None,
+        position: Sequence[int] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._tape = tape = _Tape(series)
+        if account_class is None:
+            crypto_only = all("/" in symbol for symbol in series)
+            account_class = AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY
+        self._sessions = sessions(account_class)
+
+        if position is None:
+            self._now = int(tape.begins[0])
+            self._closed = self._opened = 0
+            self._session_close = self._sessions.at(self._now).close
+        else:
+            self._now, self._closed, self._opened, self._session_close = (int(part) for part in position)
+            if not (0 <= self._closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
+                message = f"the position {list(position)} does not belong to these {len(tape.begins)} bars"
+                raise DataError(message)
+        self._chunk: list[tuple[Bar, ...]] = []
+        self._at = 0  # where in the chunk the next moment is
+        self._next_close: int | None = None
+        self._load()
+
+    @property
+    def now(self) -> int:
+        """The replay's time (UTC ns). It starts when the first bar begins."""
+        return self._now
+
+    @property
+    def done(self) -> bool:
+        """Whether the last bar has ended."""
+        return self._next_close is None
+
+    @property
+    def position(self) -> tuple[int, int, int, int]:
+        """Where the replay is: now, moments closed, openings passed, the session close that is awaited."""
+        return self._now, self._closed, self._passed(), self._session_close
+
+    def next_at(self) -> int | None:
+        """When the next step happens (UTC ns); None when done."""
+        if self._engine.open_count and self._next_close is not None:
+            return self._next_with_orders(self._next_close)[0]
+        return self._next_close
+
+    def advance(self, limit: int | None = None) -> Step:
+        """Do the next step, if it lies before ``limit``; else only move time there.
+
+        A limit in the past moves nothing. Without limit, and when done, nothing happens either.
+        """
+        at = self._next_close
+        kind: StepKind = "close"
+        opening = 0
+        if at is not None and self._engine.open_count:
+            at, kind, opening = self._next_with_orders(at)
+        if at is None or (limit is not None and limit <= at):
+            if limit is not None and limit > self._now:
+                self._move(limit)
+            return Step(self._now, (), "limit")
+        self._move(at)
+        if kind == "open":
+            self._opened = opening + 1
+            self._engine.open_bar(*self._tape.opening(opening))
+            return Step(at, (), kind)
+        bars: tuple[Bar, ...] = ()
+        if kind == "close":
+            bars = self._chunk[self._at]
+            self._at += 1
+            self._closed += 1
+            if self._at == len(self._chunk):
+                self._load()
+            else:
+                self._next_close = self._chunk[self._at][0].ts
+            self._engine.close_bars(bars, at)
+        if self._engine.open_count:
+            self._engine.expire_day_orders(at)
+        if at == self._session_close:
+            self._engine.end_session()
+            self._session_close = self._sessions.at(at).close
+        return Step(at, bars, kind)
+
+    def _move(self, to: int) -> None:
+        """Move time. A session close that was passed without a step happens on the way, at the prices of then."""
+        if to > self._session_close:
+            self._engine.end_session()
+            self._session_close = self._sessions.at(to - 1).close
+        self._now = to
+
+    def _next_with_orders(self, close: int) -> tuple[int, StepKind, int]:
+        """The next step while orders are open: an expiry, an opening before the next close, or that close."""
+        expiry = self._engine.next_expiry()
+        opening = self._next_opening(close if expiry is None else min(close, expiry))
+        if opening is not None:
+            return int(self._tape.begins[opening]), "open", opening
+        if expiry is not None and expiry < close:
+            # An order can be accepted with an expiry in the past only by a caller whose clock runs behind.
+            return max(expiry, self._now), "expiry", 0
+        return close, "close", 0
+
+    def _next_opening(self, before: int) -> int | None:
+        """The first opening that is still to come, before this moment, in a symbol with open orders."""
+        tape, engine = self._tape, self._engine
+        start = self._passed()
+        stop = int(np.searchsorted(tape.begins, before))
+        if start >= stop:
+            return None
+        names = tape.names
+        for index, rank in enumerate(tape.opening_ranks[start:stop].tolist(), start):
+            if engine.has_open(names[rank]):
+                return index
+        return None
+
+    def _passed(self) -> int:
+        """How many openings are over: all that began before now, and of those at this moment the ones done."""
+        self._opened = max(self._opened, int(np.searchsorted(self._tape.begins, self._now)))
+        return self._opened
+
+    def _load(self) -> None:
+        """Make the bars of the next moments."""
+        self._chunk = self._tape.chunk(self._closed)
+        self._at = 0
+        self._next_close = self._chunk[0][0].ts if self._chunk else None
+
+
+class _Tape:
+    """All series as one sequence of bars by end and name, and one of openings by begin and name."""
+
+    __slots__ = ("_columns", "_ends", "_ranks", "_starts", "begins", "moments", "names", "opening_ranks", "opening_rows")
+
+    def __init__(self, series: Mapping[str, BarSeries]) -> None:
+        names = sorted(symbol for symbol, bars in series.items() if len(bars))
+        if not names:
+            message = "there are no bars to replay"
+            raise DataError(message)
+        for symbol in names:
+            if series[symbol].symbol != symbol:
+                message = f"the bars filed under {symbol} are those of {series[symbol].symbol}"
+                raise DataError(message)
+        parts = [series[symbol] for symbol in names]
+        self.names = names
+        ends = _join([part.ts for part in parts])
+        begins = _join([part.ts - part.period for part in parts])
+        ranks: Int64 = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+        # Stable sorts of columns joined in the order of the names: equal times stay in that order.
+        by_end = np.argsort(ends, kind="stable") if len(parts) > 1 else None
+        self._columns = [
+            _take(_join(column), by_end)
+            for column in (
+                [part.open for part in parts],
+                [part.high for part in parts],
+                [part.low for part in parts],
+                [part.close for part in parts],
+                [part.volume for part in parts],
+            )
+        ]
+        self._ends, self._ranks = _take(ends, by_end), _take(ranks, by_end)
+        # Rows at which a new moment starts, and the end of the last one.
+        changes = np.flatnonzero(np.diff(self._ends)) + 1
+        self._starts: Int64 = np.concatenate(([0], changes, [len(ends)]))
+        self.moments = len(self._starts) - 1
+
+        begins = _take(begins, by_end)
+        by_begin: Int64 = np.lexsort((self._ranks, begins)) if len(parts) > 1 else np.arange(len(ends))
+        self.begins, self.opening_ranks, self.opening_rows = begins[by_begin], self._ranks[by_begin], by_begin
+
+    def opening(self, index: int) -> tuple[str, int, float, float]:
+        """Symbol, moment, price and volume of an opening."""
+        row = self.opening_rows[index]
+        symbol = self.names[int(self.opening_ranks[index])]
+        return symbol, int(self.begins[index]), float(self._columns[0][row]), float(self._columns[4][row])
+
+    def chunk(self, moment: int) -> list[tuple[Bar, ...]]:
+        """The bars of the moments from this one on, as many as fit into a chunk (one moment at least)."""
+        starts = self._starts
+        if moment >= self.moments:
+            return []
+        first = int(starts[moment])
+        last_moment = int(np.searchsorted(starts, first + _CHUNK_ROWS, side="right")) - 1
+        last_moment = max(last_moment, moment + 1)
+        rows = slice(first, int(starts[last_moment]))
+        symbols = repeat(self.names[0]) if len(self.names) == 1 else map(self.names.__getitem__, self._ranks[rows].tolist())
+        bars = list(map(Bar, self._ends[rows].tolist(), symbols, *(column[rows].tolist() for column in self._columns)))
+        if len(bars) == last_moment - moment:
+            return list(zip(bars))
+        cuts = (starts[moment : last_moment + 1] - first).tolist()
+        return [tuple(bars[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+def _join(columns: list[np.ndarray]) -> np.ndarray:
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _take(column: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+    return column if order is None else column[order]

@@ -1,0 +1,144 @@
+"""One WebSocket of the venue, whatever is spoken on it: frames in, frames out, and the two codecs.
+
+What is said is decided by a session without I/O (``streams``, ``lockstep``): it is handed decoded
+messages and posts its answers. Posting never waits, because one slow reader must not hold up the
+market for the others: each socket has a queue and a task that empties it. A reader that falls too far
+behind is cut off, as Alpaca does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import msgspec
+
+from holdfast.venue.wire import decode_json, encode_json
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+BACKLOG_FRAMES: Final = 200_000
+
+NORMAL_CLOSURE: Final = 1000
+BAD_DATA: Final = 1003
+POLICY_VIOLATION: Final = 1008
+
+
+class Codec:
+    """How messages are written on a socket, chosen by the Content-Type of the upgrade.
+
+    Attributes:
+        packed: MessagePack instead of JSON.
+        binary: Binary frames also for JSON, as the trade stream does.
+    """
+
+    __slots__ = ("binary", "packed")
+
+    def __init__(self, *, packed: bool, binary: bool) -> None:
+        self.packed = packed
+        self.binary = binary or packed
+
+    def encode(self, value: object) -> bytes:
+        """The payload of a frame."""
+        return msgspec.msgpack.encode(value) if self.packed else encode_json(value)
+
+    def decode(self, frame: Message) -> object:
+        """A received frame as plain values. Text is always JSON; binary is what was agreed on.
+
+        Raises:
+            msgspec.DecodeError: The frame is neither.
+        """
+        text = frame.get("text")
+        if text is not None:
+            return decode_json(text)
+        payload = frame.get("bytes") or b""
+        return msgspec.msgpack.decode(payload) if self.packed else decode_json(payload)
+
+
+class Socket:
+    """The sending side of an accepted WebSocket.
+
+    Attributes:
+        closing: A close has been posted: nothing more is sent or heard.
+    """
+
+    __slots__ = ("_queue", "_wake", "closing", "codec")
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self.closing = False
+        self._queue: deque[Message] = deque()
+        self._wake = asyncio.Event()
+
+    def post(self, value: object) -> None:
+        """Encode and send a message, some time soon, in order."""
+        self.post_payload(self.codec.encode(value))
+
+    def post_payload(self, payload: bytes) -> None:
+        """Send an encoded message, some time soon, in order."""
+        if self.closing:
+            return
+        if self.codec.binary:
+            self._queue.append({"type": "websocket.send", "bytes": payload})
+        else:
+            self._queue.append({"type": "websocket.send", "text": payload.decode("utf-8")})
+        self._wake.set()
+        if len(self._queue) > BACKLOG_FRAMES:
+            self._queue.clear()
+            self.close(POLICY_VIOLATION, "slow client")
+
+    def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close after what was posted before."""
+        if not self.closing:
+            self.closing = True
+            self._queue.append({"type": "websocket.close", "code": code, "reason": reason})
+            self._wake.set()
+
+    async def write(self, send: Send) -> None:
+        """Empty the queue into the connection until a close has been sent."""
+        queue, wake = self._queue, self._wake
+        while True:
+            await wake.wait()
+            wake.clear()
+            while queue:
+                message = queue.popleft()
+                await send(message)
+                if message["type"] == "websocket.close":
+                    return
+
+
+async def serve_socket(
+    socket: Socket, receive: Receive, send: Send, on_frame: Callable[[Message], Awaitable[None] | None]
+) -> None:
+    """Run an accepted WebSocket until one side ends it; its frames go to ``on_frame``.
+
+    Returns as soon as the connection is gone, so that whoever owns it can release its place at once.
+    """
+    writer = asyncio.ensure_future(socket.write(send))
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if socket.closing:
+                continue
+            waiting = on_frame(message)
+            if waiting is not None:
+                await waiting
+    finally:
+        writer.cancel()
+        # Sending into a connection that the client has just cut is not an error of ours.
+        await asyncio.gather(writer, return_exceptions=True)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A request header, or the empty text."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return ""
