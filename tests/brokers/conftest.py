@@ -84,7 +84,7 @@ def order() -> dict[str, Any]:
 
 @pytest.fixture
 async def desk() -> AsyncIterator[Callable[..., Desk]]:
-    """Makes desks: ``desk(httpx.Response(200, json=...), ...)`` answers in turn, the last answer again and again."""
+    """Makes desks that answer in turn, the last answer again and again: ``desk(httpx.Response(503), ...)``."""
     made: list[Desk] = []
 
     def make(*answers: httpx.Response | Exception, **options: Any) -> Desk:

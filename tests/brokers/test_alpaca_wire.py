@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -203,22 +204,16 @@ def test_whatever_a_message_holds_it_is_read_or_malformed(changes: Row, top: Row
     """No other exception escapes, whatever JSON stands in whatever field."""
     order = {"id": "o", "client_order_id": "c", "symbol": "AAPL", "side": "buy", "status": "new", "qty": "1", **changes}
     update = {**FILL, "order": order, **top}
-    try:
-        events = wire.trade_update_events(update, ts=0)
-    except MalformedMessageError as error:
-        assert error.message
-    else:
-        assert len(events) == 1
+    with suppress(MalformedMessageError):
+        assert len(wire.trade_update_events(update, ts=0)) == 1
 
 
 @given(row=st.dictionaries(st.sampled_from(("t", "o", "h", "l", "c", "v", "bp", "ap", "bs", "as")), JSON_VALUES))
 def test_whatever_market_data_holds_it_is_read_or_malformed(row: Row) -> None:
     """Bars and quotes alike."""
     for read in (lambda: wire.bar(row, "AAPL", NS_PER_MINUTE), lambda: wire.quote(row, "AAPL")):
-        try:
+        with suppress(MalformedMessageError):
             read()
-        except MalformedMessageError as error:
-            assert error.payload is row
 
 
 def test_a_trade_update_costs_less_than_fifteen_microseconds(order: Row) -> None:

@@ -26,22 +26,28 @@ class Hardware:
         self.wall, self.monotonic = wall, 12_345
 
     def run(self, ns: int) -> None:
+        """Let time pass."""
         self.wall += ns
         self.monotonic += ns
 
     def clock(self) -> RealTimeClock:
+        """The real-time clock of this machine."""
         return RealTimeClock(wall_ns=lambda: self.wall, monotonic_ns=lambda: self.monotonic)
 
     def scaled(self, rate: float) -> ScaledClock:
+        """A scaled clock on this machine, at START."""
         return ScaledClock(to_ns(START), rate, monotonic_ns=lambda: self.monotonic)
 
 
 async def settle() -> None:
+    """Let everyone run who can."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 class TestRealTimeClock:
+    """The wall's time, carried by the monotonic clock."""
+
     def test_it_is_utc(self) -> None:
         """The guide's check: now() is an aware UTC datetime, near the machine's own."""
         assert RealTimeClock().now().tzinfo == UTC
@@ -138,6 +144,8 @@ class TestRealTimeClock:
 
 
 class TestBacktestClock:
+    """Time that its driver moves."""
+
     def test_it_advances_by_exactly_what_it_is_told(self) -> None:
         """The guide's check, and no rounding."""
         clock = BacktestClock(START)
@@ -206,7 +214,7 @@ class TestBacktestClock:
         await settle()
 
         tasks[0].cancel()
-        assert clock.waiting == 3  # a cancellation is carried out when the loop turns
+        assert clock.waiting == 2
         await settle()
         assert clock.waiting == 2
         assert clock.next_wakeup() == 20
@@ -259,6 +267,8 @@ class TestBacktestClock:
 
 
 class TestScaledClock:
+    """A venue's replayed time."""
+
     def test_it_runs_at_its_rate(self) -> None:
         """An hour of the venue's time in a minute of ours."""
         hardware = Hardware()

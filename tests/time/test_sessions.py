@@ -22,6 +22,7 @@ NYSE = sessions_for(AssetClass.US_EQUITY)
 
 
 def new_york(text: str) -> int:
+    """A local time in New York as UTC ns."""
     return to_ns(datetime.fromisoformat(text).replace(tzinfo=NEW_YORK))
 
 

@@ -150,6 +150,12 @@ def test_odd_amounts_and_times_are_shown_as_dashes(odd: object) -> None:
     assert "equity" in summary(snapshot)
 
 
+@pytest.mark.parametrize("odd", ["1E+999999999", "-1E-999999999", "NaN", "Infinity", "many", "", "0E-999999"])
+def test_no_amount_is_too_much(odd: str) -> None:
+    """What nobody can hold is not written out."""
+    assert len(drawn({"equity": odd, "positions": [{"symbol": "X", "quantity": odd, "average_price": odd}]})) < 4_000
+
+
 def test_the_summary_is_one_line() -> None:
     """The same, for a log."""
     assert summary(SNAPSHOT) == (

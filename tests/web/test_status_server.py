@@ -137,6 +137,19 @@ async def test_the_schema_is_behind_the_token(client: httpx.AsyncClient) -> None
     assert (await client.get("/docs", headers=AUTHORISED)).status_code == 404
 
 
+async def test_a_part_that_cannot_be_shown_is_an_error_of_one_request(
+    client: httpx.AsyncClient, source: Source
+) -> None:
+    """The server answers 500 without a word of what went wrong inside, and serves the next one."""
+    source.shown["securities"] = object()
+    broken = await client.get("/status", headers=AUTHORISED)
+    source.shown["securities"] = {}
+
+    assert broken.status_code == 500
+    assert "object" not in broken.text
+    assert (await client.get("/status", headers=AUTHORISED)).status_code == 200
+
+
 ##### Life and death
 
 

@@ -17,6 +17,7 @@ from holdfast.kernel import Kernel
 from holdfast.model import BarSeries
 from holdfast.model.commands import Command, Reconcile
 from holdfast.model.events import EpochStarted, Event, TimerFired
+from holdfast.time import SessionsFor, sessions_for
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.replay import Replay
 
@@ -40,15 +41,22 @@ class Backtest:
         kernel: With its strategies and guards; fresh.
         engine: With the assets and the cash; fresh.
         series: Bars by symbol.
+        sessions: Market sessions by asset class; the same as the kernel's and the engine's.
         journal_id: Begins the client order ids. A backtest writes no journal, so any constant will do.
     """
 
     def __init__(
-        self, kernel: Kernel, engine: MatchingEngine, series: Mapping[str, BarSeries], *, journal_id: str = "backtest"
+        self,
+        kernel: Kernel,
+        engine: MatchingEngine,
+        series: Mapping[str, BarSeries],
+        *,
+        sessions: SessionsFor = sessions_for,
+        journal_id: str = "backtest",
     ) -> None:
         self._kernel = kernel
         self._engine = engine
-        self._replay = Replay(engine, series, engine.sessions)
+        self._replay = Replay(engine, series, sessions)
         self._journal_id = journal_id
         self._commands: deque[Command] = deque()
         self._broker = InProcessBroker(engine, self._handle)

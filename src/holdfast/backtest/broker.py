@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.model import Account, AssetClass, BrokerPosition, Execution, OrderReport, Source
+from holdfast.model import Account, BrokerPosition, Execution, OrderReport, Source
 from holdfast.model.commands import (
     CancelOrder,
     Command,

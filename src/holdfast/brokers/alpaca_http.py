@@ -199,6 +199,8 @@ class AlpacaHttp:
         if reason is not None:
             return Reply(None, OrderDroppedError(reason))
         what = f"{method} {httpx.URL(url).path}"
+        if self._client.is_closed:
+            return _no_response(method, what, _CLOSED, "the connector is closed")
         content = None if body is None else msgspec.json.encode(body)
         headers = None if content is None else {"Content-Type": "application/json"}
         self._requests += 1
@@ -206,7 +208,8 @@ class AlpacaHttp:
             async with asyncio.timeout(self._timeouts.total):
                 response = await self._client.request(method, url, params=params, content=content, headers=headers)
         except Exception as error:  # noqa: BLE001 - a boundary: whatever broke, the bytes may have left
-            return _no_response(method, what, error)
+            failure = failure_of(error) or _NO_IDEA
+            return _no_response(method, what, failure, str(error) or type(error).__name__, error)
         return self._judge(method, what, response)
 
     def _judge(self, method: str, what: str, response: httpx.Response) -> Reply:
@@ -267,14 +270,13 @@ def _payload(what: str, response: httpx.Response) -> Reply:
 
 
 _NO_IDEA = Failure(was_sent=True, retry=False, sentence="the request ended in an unexpected error")
+_CLOSED = Failure(was_sent=False, retry=False, sentence="nothing was sent")
 
 
-def _no_response(method: str, what: str, error: Exception) -> Reply:
-    failure = failure_of(error) or _NO_IDEA
-    detail = str(error) or type(error).__name__
+def _no_response(method: str, what: str, failure: Failure, detail: str, cause: BaseException | None = None) -> Reply:
     message = f"{what}: {failure.sentence}: {detail}"
-    _log.warning("alpaca.no_response", request=what, error=type(error).__name__, detail=detail)
+    _log.warning("alpaca.no_response", request=what, error=type(cause).__name__, detail=detail)
     verdict: BrokerError | OrderDroppedError
     verdict = OrderDroppedError(message) if method == "POST" and not failure.was_sent else OutcomeUnknownError(message)
-    verdict.__cause__ = error
+    verdict.__cause__ = cause
     return Reply(None, verdict, retry=failure.retry)

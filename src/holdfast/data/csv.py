@@ -391,7 +391,8 @@ def _parse_time(text: str) -> int:
 
 def _time_complaint(text: str) -> str:
     try:
-        is_naive = datetime.fromisoformat(text).tzinfo is None
+        # Python reads any row of digits as a time of some kind; people write the date with dashes.
+        is_naive = text[4:5] == "-" and datetime.fromisoformat(text).tzinfo is None
     except ValueError:
         is_naive = False
     if is_naive:

@@ -72,7 +72,9 @@ def synthetic_sessions(
     if seed < 0:
         message = f"synthetic sessions: the seed must not be negative, got {seed}"
         raise ConfigurationError(message)
-    opens_closes = _sessions_from(_day_ns(start), sessions, sessions_for(AssetClass.US_EQUITY) if calendar is None else calendar)
+    opens_closes = _sessions_from(
+        _day_ns(start), sessions, sessions_for(AssetClass.US_EQUITY) if calendar is None else calendar
+    )
     return {name: _make_series(name, seed, opens_closes) for name in names}
 
 

@@ -37,6 +37,8 @@ class SymbolBook:
     __slots__ = (
         "_positions",
         "average_price_float",
+        "bars",
+        "boundary",
         "busy",
         "exit",
         "fee_uncertainty",
@@ -68,6 +70,8 @@ class SymbolBook:
         self.last_price = nan
         self.last_price_at = 0
         self.last_bar_at = 0
+        self.bars = 0
+        self.boundary = 0  # a bar after this begins another session or another UTC day
         self.mark = 0.0  # the price at which the position is counted in the equity
         self.session_open = 0
         self.session_close = 0

@@ -21,6 +21,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from decimal import getcontext, setcontext
 from typing import Any
 
 from holdfast.kernel.book import PendingExit, SymbolBook
@@ -54,6 +55,7 @@ from holdfast.model.commands import (
     SendAlert,
     SubmitOrder,
 )
+from holdfast.model.decimals import EXACT
 from holdfast.model.errors import StrategyError, invariant
 from holdfast.model.events import (
     AccountUpdated,
@@ -69,6 +71,7 @@ from holdfast.model.events import (
     OrderRefused,
     OrderUpdated,
     ReconcileFailed,
+    ReconcileRequested,
     SecurityLoaded,
     SecurityUnavailable,
     ShutdownStarted,
@@ -96,10 +99,10 @@ _LOOKUP, _RECHECK = "lookup:", "recheck"
 class Counters:
     """What happened so far, in whole numbers. Rebuilt by replay like all other state."""
 
-    __slots__ = ("bars", "blocked", "duplicate_bars", "executions", "orders", "signals")
+    __slots__ = ("blocked", "duplicate_bars", "executions", "orders", "signals")
 
     def __init__(self) -> None:
-        self.bars = self.duplicate_bars = self.signals = self.orders = self.executions = 0
+        self.duplicate_bars = self.signals = self.orders = self.executions = 0
         self.blocked: dict[str, int] = {}
 
 
@@ -129,6 +132,7 @@ class Kernel:
         self.strategies = tuple(strategies)
         self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel())
         self.protections = protections
+        self._observe_equity = protections.observe_equity
         gate.view = self.portfolio
         self.gate = gate
         self.counters = Counters()
@@ -146,7 +150,7 @@ class Kernel:
         self._day_ends_at = 0
         self._stopping = False
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            Bar: self._on_bar,
+            Bar: self.on_bar,
             Quote: self._on_quote,
             EpochStarted: self._on_epoch_started,
             SecurityLoaded: self._on_security_loaded,
@@ -168,6 +172,7 @@ class Kernel:
             CancelRefused: self._on_cancel_refused,
             CancelUnknown: self._on_cancel_unknown,
             BrokerReported: self._on_broker_reported,
+            ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
             FeePosted: self._on_fee_posted,
         }
@@ -183,11 +188,15 @@ class Kernel:
             StrategyError: A strategy raised; names it and the place.
             InvariantError: A bug of ours; the state is void.
         """
-        self._handlers[event.__class__](event)
-        if not self._out:
-            return _NOTHING
-        out, self._out = self._out, []
-        return out
+        if event.__class__ is Bar:
+            return self.on_bar(event)
+        outer = getcontext()
+        setcontext(EXACT)
+        try:
+            self._handlers[event.__class__](event)
+        finally:
+            setcontext(outer)
+        return self._take_out()
 
     def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
         """Take one event of a journal together with the commands that were given then, which win.
@@ -196,14 +205,22 @@ class Kernel:
         described in the answer, one sentence per difference.
         """
         recorded = self._recorded = RecordedDecisions(commands)
+        outer = getcontext()
+        setcontext(EXACT)
         try:
             self._handlers[event.__class__](event)
             for decision, request in recorded.remaining():
                 self._enact(self.portfolio.book(decision.verdict.signal.symbol), decision, request)
         finally:
+            setcontext(outer)
             self._recorded = None
             self._out = []
         return recorded.differences()
+
+    @property
+    def bars(self) -> int:
+        """Bars shown so far."""
+        return sum(book.bars for book in self._books.values())
 
     # -- what strategies may ask (StrategyContext) ----------------------------------------------
 
@@ -215,7 +232,12 @@ class Kernel:
         """Send a signal down the guarded path; the verdict is recorded and returned."""
         self.counters.signals += 1
         book = self.portfolio.book(signal.symbol)
-        return self._decide(book, signal, request).verdict
+        outer = getcontext()
+        setcontext(EXACT)
+        try:
+            return self._decide(book, signal, request).verdict
+        finally:
+            setcontext(outer)
 
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel every open order of ours on the symbol."""
@@ -230,34 +252,41 @@ class Kernel:
 
     # -- market data ----------------------------------------------------------------------------
 
-    def _on_bar(self, bar: Bar) -> None:
+    def on_bar(self, bar: Bar) -> Sequence[Command]:
+        """``handle`` for a bar. Public, because half a million bars do not want the detour."""
         ts = bar.ts
         book = self._books.get(bar.symbol)
         if book is None:
             book = self.portfolio.book(bar.symbol)
         if ts <= book.last_bar_at:
             self.counters.duplicate_bars += 1  # backfill and stream overlap; the first one counted
-            return
+            return _NOTHING
         portfolio = self.portfolio
         portfolio.now_ns = max(portfolio.now_ns, ts)
-        self.counters.bars += 1
-        close = bar.close
+        book.bars += 1
         book.last_bar_at = book.last_price_at = ts
-        book.last_price = close
+        book.last_price = close = bar.close
         held = book.position_float
-        if held != 0.0:
-            portfolio.equity += held * (close - book.mark)
+        if held:
+            portfolio.equity = equity = portfolio.equity + held * (close - book.mark)
             book.mark = close
-            self.protections.observe_equity(ts, portfolio.equity)
-        if ts > self._day_ends_at:
-            self._start_day(ts)
-        if ts > book.session_close:
-            book.enter_session(ts)
+            self._observe_equity(ts, equity)
+        if ts > book.boundary:
+            self._cross_boundary(book, ts)
         for strategy in book.strategies:
             try:
                 strategy.on_bar(bar)
             except Exception as error:
                 raise _strategy_error(strategy, "on_bar", error) from error
+        return self._take_out() if self._out else _NOTHING
+
+    def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
+        """A bar is the first of its session in this symbol, or of a UTC day."""
+        if ts > self._day_ends_at:
+            self._start_day(ts)
+        if ts > book.session_close:
+            book.enter_session(ts)
+        book.boundary = min(book.session_close, self._day_ends_at)
 
     def _on_quote(self, quote: Quote) -> None:
         self._advance(quote.ts)
@@ -274,7 +303,7 @@ class Kernel:
         first = self._day_ends_at == 0
         self._day_ends_at = (ts - 1) // NS_PER_DAY * NS_PER_DAY + NS_PER_DAY
         self.portfolio.day_start_equity = self.portfolio.equity
-        self.protections.observe_equity(ts, self.portfolio.equity)
+        self._observe_equity(ts, self.portfolio.equity)
         if not first:
             self._reconcile("daily")
 
@@ -384,7 +413,7 @@ class Kernel:
         book = self.portfolio.book(order.symbol)
         self.portfolio.book_fill(book, order, execution)
         self.counters.executions += 1
-        self.protections.observe_equity(self.portfolio.now_ns, self.portfolio.equity)
+        self._observe_equity(self.portfolio.now_ns, self.portfolio.equity)
         self._out.append(QueryAccount())
         for strategy in book.strategies:
             self._tell(strategy, "on_fill", execution, order)
@@ -562,6 +591,10 @@ class Kernel:
         if outcome.recheck:
             self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
 
+    def _on_reconcile_requested(self, event: ReconcileRequested) -> None:
+        self._advance(event.ts)
+        self._reconcile(event.reason)
+
     def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
         self._advance(event.ts)
         self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
@@ -571,6 +604,12 @@ class Kernel:
         self.reconciliation.take_fee(event)
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _take_out(self) -> Sequence[Command]:
+        if not self._out:
+            return _NOTHING
+        out, self._out = self._out, []
+        return out
 
     def _advance(self, ts: int) -> None:
         self.portfolio.now_ns = max(self.portfolio.now_ns, ts)

@@ -32,7 +32,7 @@ class SymbolPropertiesCache:
         broker: Has ``fetch_asset(symbol) -> Asset`` or ``get_asset(symbol) -> Asset | dict``, both awaitable.
     """
 
-    def __init__(self, broker: AssetSource | Any) -> None:
+    def __init__(self, broker: Any) -> None:
         self._broker = broker
         self._known: dict[str, SymbolProperties] = {}
         self._unknown: dict[str, str] = {}

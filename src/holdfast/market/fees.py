@@ -16,6 +16,7 @@ from holdfast.model import AssetClass, OrderSide
 from holdfast.model.errors import ConfigurationError
 
 _NINE_DECIMALS = Decimal("0.000000001")
+_BUY, _CRYPTO = OrderSide.BUY, AssetClass.CRYPTO  # bound once: an enum look-up costs as much as a call
 _ZERO = Decimal(0)
 _FREE = (_ZERO, _ZERO)
 _BPS = Decimal(10_000)
@@ -95,10 +96,10 @@ class FeeModel:
 
         Both are zero or positive; at most one is positive.
         """
-        if asset_class is not AssetClass.CRYPTO:
+        if asset_class is not _CRYPTO:
             return _FREE
         rate = self._taker if taker else self._maker
-        if side is OrderSide.BUY:
+        if side is _BUY:
             return EXACT.multiply(quantity, rate).quantize(_NINE_DECIMALS, ROUND_UP, EXACT), _ZERO
         cash = EXACT.multiply(EXACT.multiply(quantity, price), rate)
         return _ZERO, cash.quantize(_NINE_DECIMALS, ROUND_UP, EXACT)

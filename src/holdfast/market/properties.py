@@ -18,18 +18,22 @@ from holdfast.market.rounding import EXACT, Number, Step, to_decimal
 from holdfast.model import Asset, AssetClass, OrderSide, TimeInForce
 from holdfast.model.errors import ConfigurationError, OrderError
 
-_ONE = Decimal(1)
+# Looking up an enum's member costs as much as a method call, and these are on every order's path.
+_BUY, _SELL = OrderSide.BUY, OrderSide.SELL
+_EQUITY, _CRYPTO = AssetClass.US_EQUITY, AssetClass.CRYPTO
+_DAY = TimeInForce.DAY
+_ZERO, _ONE = Decimal(0), Decimal(1)
 _CENT = Step("0.01")
 _HUNDREDTH_CENT = Step("0.0001")
 _WHOLE_SHARE = Step(1)
 _NINE_DECIMALS = Step("0.000000001")
 
 # What the venue asks of an order's worth, in USD.
-_FRACTIONAL_EQUITY_FLOOR = Decimal(1)
+_PART_OF_SHARE_FLOOR = Decimal(1)
 _CRYPTO_BUY_FLOOR = Decimal(10)
 _CRYPTO_ORDER_CAP = Decimal(200_000)
 
-_SIDES: dict[object, OrderSide] = {word: side for side in OrderSide for word in (side, side.value, side.name)}
+_SIDES = {word: side for side in OrderSide for word in (side.value, side.name)}
 
 
 def price_to_decimal(price: float) -> Decimal:
@@ -48,9 +52,9 @@ def side_of(side: OrderSide | str) -> OrderSide:
     Raises:
         OrderError: The word is neither buy nor sell.
     """
-    known = _SIDES.get(side)
-    if known is None:
-        known = _SIDES.get(str(side).lower())
+    if isinstance(side, OrderSide):
+        return side
+    known = _SIDES.get(side) or _SIDES.get(str(side).lower())
     if known is None:
         message = f"side must be buy or sell, got {side!r}"
         raise OrderError(message)
@@ -110,7 +114,7 @@ class SymbolProperties:
         min_notional: Number | None = None,
         max_notional: Number | None = None,
     ) -> None:
-        crypto = asset_class is AssetClass.CRYPTO
+        crypto = asset_class is _CRYPTO
         self.symbol = symbol
         self.asset_class = asset_class
         self.tradable = tradable
@@ -141,7 +145,7 @@ class SymbolProperties:
         Raises:
             ConfigurationError: An increment or size in the description is not a positive number.
         """
-        crypto = asset.asset_class is AssetClass.CRYPTO
+        crypto = asset.asset_class is _CRYPTO
         in_dollars = crypto and asset.symbol.endswith("/USD")
         try:
             return cls(
@@ -184,11 +188,11 @@ class SymbolProperties:
         Raises:
             OrderError: The price is not a finite number, or the side is no side.
         """
-        exact = price if type(price) is Decimal and price.is_finite() else to_decimal(price)
+        exact = to_decimal(price)
         tick = self._tick(exact)
         if side is None:
             return tick.nearest(exact)
-        return tick.down(exact) if side_of(side) is OrderSide.BUY else tick.up(exact)
+        return tick.down(exact) if side_of(side) is _BUY else tick.up(exact)
 
     def round_quantity(self, quantity: Number, *, whole: bool = False) -> Decimal:
         """The quantity on its lot, down. May be zero, which ``validate_order`` then refuses.
@@ -200,9 +204,8 @@ class SymbolProperties:
         Raises:
             OrderError: The quantity is not a finite number.
         """
-        exact = quantity if type(quantity) is Decimal and quantity.is_finite() else to_decimal(quantity)
-        rounded = self._lot.down(exact)
-        return _WHOLE_SHARE.down(rounded) if whole and rounded % 1 else rounded
+        rounded = self._lot.down(to_decimal(quantity))
+        return _WHOLE_SHARE.down(rounded) if whole and rounded % _ONE else rounded
 
     # -- Judging -------------------------------------------------------------------------------------------
 
@@ -229,17 +232,17 @@ class SymbolProperties:
             reference_price: The last price, to judge the worth of a market order; ``None``: not judged.
         """
         try:
-            exact_quantity = to_decimal(quantity)
-            exact_price = None if price is None else to_decimal(price)
-            exact_side = side_of(side)
-            worth_price = exact_price if exact_price is not None or reference_price is None else to_decimal(reference_price)
+            reason = self._objection(
+                to_decimal(quantity),
+                None if price is None else to_decimal(price),
+                side_of(side),
+                reduce_only,
+                time_in_force,
+                position,
+                reference_price,
+            )
         except OrderError as error:
-            return False, f"{self.symbol}: {error}"
-        reason = self._flaw(exact_quantity, exact_price)
-        if not reason and not reduce_only:
-            reason = self._prohibition(exact_quantity, worth_price, exact_side, position)
-        if not reason and self.asset_class is AssetClass.US_EQUITY and exact_quantity % 1:
-            reason = self._fractional_flaw(exact_quantity, exact_side, time_in_force, position, reduce_only=reduce_only)
+            reason = f"{self.symbol}: {error}"
         return not reason, reason
 
     def round_then_validate(
@@ -261,21 +264,15 @@ class SymbolProperties:
             OrderError: A value is not a number, or the side is no side.
         """
         exact_side = side_of(side)
-        whole = self.asset_class is AssetClass.US_EQUITY and (
-            (time_in_force is not None and time_in_force is not TimeInForce.DAY)
-            or (not reduce_only and position is not None and position <= 0 and exact_side is OrderSide.SELL)
+        whole = self.asset_class is _EQUITY and (
+            (time_in_force is not None and time_in_force is not _DAY)
+            or (not reduce_only and position is not None and position <= _ZERO and exact_side is _SELL)
         )
         rounded = self.round_quantity(quantity, whole=whole)
         rounded_price = None if price is None else self.round_price(price, exact_side)
-        reason = self._flaw(rounded, rounded_price)
-        if not reason:
-            if not reduce_only:
-                worth = rounded_price
-                if worth is None and reference_price is not None:
-                    worth = to_decimal(reference_price)
-                reason = self._prohibition(rounded, worth, exact_side, position)
-            if not reason and not whole and self.asset_class is AssetClass.US_EQUITY and rounded % 1:
-                reason = self._fractional_flaw(rounded, exact_side, time_in_force, position, reduce_only=reduce_only)
+        reason = self._objection(
+            rounded, rounded_price, exact_side, reduce_only, time_in_force, position, reference_price
+        )
         return rounded, rounded_price, reason
 
     def _tick(self, price: Decimal) -> Step:
@@ -284,63 +281,85 @@ class SymbolProperties:
             return fixed
         return _CENT if price >= _ONE else _HUNDREDTH_CENT
 
+    def _objection(
+        self,
+        quantity: Decimal,
+        price: Decimal | None,
+        side: OrderSide,
+        reduce_only: bool,
+        time_in_force: TimeInForce | None,
+        position: Decimal | None,
+        reference_price: Number | None,
+    ) -> str:
+        """Why the venue would not take the order, or an empty string."""
+        reason = self._flaw(quantity, price)
+        if not reason and not reduce_only:
+            reason = self._prohibition(quantity, side, position) or self._worth_limit(
+                quantity, price if price is not None else reference_price, side
+            )
+        if not reason and self.asset_class is _EQUITY and quantity % _ONE:
+            reason = self._fractional_flaw(quantity, side, time_in_force, None if reduce_only else position)
+        return reason
+
     def _flaw(self, quantity: Decimal, price: Decimal | None) -> str:
         """What is wrong with the order's form."""
-        if quantity <= 0:
+        if quantity <= _ZERO:
             return f"{self.symbol}: quantity must be positive, got {quantity}"
         if not self._lot.holds(quantity):
             return f"{self.symbol}: quantity {quantity} is not a multiple of the lot {self.lot_size}"
         if price is None:
             return ""
-        if price <= 0:
+        if price <= _ZERO:
             return f"{self.symbol}: price must be positive, got {price}"
         tick = self._tick(price)
         if not tick.holds(price):
             return f"{self.symbol}: price {price} is not a multiple of the tick {tick.increment}"
         return ""
 
-    def _prohibition(self, quantity: Decimal, price: Decimal | None, side: OrderSide, position: Decimal | None) -> str:
+    def _prohibition(self, quantity: Decimal, side: OrderSide, position: Decimal | None) -> str:
         """What the venue does not permit to an order that adds risk."""
         if not self.tradable:
             return f"{self.symbol}: not tradable at the venue"
         if quantity < self.min_order_size:
             return f"{self.symbol}: quantity {quantity} is below the minimum {self.min_order_size}"
-        if position is not None:
-            reason = self._short_or_crossing(quantity, side, position)
-            if reason:
-                return reason
-        if price is None or (self.min_notional is None and self.max_notional is None):
+        return "" if position is None else self._short_or_crossing(quantity, side, position)
+
+    def _worth_limit(self, quantity: Decimal, price: Number | None, side: OrderSide) -> str:
+        """What the venue says of an order's worth; nothing where no price is known."""
+        part_of_share = self.asset_class is _EQUITY and quantity % _ONE
+        if price is None or not (part_of_share or self.min_notional is not None or self.max_notional is not None):
             return ""
-        worth = EXACT.multiply(quantity, price)
-        if self.min_notional is not None and side is OrderSide.BUY and worth < self.min_notional:
+        try:
+            worth = EXACT.multiply(quantity, to_decimal(price))
+        except OrderError as error:
+            return f"{self.symbol}: the order's worth is not known: {error}"
+        if self.min_notional is not None and side is _BUY and worth < self.min_notional:
             return f"{self.symbol}: worth {worth} is below the minimum {self.min_notional} of a buy"
+        if part_of_share and worth < _PART_OF_SHARE_FLOOR:
+            return f"{self.symbol}: worth {worth} is below the minimum {_PART_OF_SHARE_FLOOR} of a part of a share"
         if self.max_notional is not None and worth > self.max_notional:
             return f"{self.symbol}: worth {worth} is above the maximum {self.max_notional} of an order"
         return ""
 
     def _short_or_crossing(self, quantity: Decimal, side: OrderSide, position: Decimal) -> str:
-        selling = side is OrderSide.SELL
-        if (position > 0 and selling and quantity > position) or (position < 0 and not selling and quantity > -position):
+        selling = side is _SELL
+        if (position > 0 and selling and quantity > position) or (
+            position < 0 and not selling and quantity > -position
+        ):
             return f"{self.symbol}: a {side.value} of {quantity} would carry the position {position} through zero; close it first"
-        if selling and position <= 0 and not self.shortable:
+        if selling and position <= _ZERO and not self.shortable:
             return f"{self.symbol}: cannot be sold short, and {position} is held"
         return ""
 
     def _fractional_flaw(
-        self,
-        quantity: Decimal,
-        side: OrderSide,
-        time_in_force: TimeInForce | None,
-        position: Decimal | None,
-        *,
-        reduce_only: bool,
+        self, quantity: Decimal, side: OrderSide, time_in_force: TimeInForce | None, position: Decimal | None
     ) -> str:
         """What is wrong with trading part of a share. Asked of equities only."""
         if not self.fractionable:
-            # A custom lot below one share says that parts are welcome.
-            return "" if self.lot_size % 1 else f"{self.symbol}: only whole shares, got {quantity}"
-        if time_in_force is not None and time_in_force is not TimeInForce.DAY:
+            # A lot below one share that was given by hand says that parts are welcome.
+            return "" if self.lot_size % _ONE else f"{self.symbol}: only whole shares, got {quantity}"
+        if time_in_force is not None and time_in_force is not _DAY:
             return f"{self.symbol}: parts of a share trade in day orders only, got {time_in_force.value}"
-        if not reduce_only and side is OrderSide.SELL and position is not None and position <= 0:
+        if side is _SELL and position is not None and position <= _ZERO:
             return f"{self.symbol}: a short sale must be in whole shares, got {quantity}"
         return ""

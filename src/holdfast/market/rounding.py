@@ -25,8 +25,7 @@ def to_decimal(value: Number | str) -> Decimal:
     Raises:
         OrderError: The value is not a finite number.
     """
-    kind = type(value)
-    if kind is Decimal:
+    if isinstance(value, Decimal):
         number = value
     else:
         try:
@@ -67,6 +66,8 @@ class Step:
 
     def holds(self, value: Decimal) -> bool:
         """True where the value is a multiple of the increment."""
+        if self._exponent is not None:
+            return value.quantize(self._exponent, ROUND_FLOOR, EXACT) == value
         return not EXACT.remainder(value, self.increment)
 
     def down(self, value: Decimal) -> Decimal:

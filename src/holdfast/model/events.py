@@ -181,6 +181,13 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
     positions: tuple[BrokerPosition, ...]
 
 
+class ReconcileRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile_requested"):
+    """Somebody wants our books compared with the venue's now."""
+
+    ts: int
+    reason: str
+
+
 class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile_failed"):
     """The venue could not be asked; nothing was learned."""
 
@@ -221,6 +228,7 @@ Event = (
     | CancelRefused
     | CancelUnknown
     | BrokerReported
+    | ReconcileRequested
     | ReconcileFailed
     | FeePosted
 )

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from math import isnan
 from typing import Any
 
 import msgspec
 
+from holdfast.market.rounding import EXACT
 from holdfast.model import GuardMode, OrderSide, Signal, TradingState
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.timestamps import NS_PER_SECOND, delta_ns
@@ -24,6 +26,7 @@ from holdfast.risk.limits import RiskLimits
 from holdfast.risk.view import RiskView
 
 _PASSED = ""
+_ACTIVE, _BUY = TradingState.ACTIVE, OrderSide.BUY  # bound once: an enum look-up costs as much as a call
 # Floats are trusted to this share of their size; what is nearer to a limit is decided exactly.
 _NEAR = 1e-9
 
@@ -113,7 +116,7 @@ class Collar:
 
 def _trading_state(facts: Facts, _limit: Any) -> str:
     state = facts.view.trading_state
-    if state is TradingState.ACTIVE:
+    if state is _ACTIVE:
         return _PASSED
     if state is TradingState.REDUCING:
         return _PASSED if facts.signal.reduce_only else "only orders that reduce a position are allowed now"
@@ -145,7 +148,7 @@ def _price_collar(facts: Facts, collar: Any) -> str:
     price, last = facts.signal.price, facts.last
     if price is None:
         return _PASSED
-    if facts.signal.side is OrderSide.BUY:
+    if facts.signal.side is _BUY:
         if float(price) <= last * collar.highest:
             return _PASSED
         bound = Decimal(repr(last)) * (1 + collar.fraction)
@@ -173,7 +176,7 @@ def _order_notional(facts: Facts, limit: Any) -> str:
 
 def _position_notional(facts: Facts, limit: Any) -> str:
     held = facts.view.position_quantity(facts.signal.symbol)
-    if held is None:
+    if held is None or not held.is_finite():
         return f"the position in {facts.signal.symbol} is not known"
     # Added whatever its sign: an order that takes away says so by reduce_only.
     worth = facts.worth + abs(float(held)) * facts.price if held else facts.worth
@@ -184,7 +187,7 @@ def _position_notional(facts: Facts, limit: Any) -> str:
 
 def _gross_exposure(facts: Facts, limit: Any) -> str:
     exposure = facts.view.gross_exposure()
-    if exposure is None:
+    if exposure is None or isnan(exposure):
         return "the gross exposure is not known"
     total = exposure + facts.worth
     # The view's sum is a float; there is nothing more exact to ask.
@@ -202,7 +205,7 @@ def _open_orders(facts: Facts, limit: Any) -> str:
 
 def _daily_loss(facts: Facts, limit: Any) -> str:
     profit = facts.view.day_pnl
-    if profit is None or profit != profit:
+    if profit is None or isnan(profit):
         return "the day's profit is not known"
     return f"the day's loss is {-profit:.2f} (limit {limit})" if -profit >= limit else _PASSED
 
@@ -211,7 +214,7 @@ def _buying_power(facts: Facts, _limit: Any) -> str:
     symbol = facts.signal.symbol
     # Crypto pairs are written with a slash, and are not bought on margin.
     power = facts.view.cash_power if "/" in symbol else facts.view.buying_power
-    if power is None:
+    if power is None or not power.is_finite():
         return "the buying power is not known"
     if facts.worth <= float(power) * (1.0 - _NEAR) or _fits(facts, facts.signal.quantity, Line(power)):
         return _PASSED
@@ -220,7 +223,7 @@ def _buying_power(facts: Facts, _limit: Any) -> str:
 
 def _fits(facts: Facts, quantity: Decimal, line: Line) -> bool:
     """Whether a quantity at the order's price is within the line, decided exactly."""
-    return quantity * facts.exact_price() <= line.exact
+    return EXACT.multiply(quantity, facts.exact_price()) <= line.exact
 
 
 def _itself(limit: Any) -> Any:

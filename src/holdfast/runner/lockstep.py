@@ -26,13 +26,14 @@ _LAST_TIMERS = 1_000
 class LockstepClock(BacktestClock):
     """A clock that stands still between the venue's steps, and says when somebody begins to wait for it."""
 
-    def __init__(self, start: datetime | int, on_wait: Callable[[], None]) -> None:
+    def __init__(self, start: datetime | int) -> None:
         super().__init__(start)
-        self._on_wait = on_wait
+        self.on_wait: Callable[[], None] | None = None
 
     async def wait_until(self, ns: int) -> None:
         """Return once the venue's time has come to ``ns``."""
-        self._on_wait()
+        if self.on_wait is not None:
+            self.on_wait()
         await super().wait_until(ns)
 
 

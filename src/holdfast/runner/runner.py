@@ -19,7 +19,7 @@ from holdfast.journal import EpochRecord, Journal
 from holdfast.kernel import Kernel
 from holdfast.model import Signal, TradingState, Verdict
 from holdfast.model.commands import ORDER_COMMANDS, Command, RecordVerdict
-from holdfast.model.errors import JournalError
+from holdfast.model.errors import JournalError, StrategyError
 from holdfast.model.events import EpochStarted, Event, ShutdownStarted, SignalReceived, TimerFired, TradingStateChanged
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.outbox import Outbox
@@ -44,6 +44,9 @@ class Runner:
         alerts: Where messages to people go.
         clock: Whose time events get.
         serial: Commands one after the other, and no market event while one is out: for replayed sessions.
+
+    Attributes:
+        observers: Called with each event after the kernel has handled it. Read models live here; they may not raise.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class Runner:
         self.inbox = inbox or Inbox()
         self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
         self.before_market: Callable[[], Awaitable[None]] | None = None
+        self.observers: list[Callable[[Event], None]] = []
         self._serial = serial
-        self._stopped = False
+        self._paused = False
+        self._trusted = True
         self._requests = count(1)
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
         self._buffered = 0
@@ -103,10 +108,10 @@ class Runner:
         """Take events until ``stop``. Raises what went wrong, if anything did."""
         flusher = asyncio.create_task(self._flush_regularly())
         try:
-            while not self._stopped:
+            while not self._paused:
                 self.inbox.activity.clear()
                 await self._pump()
-                if not self._stopped:
+                if not self._paused:
                     await self._wait()
         finally:
             flusher.cancel()
@@ -127,20 +132,23 @@ class Runner:
         """When the kernel wants to be woken next (UTC ns)."""
         return min(self.kernel.timers.values(), default=None)
 
+    def pause(self) -> None:
+        """Let ``run`` end after the event that it is at."""
+        self._paused = True
+        self.inbox.activity.set()
+
     async def shut_down(self, *, cancel_orders: bool, patience_seconds: float) -> None:
         """No new orders; cancel what is open, or leave it; give the venue a moment to answer; write everything.
 
-        A journal that failed cannot take the last records: then nothing more is sent either.
+        After a failure of the journal, or an impossible state of the kernel, nothing more is decided or sent.
         """
-        try:
+        self._paused = True
+        if self._trusted and not isinstance(self.outbox.failure, JournalError):
+            self.outbox.failure = None
             await self._process(ShutdownStarted(ts=self.clock.now_ns(), cancel_orders=cancel_orders))
             if cancel_orders:
                 await self._await_cancels(patience_seconds)
-        except JournalError:
-            cancel_orders = False
         await self.outbox.stop()
-        self._stopped = True
-        self.inbox.activity.set()
 
     async def _await_cancels(self, patience_seconds: float) -> None:
         tracker = self.kernel.portfolio.tracker
@@ -159,7 +167,7 @@ class Runner:
     async def _pump(self, *, market: bool = True) -> None:
         """Take events while there are any that may be taken now."""
         taken = 0
-        while not self._stopped:
+        while not self._paused or not market:
             self._raise_failure()
             if self._buffered >= _FLUSH_RECORDS:
                 await self._sync()
@@ -197,7 +205,15 @@ class Runner:
 
     async def _process(self, event: Event) -> None:
         self.journal.append_event(event)
-        commands = self.kernel.handle(event)
+        try:
+            commands = self.kernel.handle(event)
+        except StrategyError:
+            raise
+        except BaseException:
+            self._trusted = False
+            raise
+        for observe in self.observers:
+            observe(event)
         self._buffered += 1
         if not commands:
             return
@@ -217,7 +233,11 @@ class Runner:
 
     async def _sync(self) -> None:
         self._buffered = 0
-        await self.journal.sync()
+        try:
+            await self.journal.sync()
+        except JournalError:
+            self._trusted = False
+            raise
 
     async def _flush_regularly(self) -> None:
         while True:

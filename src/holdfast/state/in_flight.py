@@ -126,7 +126,7 @@ class InFlightOrder:
         self.reason = reason
 
         self.sequence = 0
-        self.status = OrderStatus.CREATED
+        self.status: OrderStatus = OrderStatus.CREATED
         self.broker_id: str | None = None
         self.executions: list[Execution] = []
         self.filled_quantity = _ZERO

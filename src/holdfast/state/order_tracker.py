@@ -179,9 +179,8 @@ class OrderTracker:
         Returns:
             The order where the execution was counted; ``None`` where it was counted before, or is an orphan.
         """
-        execution_id = execution.execution_id
-        if execution_id in self._seen:
-            self._counts.duplicate_fills += 1
+        if execution.execution_id in self._seen:
+            self._take_again(execution)
             return None
         order = self._orders.get(execution.client_order_id or "")
         if order is None:
@@ -192,6 +191,9 @@ class OrderTracker:
         if not self._belongs(order, execution):
             self._keep_orphan(execution)
             return None
+        # First the venue's id: an orphan that waited for it may be this very execution, under its other id.
+        if order.broker_id is None and execution.broker_id:
+            self._adopt(order, execution.broker_id)
         cum_qty = execution.cum_qty
         if cum_qty is not None:
             for known in order.executions:
@@ -467,8 +469,6 @@ class OrderTracker:
 
     def _count(self, order: InFlightOrder, execution: Execution) -> None:
         """Add an execution that is known to be new to its order."""
-        if order.broker_id is None and execution.broker_id:
-            self._adopt(order, execution.broker_id)
         self._seen[execution.execution_id] = None
         self._counts.fills += 1
         order.executions.append(execution)
@@ -598,6 +598,14 @@ class OrderTracker:
             return False
         broker_id = execution.broker_id
         return not broker_id or broker_id == order.broker_id or self._is_free(order, broker_id)
+
+    def _take_again(self, execution: Execution) -> None:
+        """An id that was seen: nothing new, unless it was an orphan and now comes with its order's name."""
+        self._counts.duplicate_fills += 1
+        if execution.execution_id in self._orphans:
+            order = self._orders.get(execution.client_order_id or "")
+            if order is not None and order.broker_id is None and self._belongs(order, execution):
+                self._adopt(order, execution.broker_id)
 
     def _recognise(self, order: InFlightOrder, known: Execution, again: Execution) -> None:
         """Remember the second id of an execution that was counted under another."""

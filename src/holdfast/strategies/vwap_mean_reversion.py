@@ -12,11 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from typing import TYPE_CHECKING
 
-from holdfast.model import Bar
+from holdfast.model import Bar, Execution
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.strategies.base import Number, Strategy, SymbolView
+
+if TYPE_CHECKING:
+    from holdfast.state.order_tracker import InFlightOrder
 
 
 class _Session:
@@ -103,41 +107,47 @@ class VwapMeanReversion(Strategy):
         view = s.view
         if view.session_close != s.close:
             s.start(view.session_close, view.session_close - self.flat_minutes * NS_PER_MINUTE)
-        close = bar.close
-        s.price_volume += close * bar.volume
-        s.volume += bar.volume
+        close, traded = bar.close, bar.volume
         held = view.position_float
-        if s.volume > 0.0:
+        s.price_volume += close * traded
+        s.volume = volume = s.volume + traded
+        if volume > 0.0:
             n = s.bars = s.bars + 1
-            distance = close - s.price_volume / s.volume
+            distance = close - s.price_volume / volume
             delta = distance - s.mean
-            s.mean += delta / n
-            s.m2 += delta * (distance - s.mean)
-            if held == 0.0:
-                s.bars_held = 0
+            s.mean = mean = s.mean + delta / n
+            s.m2 = m2 = s.m2 + delta * (distance - mean)
+            if not held:
                 if n >= self.warmup_bars and bar.ts < s.flat_from:
-                    self._look_for_entry(bar, s, distance)
+                    threshold = self.deviations * sqrt(m2 / n)
+                    if distance < -threshold or distance > threshold:
+                        self._enter(bar.symbol, s, below=distance < 0.0)
                 return
             reverted = distance >= 0.0 if held > 0.0 else distance <= 0.0
         else:
             # No volume yet this session: there is no VWAP to enter or leave at, but risk is still watched.
-            if held == 0.0:
+            if not held:
                 return
             reverted = False
-        s.bars_held += 1
         if reason := self._exit_reason(bar, s, held, reverted):
             self.exit(bar.symbol, reason=reason)
 
-    def _look_for_entry(self, bar: Bar, s: _Session, distance: float) -> None:
-        threshold = self.deviations * sqrt(s.m2 / s.bars)
-        if distance < -threshold:
-            if not s.view.busy:
-                self.buy(bar.symbol, self.quantity, notional=self.notional, reason="below_vwap")
-        elif distance > threshold and self.allow_short and s.view.shortable and not s.view.busy:
-            self.sell(bar.symbol, self.quantity, notional=self.notional, reason="above_vwap")
+    def on_fill(self, execution: Execution, order: InFlightOrder) -> None:
+        """Start counting the bars of a new position."""
+        if not order.reduce_only:
+            self._sessions[execution.symbol].bars_held = 0
+
+    def _enter(self, symbol: str, s: _Session, *, below: bool) -> None:
+        if s.view.busy:
+            return
+        if below:
+            self.buy(symbol, self.quantity, notional=self.notional, reason="below_vwap")
+        elif self.allow_short and s.view.shortable:
+            self.sell(symbol, self.quantity, notional=self.notional, reason="above_vwap")
 
     def _exit_reason(self, bar: Bar, s: _Session, held: float, reverted: bool) -> str:
         """Why to leave now; empty to stay. The order is the precedence."""
+        s.bars_held += 1
         if bar.ts >= s.flat_from:
             return "session_end"
         if reverted:

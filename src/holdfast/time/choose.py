@@ -58,9 +58,9 @@ def _mode(config: object) -> str:
     mode = _read(config, "account", "mode")
     if mode is None:
         return "real"
-    if mode not in _CLOCK_OF_ACCOUNT:
+    if not isinstance(mode, str) or mode not in _CLOCK_OF_ACCOUNT:
         raise _bad(mode, "account.mode", f"one of {', '.join(_CLOCK_OF_ACCOUNT)}")
-    return _CLOCK_OF_ACCOUNT[str(mode)]
+    return _CLOCK_OF_ACCOUNT[mode]
 
 
 def _start_ns(value: object, mode: str) -> int:

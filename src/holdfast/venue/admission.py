@@ -56,7 +56,7 @@ def assess(
     if held > 0 or instrument.is_crypto:
         cost = new.quantity * reference
         return _too_much(new, instrument, held, resting) or instrument.cost_refusal(new, cost) or ZERO
-    return _open_short(new, instrument, account, resting, reference)
+    return _open_short(new, instrument, account, resting, reference if price is None else Decimal(repr(price)))
 
 
 def held_for_orders(resting: Iterable[VenueOrder], side: OrderSide) -> Decimal:
@@ -76,7 +76,7 @@ def _open_long(
 
 
 def _open_short(
-    new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], reference: Decimal
+    new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], last_price: Decimal
 ) -> Decimal | Refusal:
     if new.quantity % 1:
         return unprocessable("fractional orders cannot be sold short")
@@ -86,7 +86,7 @@ def _open_short(
         return forbidden("cannot open a short sell while a long buy order is open")
     if not account.view().shorting_enabled:
         return forbidden("account is not allowed to short")
-    value = instrument.short_value(new.limit_price, reference)
+    value = instrument.short_value(new.limit_price, last_price)
     return _too_expensive(instrument, account, new.quantity * value) or value
 
 

@@ -27,11 +27,11 @@ from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, diges
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, VenueOrder
 from holdfast.venue.replay import Replay
-from holdfast.venue.store import Book, Cursor, Input
+from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
 from holdfast.venue.wire import slashless
 
-_ACCOUNT_BITS = 20
-BOOK_BITS = 60 - _ACCOUNT_BITS
+# The engine's namespaces have 60 bits: which book, then which account.
+_ACCOUNT_BITS = 60 - BOOK_ID_BITS
 
 _OPEN, _SUBMIT, _CANCEL = "open", "submit", "cancel"
 _encode = msgspec.json.encode
@@ -64,8 +64,7 @@ class Exchange:
         series: The market, by symbol.
         assets: What may be traded, by symbol.
         cash: What a new account holds (USD).
-        settings: How the engines trade; their ids are in the namespace ``book_id`` and the account's number.
-        book_id: Below ``2**BOOK_BITS``; no two books that one client meets may share it.
+        settings: How the engines trade; the namespace of their ids is made of the book's id and the account's number.
         sessions: The sessions of an asset class.
         rate_limit: Trading requests a minute that an account has; None refuses none.
 
@@ -81,7 +80,6 @@ class Exchange:
         *,
         cash: Decimal,
         settings: EngineSettings,
-        book_id: int,
         sessions: Callable[[AssetClass], Sessions],
         rate_limit: int | None = 200,
     ) -> None:
@@ -96,7 +94,7 @@ class Exchange:
         self._book = book
         self._cash = cash
         self._settings = settings
-        self._namespace = book_id << _ACCOUNT_BITS
+        self._namespace = book.book_id << _ACCOUNT_BITS
         self._rate_limit = rate_limit
         self._group = EngineGroup()
         self._replay = Replay(self._group, series, sessions)
@@ -192,10 +190,10 @@ class Exchange:
         self._collect(self.accounts)
 
     def run_until(self, moment: int) -> None:
-        """Do every step that is due by a moment (UTC ns), then move time to it. Time never goes back."""
+        """Do every step that is due by a moment (UTC ns), then move time to it, unless the market has ended."""
         while (due := self._replay.next_at()) is not None and due <= moment:
             self.advance(None)
-        if moment > self.now:
+        if moment > self.now and not self.done:
             self.advance(moment)
 
     def commit(self) -> News:

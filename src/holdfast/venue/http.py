@@ -30,7 +30,8 @@ import msgspec
 from holdfast.model.errors import VenueError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.orders import Refusal, invalid, not_found
+from holdfast.venue.orders import Refusal, not_found
+from holdfast.venue.refusals import refuse, refuse_invalid
 from holdfast.venue.sockets import Receive, Scope, Send
 from holdfast.venue.wire import decode_json, encode_json, refusal_json
 
@@ -38,6 +39,9 @@ _log = logging.getLogger("holdfast.venue")
 
 BODY_BYTES_MAX: Final = 1 << 20
 _READS: Final = frozenset({"GET", "HEAD"})
+
+_METHOD_NOT_ALLOWED: Final = Refusal(405, 40510000, "method not allowed")
+_ENDPOINT_NOT_FOUND: Final = not_found("endpoint not found")
 
 #: Who may call: anyone; whoever has keys; or anyone, but keys that are given must be right.
 Access = Literal["public", "keys", "optional"]
@@ -78,7 +82,7 @@ class Request:
         try:
             return decode_json(self.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            raise invalid("request body is not valid JSON") from None
+            refuse_invalid("request body is not valid JSON")
 
     def integer(self, name: str, default: int, largest: int) -> int:
         """A query parameter between 1 and ``largest``; larger values are cut, as Alpaca does.
@@ -90,7 +94,7 @@ class Request:
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) < 1:
-            raise invalid(f"{name} must be a positive integer, got {text[:40]!r}")
+            refuse_invalid(f"{name} must be a positive integer, got {text[:40]!r}")
         return min(int(text), largest)
 
 
@@ -153,9 +157,7 @@ class Router:
                 if route.method == method:
                     return route, match.groups()
                 known = True
-        if known:
-            raise Refusal(405, 40510000, "method not allowed")
-        raise not_found("endpoint not found")
+        raise _METHOD_NOT_ALLOWED if known else _ENDPOINT_NOT_FOUND
 
 
 class HttpApp:
@@ -228,8 +230,7 @@ class HttpApp:
             return Answer(refusal_json(refusal), refusal.http_status)
         except VenueError:
             raise
-        except Exception:
-            # The boundary: one bad request must not take the market away from the others.
+        except Exception:  # noqa: BLE001 - the boundary: one bad request must not take the market from the others
             _log.exception("a request failed: %s %s", scope["method"], scope["path"])
             return Answer({"code": 50010000, "message": "internal server error"}, 500)
 
@@ -274,7 +275,7 @@ def keys_of(scope: Scope) -> tuple[str, str]:
 
 def _request(scope: Scope, body: bytes | None) -> Request:
     if body is None:
-        raise Refusal(413, 41310000, f"request body is larger than {BODY_BYTES_MAX} bytes")
+        refuse(413, 41310000, f"request body is larger than {BODY_BYTES_MAX} bytes")
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     # The raw path, so that an escaped slash is decoded once and only here.
     path = unquote(scope["raw_path"].decode("latin-1").partition("?")[0])

@@ -13,6 +13,7 @@ at which the first trade stream listens, so that nothing is missed before the cl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,8 +29,6 @@ NOT_IN_LOCKSTEP: Final = 4400
 
 # Steps done before other connections get their turn, when the venue has fallen behind its clock.
 _STEPS_AT_ONCE: Final = 200
-# The longest sleep of the pacer (real seconds).
-_NAP_SECONDS: Final = 60.0
 
 
 class Advance(msgspec.Struct, tag="advance", tag_field="op"):
@@ -124,6 +123,7 @@ class Pacer:
         self._speed = speed
         self._settle = settle
         self._started = asyncio.Event()
+        self._poked = asyncio.Event()
         self._anchor = (0.0, 0)
 
     @property
@@ -138,9 +138,11 @@ class Pacer:
             self._started.set()
 
     def catch_up(self) -> None:
-        """Do what is due by now. The caller settles."""
+        """Do what is due by now, because someone asks. The caller settles."""
         if self.is_running:
             self._exchange.run_until(self._target())
+            # What is asked may make an earlier step due, such as the next bar's opening for a new order.
+            self._poked.set()
 
     async def run(self) -> None:
         """Move the market until it ends."""
@@ -155,8 +157,10 @@ class Pacer:
                 steps += 1
             self._settle()
             wait = 0.0 if due is None else (due - self._target()) / NS_PER_SECOND / self._speed
-            # A new order can make an earlier step due; what is overdue is done by the request that asks, or here.
-            await asyncio.sleep(min(max(wait, 0.0), _NAP_SECONDS))
+            self._poked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(wait, 0.0)):
+                    await self._poked.wait()
 
     def _target(self) -> int:
         real, venue = self._anchor

@@ -19,7 +19,7 @@ from holdfast.model.series import BarSeries
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, parse_rfc3339, to_datetime, to_ns
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import Refusal, invalid
+from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse, refuse_invalid
 from holdfast.venue.wire import NEW_YORK, Json, bar_json, decode_token, encode_token, parse_time
 
 _TIMEFRAME: Final = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)\Z")
@@ -113,7 +113,7 @@ class MarketDataApi:
         limit = request.integer("limit", _BARS_DEFAULT, _BARS_MAX)
         direction = query.get("sort") or "asc"
         if direction not in ("asc", "desc"):
-            raise invalid(f"invalid sort: {direction}")
+            refuse_invalid(f"invalid sort: {direction}")
         after_symbol, after_start = "", 0
         if query.get("page_token"):
             after_symbol, text = decode_token(query["page_token"], 2)
@@ -125,7 +125,7 @@ class MarketDataApi:
             if series is None or symbol < after_symbol:
                 continue
             if series.period > shortest:
-                raise invalid(f"timeframe is shorter than the recorded bars of {symbol}")
+                refuse_invalid(f"timeframe is shorter than the recorded bars of {symbol}")
             since, until = start, end
             if symbol == after_symbol:
                 since, until = (after_start + 1, end) if direction == "asc" else (start, after_start - 1)
@@ -175,11 +175,11 @@ def _merged(whole: Bar, part: Bar) -> Bar:
 def _symbols(request: Request, asset_class: AssetClass) -> list[str]:
     symbols = [symbol.strip() for symbol in request.query.get("symbols", "").split(",") if symbol.strip()]
     if not symbols:
-        raise Refusal(400, 40010000, "symbols is required")
+        refuse(400, BAD_DATA_REQUEST, "symbols is required")
     if asset_class is AssetClass.CRYPTO:
         for symbol in symbols:
             if not _CRYPTO_SYMBOL.match(symbol):
-                raise Refusal(400, 40010000, f"invalid symbol: {symbol} does not match ^[A-Z]+/[A-Z]+$")
+                refuse(400, BAD_DATA_REQUEST, f"invalid symbol: {symbol} does not match ^[A-Z]+/[A-Z]+$")
     return symbols
 
 
@@ -190,7 +190,7 @@ def _timeframe(text: str, asset_class: AssetClass) -> tuple[int, BucketStart]:
     unit = _SHORT_NAMES.get(match[2], match[2]) if match else ""
     length, most = _UNITS.get(unit, (0, 0))
     if not 0 < count <= most or (unit == "Month" and 12 % count):
-        raise Refusal(400, 40010000, f"invalid timeframe: {text[:40]!r}")
+        refuse(400, BAD_DATA_REQUEST, f"invalid timeframe: {text[:40]!r}")
     span = count * length
     if unit in ("Min", "Hour"):
         return span, lambda ns: ns - ns % span

@@ -26,9 +26,8 @@ traded in that minute.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Literal, Protocol
 
 import msgspec
@@ -37,7 +36,7 @@ import numpy as np
 from holdfast.model.enums import AssetClass
 from holdfast.model.errors import DataError
 from holdfast.model.market import Bar
-from holdfast.model.series import BarSeries, Float64, Int64
+from holdfast.model.series import BarSeries, Int64
 from holdfast.time import Sessions, sessions_for
 
 __all__ = ["Market", "Replay", "Step"]
@@ -218,7 +217,7 @@ class Replay:
         """The first opening that is still to come, before this moment, in a symbol with open orders."""
         tape, engine = self._tape, self._engine
         start = self._passed()
-        stop = int(np.searchsorted(tape.begins, before))
+        stop = int(tape.begins.searchsorted(before))
         if start >= stop:
             return None
         names = tape.names
@@ -229,7 +228,7 @@ class Replay:
 
     def _passed(self) -> int:
         """How many openings are over: all that began before now, and of those at this moment the ones done."""
-        self._opened = max(self._opened, int(np.searchsorted(self._tape.begins, self._now)))
+        self._opened = max(self._opened, int(self._tape.begins.searchsorted(self._now)))
         return self._opened
 
     def _load(self) -> None:
@@ -242,7 +241,17 @@ class Replay:
 class _Tape:
     """All series as one sequence of bars by end and name, and one of openings by begin and name."""
 
-    __slots__ = ("_columns", "_ends", "_ranks", "_starts", "begins", "moments", "names", "opening_ranks", "opening_rows")
+    __slots__ = (
+        "_columns",
+        "_ends",
+        "_ranks",
+        "_starts",
+        "begins",
+        "moments",
+        "names",
+        "opening_ranks",
+        "opening_rows",
+    )
 
     def __init__(self, series: Mapping[str, BarSeries]) -> None:
         names = sorted(symbol for symbol, bars in series.items() if len(bars))
@@ -296,12 +305,14 @@ class _Tape:
         last_moment = int(np.searchsorted(starts, first + _CHUNK_ROWS, side="right")) - 1
         last_moment = max(last_moment, moment + 1)
         rows = slice(first, int(starts[last_moment]))
-        symbols = repeat(self.names[0]) if len(self.names) == 1 else map(self.names.__getitem__, self._ranks[rows].tolist())
+        symbols = (
+            repeat(self.names[0]) if len(self.names) == 1 else map(self.names.__getitem__, self._ranks[rows].tolist())
+        )
         bars = list(map(Bar, self._ends[rows].tolist(), symbols, *(column[rows].tolist() for column in self._columns)))
         if len(bars) == last_moment - moment:
             return list(zip(bars))
         cuts = (starts[moment : last_moment + 1] - first).tolist()
-        return [tuple(bars[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        return [tuple(bars[a:b]) for a, b in pairwise(cuts)]
 
 
 def _join(columns: list[np.ndarray]) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from itertools import islice
 from typing import Final
@@ -16,13 +15,14 @@ from typing import Final
 from holdfast.model.enums import AssetClass, OrderSide, OrderType, TimeInForce
 from holdfast.model.errors import DataError
 from holdfast.model.market import Asset
-from holdfast.model.timestamps import NS_PER_DAY, parse_rfc3339, to_datetime, to_ns
+from holdfast.model.timestamps import NS_PER_DAY, to_datetime, to_ns
 from holdfast.time import Session, Sessions
 from holdfast.venue.account import PositionView
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import NewOrder, Refusal, VenueExecution, VenueOrder, invalid, not_found
+from holdfast.venue.orders import NewOrder, Refusal, VenueExecution, VenueOrder
+from holdfast.venue.refusals import refuse, refuse_invalid, refuse_missing
 from holdfast.venue.wire import (
     CONFIGURATION,
     NEW_YORK,
@@ -52,10 +52,9 @@ _PAGE_MAX: Final = 100
 _CALENDAR_FIRST: Final = "2016-01-01"
 _CALENDAR_LAST: Final = "2029-12-31"
 _NANO: Final = Decimal("0.000000001")
-_ACTIVITY_TYPES: Final = frozenset(
-    "FILL ACATC ACATS CFEE CIL CSD CSW DIV DIVCGL DIVCGS DIVFEE DIVFT DIVNRA DIVROC DIVTW DIVTXEX FEE INT INTNRA "
-    "INTTW JNL JNLC JNLS MA MEM NC OCT OPASN OPCA OPEXC OPEXP OPTRD OPXRC PTC PTR REORG SC SSO SSP SPIN SPLIT TAXWH "
-    "TRANS VOF WH CFO CORR FOPT".split()
+_ACTIVITY_TYPES: Final = re.compile(
+    "FILL|ACAT[CS]|CFEE|CFO|CIL|CORR|CSD|CSW|DIV(CGL|CGS|FEE|FT|NRA|ROC|TW|TXEX)?|FEE|FOPT|INT(NRA|TW)?|JNL[CS]?|MA|MEM|NC|"
+    "OCT|OP(ASN|CA|EXC|EXP|TRD|XRC)|PTC|PTR|REORG|SC|SPIN|SPLIT|SSO|SSP|TAXWH|TRANS|VOF|WH"
 )
 
 
@@ -110,9 +109,9 @@ class TradingApi:
         types = _words(request.query.get("activity_types", ""))
         category = request.query.get("category", "")
         if types and category:
-            raise invalid("only one of activity_types or category is accepted")
+            refuse_invalid("only one of activity_types or category is accepted")
         if category and category not in ("trade_activity", "non_trade_activity"):
-            raise invalid(f"invalid category: {category}")
+            refuse_invalid(f"invalid category: {category}")
         return self._activities(request, types or (["FILL"] if category != "non_trade_activity" else ["FEE"]))
 
     def activities_of_type(self, request: Request) -> Answer:
@@ -121,8 +120,8 @@ class TradingApi:
 
     def _activities(self, request: Request, types: list[str]) -> Answer:
         for name in types:
-            if name not in _ACTIVITY_TYPES:
-                raise invalid(f"invalid activity type: {name}")
+            if not _ACTIVITY_TYPES.fullmatch(name):
+                refuse_invalid(f"invalid activity type: {name}")
         query = request.query
         size = request.integer("page_size", _PAGE_MAX, _PAGE_MAX)
         newest_first = _direction(request) == "desc"
@@ -152,14 +151,14 @@ class TradingApi:
         query = request.query
         status = query.get("status") or "open"
         if status not in _STATUSES:
-            raise invalid(f"invalid status: {status}")
+            refuse_invalid(f"invalid status: {status}")
         limit = request.integer("limit", _ORDERS_DEFAULT, _ORDERS_MAX)
         after, until = _bounds(request)
         before_id, after_id = query.get("before_order_id"), query.get("after_order_id")
         if before_id and after_id:
-            raise invalid("only one of before_order_id or after_order_id is accepted")
+            refuse_invalid("only one of before_order_id or after_order_id is accepted")
         if (before_id or after_id) and (after is not None or until is not None):
-            raise invalid("before_order_id and after_order_id are not accepted together with after or until")
+            refuse_invalid("before_order_id and after_order_id are not accepted together with after or until")
         side, asset_class = query.get("side"), query.get("asset_class")
         lowest = self._number(request.owner, after_id)
         highest = self._number(request.owner, before_id)
@@ -175,8 +174,8 @@ class TradingApi:
             for order in found
             if (lowest is None or order.number > lowest)
             and (highest is None or order.number < highest)
-            and (not side or order.side == side)
-            and (not asset_class or asset_class == "all" or order.asset_class == asset_class)
+            and side in (None, "", order.side)
+            and asset_class in (None, "", "all", order.asset_class)
         )
         return Answer([order_json(order) for order in islice(chosen, limit)])
 
@@ -188,10 +187,10 @@ class TradingApi:
         """GET /v2/orders:by_client_order_id."""
         name = request.query.get("client_order_id", "")
         if not name:
-            raise invalid("client_order_id is missing")
+            refuse_invalid("client_order_id is missing")
         order = request.owner.engine.by_client_id(name)
         if order is None:
-            raise not_found(f"order not found for {name}")
+            refuse_missing(f"order not found for {name}")
         return Answer(order_json(order))
 
     def cancel(self, request: Request) -> Answer:
@@ -207,7 +206,7 @@ class TradingApi:
     def replace(self, request: Request) -> Answer:
         """PATCH /v2/orders/{id}: not offered; cancel and submit instead."""
         self._order(request.owner, request.parts[0])
-        raise Refusal(422, 42210000, "replacing orders is not offered by this venue; cancel and submit a new one")
+        refuse(422, 42210000, "replacing orders is not offered by this venue; cancel and submit a new one")
 
     def _cancel_row(self, account: VenueAccount, order: VenueOrder) -> Json:
         canceled = self._exchange.cancel(account, order.id)
@@ -215,10 +214,10 @@ class TradingApi:
 
     def _order(self, account: VenueAccount, order_id: str) -> VenueOrder:
         if not _UUID.match(order_id):
-            raise invalid("order_id is missing")
+            refuse_invalid("order_id is missing")
         order = account.engine.order(order_id.lower())
         if order is None:
-            raise not_found(f"order not found for {order_id}")
+            refuse_missing(f"order not found for {order_id}")
         return order
 
     def _number(self, account: VenueAccount, order_id: str | None) -> int | None:
@@ -241,14 +240,14 @@ class TradingApi:
         row = self._position(request.owner, request.parts[0])
         quantity, percentage = request.query.get("qty"), request.query.get("percentage")
         if quantity and percentage:
-            raise invalid("only one of qty or percentage is accepted")
+            refuse_invalid("only one of qty or percentage is accepted")
         wanted = abs(row.quantity)
         if quantity:
             wanted = parse_amount(quantity, "qty")
         elif percentage:
             share = parse_amount(percentage, "percentage")
             if not 0 < share <= 100:
-                raise invalid("percentage must be above 0 and at most 100")
+                refuse_invalid("percentage must be above 0 and at most 100")
             wanted = (wanted * share / 100).quantize(_NANO, ROUND_DOWN)
         return Answer(order_json(self._close(request.owner, row, wanted)))
 
@@ -285,7 +284,7 @@ class TradingApi:
             for candidate in account.engine.positions():
                 if name in (asset_id(candidate.symbol), asset_id(slashless(candidate.symbol))):
                     return candidate
-            raise not_found("position does not exist")
+            refuse_missing("position does not exist")
         return row
 
     # --- Assets, clock, calendar -------------------------------------------------------------------------------
@@ -312,7 +311,7 @@ class TradingApi:
         for asset in self._exchange.assets.values():
             if asset_id(asset.symbol) == name.lower():
                 return asset
-        raise not_found(f"asset not found for {name}")
+        refuse_missing(f"asset not found for {name}")
 
     def clock(self, request: Request) -> Answer:
         """GET /v2/clock: of the equities' market, at the venue's time."""
@@ -350,11 +349,8 @@ def _sessions_between(sessions: Sessions, start: int, end: int) -> Iterable[Sess
 
 def _day(text: str, name: str) -> int:
     """Midnight in New York of a date, or of the day of a time."""
-    try:
-        parsed = to_datetime(parse_rfc3339(text)).astimezone(NEW_YORK) if "T" in text else datetime.fromisoformat(text)
-        return to_ns(datetime(parsed.year, parsed.month, parsed.day, tzinfo=NEW_YORK))
-    except (DataError, ValueError, OverflowError):
-        raise invalid(f"{name} must be a date, got {text[:40]!r}") from None
+    moment = parse_time(text, name)
+    return to_ns(to_datetime(moment).astimezone(NEW_YORK).replace(hour=0, minute=0, second=0, microsecond=0))
 
 
 def _bounds(request: Request) -> tuple[int | None, int | None]:
@@ -373,7 +369,7 @@ def _bounds(request: Request) -> tuple[int | None, int | None]:
 def _direction(request: Request) -> str:
     direction = request.query.get("direction") or "desc"
     if direction not in _DIRECTIONS:
-        raise invalid(f"invalid direction: {direction}")
+        refuse_invalid(f"invalid direction: {direction}")
     return direction
 
 
@@ -394,4 +390,4 @@ def _beyond(rows: Iterable[VenueExecution], token: str) -> Iterable[VenueExecuti
         elif row.execution_id == execution_id and activity_id(row) == token:
             found = True
     if not found:
-        raise invalid("page_token is not the id of an activity")
+        refuse_invalid("page_token is not the id of an activity")

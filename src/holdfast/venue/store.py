@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import sqlite3
 import tempfile
@@ -39,6 +40,8 @@ from holdfast.model.errors import VenueError
 
 # A book written under another format, or by an engine that decides otherwise, must not be replayed.
 FORMAT = "1"
+BOOK_ID_BITS = 40
+_BOOK_ID = "book_id"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -93,10 +96,18 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Book:
-    """An open book. Made by ``open_book``."""
+    """An open book. Made by ``open_book``.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, *, temporary: bool = False) -> None:
+    Attributes:
+        path: Its file.
+        book_id: A number that the ids of its orders and executions are made of, chosen when the book was made.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, book_id: int = 0, *, temporary: bool = False
+    ) -> None:
         self.path = path
+        self.book_id = book_id
         self._connection = connection
         self._temporary = temporary
         self._added: list[Input] = []
@@ -164,12 +175,15 @@ class Book:
             shutil.rmtree(self.path.parent, ignore_errors=True)
 
 
-async def open_book(path: Path | None, identity: Mapping[str, str], *, wait_seconds: float = 5.0) -> Book:
+async def open_book(
+    path: Path | None, identity: Mapping[str, str], *, book_id: int | None = None, wait_seconds: float = 5.0
+) -> Book:
     """Open the book at a path, or make it.
 
     Args:
         path: The file; None makes a temporary one, removed when closed.
         identity: What the book was made for (data, fees, ...); the book of another venue is refused.
+        book_id: The id of a new book; None draws one, so that no two books give the same ids to a client.
         wait_seconds: How long to wait for a previous owner, which may be dying (real seconds).
 
     Raises:
@@ -180,12 +194,13 @@ async def open_book(path: Path | None, identity: Mapping[str, str], *, wait_seco
         path = Path(tempfile.mkdtemp(prefix="holdfast-venue-")) / "book.sqlite"
     connection = await _own(path, wait_seconds)
     try:
-        _check_identity(connection, path, {"format": FORMAT, **identity})
+        new_id = secrets.randbits(BOOK_ID_BITS) if book_id is None else book_id
+        kept_id = _check_identity(connection, path, {"format": FORMAT, **identity}, new_id)
     except BaseException:
         connection.close()
         _owner_file(path).unlink(missing_ok=True)
         raise
-    return Book(connection, path, temporary=temporary)
+    return Book(connection, path, kept_id, temporary=temporary)
 
 
 async def _own(path: Path, wait_seconds: float) -> sqlite3.Connection:
@@ -219,24 +234,28 @@ async def _own(path: Path, wait_seconds: float) -> sqlite3.Connection:
     raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
 
-def _check_identity(connection: sqlite3.Connection, path: Path, identity: Mapping[str, str]) -> None:
-    """Write the identity into a new book; compare it with a used one."""
+def _check_identity(connection: sqlite3.Connection, path: Path, identity: Mapping[str, str], new_id: int) -> int:
+    """Write the identity into a new book; compare it with that of a used one. Gives the book's id."""
     try:
         connection.executescript(_SCHEMA)
         known = dict(connection.execute("SELECT key, value FROM meta"))
         if not known:
             connection.execute("BEGIN")
-            connection.executemany("INSERT INTO meta VALUES (?, ?)", sorted(identity.items()))
+            connection.executemany(
+                "INSERT INTO meta VALUES (?, ?)", [*sorted(identity.items()), (_BOOK_ID, str(new_id))]
+            )
             connection.execute("COMMIT")
-            return
+            return new_id
     except sqlite3.Error as error:
         message = f"{path} is no venue book: {error}"
         raise VenueError(message) from error
+    kept_id = int(known.pop(_BOOK_ID, new_id))
     for key in sorted(known.keys() | identity.keys()):
         was, now = known.get(key, "nothing"), identity.get(key, "nothing")
         if was != now:
             message = f"the venue's book {path} was made with {key} = {was}, this venue has {now}; name another book"
             raise VenueError(message)
+    return kept_id
 
 
 def _owner_file(path: Path) -> Path:

@@ -24,15 +24,8 @@ from holdfast.model.market import Asset, Bar
 from holdfast.model.timestamps import NS_PER_MS, NS_PER_SECOND, format_rfc3339, parse_rfc3339, to_datetime, to_ns
 from holdfast.time import Session
 from holdfast.venue.account import AccountView, PositionView
-from holdfast.venue.orders import (
-    EngineEvent,
-    NewOrder,
-    Refusal,
-    VenueExecution,
-    VenueOrder,
-    invalid,
-    unprocessable,
-)
+from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
+from holdfast.venue.refusals import refuse_invalid, refuse_unprocessable
 
 Json = dict[str, Any]
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -42,6 +35,7 @@ _NAMESPACE: Final = uuid.UUID("3b1f4f0e-5d0a-5c1e-9d51-0f6f1c9e7a11")  # of ever
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _BODY_DIGITS: Final = 64  # longer numbers are no amounts; refusing them keeps Decimal arithmetic small
 _LARGEST_EXPONENT: Final = 30
+_FAR: Final = 1 << 62  # about the year 2116: times beyond are as good as "ever", and fit into 64 bits
 
 decode_json = msgspec.json.Decoder(strict=True, float_hook=Decimal).decode
 encode_json = msgspec.json.Encoder(decimal_format="string").encode
@@ -374,14 +368,18 @@ def parse_amount(value: object, name: str) -> Decimal:
         Refusal: It is neither, or no finite amount.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
-        raise invalid(f"{name} must be a number")
+        refuse_invalid(f"{name} must be a number")
     text = str(value)
     try:
         parsed = Decimal(text)
     except InvalidOperation:
-        raise invalid(f"{name} must be a number, got {text[:40]!r}") from None
-    if not parsed.is_finite() or len(parsed.as_tuple().digits) > _BODY_DIGITS or abs(parsed.adjusted()) > _LARGEST_EXPONENT:
-        raise invalid(f"{name} must be a number of ordinary size, got {text[:40]!r}")
+        refuse_invalid(f"{name} must be a number, got {text[:40]!r}")
+    if (
+        not parsed.is_finite()
+        or len(parsed.as_tuple().digits) > _BODY_DIGITS
+        or abs(parsed.adjusted()) > _LARGEST_EXPONENT
+    ):
+        refuse_invalid(f"{name} must be a number of ordinary size, got {text[:40]!r}")
     return parsed
 
 
@@ -392,33 +390,19 @@ def parse_new_order(body: object) -> NewOrder:
         Refusal: The body is malformed, or asks for what this venue does not offer.
     """
     if not isinstance(body, dict):
-        raise invalid("request body must be a JSON object")
+        refuse_invalid("request body must be a JSON object")
     given = {key: value for key, value in body.items() if value is not None}
     symbol = given.get("symbol")
     if not isinstance(symbol, str) or not symbol:
-        raise invalid("symbol is required")
+        refuse_invalid("symbol is required")
     side = _word(OrderSide, given, "side", "side")
-    if given.get("type") in ("stop", "stop_limit", "trailing_stop"):
-        raise invalid(f"order type {given['type']} is not offered by this venue; expected market or limit")
+    _check_offered(given)
     order_type = _word(OrderType, given, "type", "order type")
     time_in_force = _word(TimeInForce, given, "time_in_force", "time_in_force")
-    if given.get("order_class", "") not in ("", "simple"):
-        raise invalid("order_class must be simple: this venue offers no others")
-    if "qty" in given and "notional" in given:
-        raise invalid("only one of qty or notional is accepted")
-    if "notional" in given:
-        raise invalid("notional orders are not offered by this venue; expected qty")
-    if "qty" not in given:
-        raise invalid("qty or notional is required")
-    if given.get("extended_hours") is True:
-        raise unprocessable("extended hours trading is not offered by this venue")
-    for name in ("stop_price", "trail_price", "trail_percent"):
-        if name in given:
-            raise invalid(f"{name} is not accepted for {order_type.value} orders")
     limit = parse_amount(given["limit_price"], "limit_price") if "limit_price" in given else None
     client_order_id = given.get("client_order_id")
     if client_order_id is not None and not isinstance(client_order_id, str):
-        raise invalid("client_order_id must be a string")
+        refuse_invalid("client_order_id must be a string")
     return NewOrder(
         symbol=symbol,
         side=side,
@@ -430,13 +414,32 @@ def parse_new_order(body: object) -> NewOrder:
     )
 
 
+def _check_offered(given: Json) -> None:
+    """Refuse what Alpaca has and this venue has not, rather than ignore it."""
+    if given.get("type") in ("stop", "stop_limit", "trailing_stop"):
+        refuse_invalid(f"order type {given['type']} is not offered by this venue; expected market or limit")
+    if given.get("order_class", "") not in ("", "simple"):
+        refuse_invalid("order_class must be simple: this venue offers no others")
+    if "qty" in given and "notional" in given:
+        refuse_invalid("only one of qty or notional is accepted")
+    if "notional" in given:
+        refuse_invalid("notional orders are not offered by this venue; expected qty")
+    if "qty" not in given:
+        refuse_invalid("qty or notional is required")
+    if given.get("extended_hours") is True:
+        refuse_unprocessable("extended hours trading is not offered by this venue")
+    for name in ("stop_price", "trail_price", "trail_percent", "take_profit", "stop_loss", "legs"):
+        if name in given:
+            refuse_invalid(f"{name} is not offered by this venue")
+
+
 def _word(words: type[_Word], body: Json, key: str, name: str) -> _Word:
     if key not in body:
-        raise invalid(f"{key} is required")
+        refuse_invalid(f"{key} is required")
     try:
         return words(body[key])
     except ValueError:
-        raise invalid(f"invalid {name}") from None
+        refuse_invalid(f"invalid {name}")
 
 
 def parse_time(text: str, name: str) -> int:
@@ -448,11 +451,13 @@ def parse_time(text: str, name: str) -> int:
     try:
         if len(text) == 10:
             day = date.fromisoformat(text)
-            return to_ns(datetime(day.year, day.month, day.day, tzinfo=NEW_YORK).astimezone(UTC))
-        # A plus sign that was not escaped in a query arrives as a space.
-        return parse_rfc3339(text.replace(" ", "+"))
+            ns = to_ns(datetime(day.year, day.month, day.day, tzinfo=NEW_YORK).astimezone(UTC))
+        else:
+            # A plus sign that was not escaped in a query arrives as a space.
+            ns = parse_rfc3339(text.replace(" ", "+"))
     except (DataError, ValueError, OverflowError):
-        raise invalid(f"{name} must be an RFC 3339 time or a date, got {text[:40]!r}") from None
+        refuse_invalid(f"{name} must be an RFC 3339 time or a date, got {text[:40]!r}")
+    return max(-_FAR, min(ns, _FAR))
 
 
 def parse_flag(text: str) -> bool:
@@ -476,6 +481,5 @@ def decode_token(token: str, parts: int) -> list[str]:
     except (ValueError, msgspec.DecodeError):
         decoded = []
     if len(decoded) != parts:
-        raise invalid("page_token is not one that this venue gave")
+        refuse_invalid("page_token is not one that this venue gave")
     return decoded
-

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 _DASH = "-"
+_MAGNITUDE_MAX = 24  # powers of ten
 _WIDE_COLUMNS = 104  # from here on two panels fit side by side
 
 _STATE_STYLES = {"active": "bold green", "reducing": "bold yellow", "halted": "bold red"}
@@ -319,7 +320,8 @@ def _decimal(value: object) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    # Nobody holds 1e+999; written out it would fill the screen, and the memory first.
+    return number if number.is_finite() and abs(number.adjusted()) <= _MAGNITUDE_MAX else None
 
 
 def _money(value: object, *, signed: bool = False) -> str:
@@ -347,19 +349,18 @@ def _quantity(number: Decimal | None) -> str:
 
 
 def _moment(value: object) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(moment, datetime):
             return None
-    if not isinstance(value, datetime):
+        return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # no time at all, or one that UTC puts before year 1
         return None
-    return value.astimezone(UTC) if value.tzinfo is not None else value
 
 
 def _is_before(now: datetime | None, until: datetime | None) -> bool:
     """Whether a hold is still on; without a clock, that there is one is all that is known."""
-    return until is not None and (now is None or (now.tzinfo is None) != (until.tzinfo is None) or now < until)
+    return until is not None and (now is None or now < until)
 
 
 def _hour(value: object) -> str:

@@ -196,7 +196,7 @@ def moment_ns(now: datetime | int | None, clock: Clock | None) -> int:
     return now if isinstance(now, int) else to_ns(now)
 
 
-def duration_ns(duration: timedelta, name: str) -> int:
+def duration_ns(duration: Any, name: str) -> int:
     """A positive duration in ns.
 
     Raises:
@@ -208,7 +208,7 @@ def duration_ns(duration: timedelta, name: str) -> int:
     return delta_ns(duration)
 
 
-def positive_count(count: int, name: str) -> int:
+def positive_count(count: Any, name: str) -> int:
     """A whole number of at least one.
 
     Raises:

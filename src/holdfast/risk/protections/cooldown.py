@@ -59,4 +59,6 @@ class CooldownPeriod(Protection):
             return None
         what = "a stop-loss" if self.only_after_stops else "a trade"
         where = f" in {symbol}" if self.per_symbol else ""
-        return Hold(f"{what}{where} closed less than {self.cooldown_duration} ago", latest + self._cooldown, self.trigger)
+        return Hold(
+            f"{what}{where} closed less than {self.cooldown_duration} ago", latest + self._cooldown, self.trigger
+        )

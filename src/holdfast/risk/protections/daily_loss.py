@@ -75,9 +75,7 @@ class DailyLossLimit(EquityProtection):
             message = f"{self.name}: max_loss must be a positive amount, got {max_loss!r}"
             raise ConfigurationError(message)
         self.max_loss_fraction = (
-            None
-            if max_loss_fraction is None
-            else proper_fraction(max_loss_fraction, f"{self.name}: max_loss_fraction")
+            None if max_loss_fraction is None else proper_fraction(max_loss_fraction, f"{self.name}: max_loss_fraction")
         )
         self.starting_equity = None if starting_equity is None else Decimal(str(starting_equity))
         self._sessions = sessions
@@ -85,7 +83,7 @@ class DailyLossLimit(EquityProtection):
         self._day_end = BEGINNING_OF_TIME
         self._equity: float | None = None
         self._start = -inf
-        self._floor = -inf
+        self._floor = inf
         self._held_until = BEGINNING_OF_TIME
         self._held_reason = ""
 
@@ -111,7 +109,7 @@ class DailyLossLimit(EquityProtection):
             self._start_day(now_ns, equity)
         self._equity = equity
         if not equity > self._floor:  # written so that a NaN lands here
-            self._note_breach(now_ns, equity)
+            self._note_breach(equity)
 
     def judge_trades(self, symbol: str, trades: Iterable[Any], now: int) -> Hold | None:
         """The equity's verdict where it is known, else that of the trades."""
@@ -131,14 +129,23 @@ class DailyLossLimit(EquityProtection):
     def _start_day(self, now: int, equity: float) -> None:
         self._day_end = self._end_of_day(now - 1)
         before = self._equity
-        self._start = equity if before is None or not isfinite(before) else before
+        self._set_start(equity if before is None or not isfinite(before) else before)
+
+    def _set_start(self, start: float) -> None:
+        if not isfinite(start):
+            # No loss can be told yet. A floor above everything sends the next observation back here.
+            self._start, self._floor = -inf, inf
+            return
         allowed = [] if self.max_loss is None else [float(self.max_loss)]
         if self.max_loss_fraction is not None:
-            allowed.append(max(self._start, 0.0) * self.max_loss_fraction)
-        self._floor = self._start - min(allowed)
+            allowed.append(max(start, 0.0) * self.max_loss_fraction)
+        self._start, self._floor = start, start - min(allowed)
 
-    def _note_breach(self, now: int, equity: float) -> None:
-        if now < self._held_until or not isfinite(equity):
+    def _note_breach(self, equity: float) -> None:
+        if not isfinite(equity) or self._held_until >= self._day_end:
+            return
+        if self._start == -inf:
+            self._set_start(equity)
             return
         self._held_until = self._day_end
         self._held_reason = (
@@ -152,7 +159,6 @@ class DailyLossLimit(EquityProtection):
             "day_end": self._day_end,
             "equity": self._equity,
             "start": None if self._start == -inf else self._start,
-            "floor": None if self._floor == -inf else self._floor,
             "held_until": self._held_until,
             "held_reason": self._held_reason,
         }
@@ -161,8 +167,7 @@ class DailyLossLimit(EquityProtection):
         """See ``EquityProtection``."""
         self._day_end = state["day_end"]
         self._equity = state["equity"]
-        self._start = -inf if state["start"] is None else state["start"]
-        self._floor = -inf if state["floor"] is None else state["floor"]
+        self._set_start(-inf if state["start"] is None else state["start"])
         self._held_until = state["held_until"]
         self._held_reason = state["held_reason"]
 

@@ -37,9 +37,9 @@ _ZERO = Decimal(0)
 class MaxDrawdown(EquityProtection):
     """Protects while the last known equity is ``max_drawdown`` or more below the peak of the lookback window.
 
-    And for ``cooldown_duration`` after the observation at which it fell that far. Falling further while protected
-    does not extend the cooldown; being that far down still when it ends does hold on, until the window has
-    forgotten the peak.
+    And for ``cooldown_duration`` after the observation that tripped it. Observations while that lasts do not extend
+    it; one after it that finds the equity that far down still trips it again. With no observations (a flat account
+    has none) it holds until the window has forgotten the peak.
 
     Args:
         max_drawdown: Fraction of the peak (0.1 is ten percent).
@@ -101,7 +101,7 @@ class MaxDrawdown(EquityProtection):
         if now_ns >= self._bucket_end:
             self._forget(now_ns)
         self._equity = equity
-        if equity > self._bucket_peak:
+        if inf > equity > self._bucket_peak:
             self._bucket_peak = equity
             if equity > self._peak:
                 self._set_peak(equity)
@@ -143,7 +143,7 @@ class MaxDrawdown(EquityProtection):
         self._floor = max(self._peak * self._kept, 0.0) if self._peak > -inf else -inf
 
     def _note_breach(self, now: int, equity: float) -> None:
-        if now < self._held_until:
+        if now < self._held_until or not isfinite(equity):
             return
         self._held_until = now + self._cooldown
         self._held_reason = self._describe(equity)
@@ -153,11 +153,17 @@ class MaxDrawdown(EquityProtection):
             return Hold("the account's equity is not known", None, ProtectionTrigger.MISSING_DATA)
         if equity > self._floor:
             return Hold(self._held_reason, self._held_until, self.trigger)
-        # The window forgets its oldest peak first: before that nothing can change by itself.
-        until = self._peaks[0][0] + self._lookback if self._peaks and self._lookback is not None else None
-        if until is None or until < self._held_until:
-            until = self._held_until if now < self._held_until else until
+        forgotten = self._forgotten_at(equity)
+        until = None if forgotten is None else max(forgotten, self._held_until)
         return Hold(self._describe(equity), until, self.trigger)
+
+    def _forgotten_at(self, equity: float) -> int | None:
+        """When the window has lost every peak that this equity is too far below, if it ever does."""
+        if self._lookback is None or equity <= 0:
+            return None
+        buckets = (*self._peaks, (self._bucket_end, self._bucket_peak))
+        last = max(end for end, peak in buckets if not equity > peak * self._kept) + self._lookback
+        return -(-last // self._bucket) * self._bucket
 
     def _describe(self, equity: float) -> str:
         if not self._peak > 0:

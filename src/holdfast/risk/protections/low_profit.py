@@ -80,8 +80,6 @@ class LowProfitSymbols(Protection):
             profit = sum((earned for _, earned in rows[first : last + 1]), Decimal(0))
             if profit < self.min_profit:
                 where = f" in {symbol}" if self.per_symbol else ""
-                reason = (
-                    f"{count} trades{where} within {self.lookback_period} earned {profit} (at least {self.min_profit} asked)"
-                )
+                reason = f"{count} trades{where} within {self.lookback_period} earned {profit} (at least {self.min_profit} asked)"
                 return Hold(reason, closed_at + self._cooldown, self.trigger)
         return None

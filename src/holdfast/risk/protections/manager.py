@@ -83,9 +83,9 @@ class ProtectionManager:
         now: datetime | int | None = None,
     ) -> ProtectionResult:
         """Whether a new position in ``symbol`` may be opened. See ``Protection.check`` for the arguments."""
-        return self.check_all(
-            symbol=symbol, current_trades=current_trades, completed_trades=completed_trades, now=now
-        )[0]
+        return self.check_all(symbol=symbol, current_trades=current_trades, completed_trades=completed_trades, now=now)[
+            0
+        ]
 
     def check_all(
         self,
@@ -96,6 +96,8 @@ class ProtectionManager:
         now: datetime | int | None = None,
     ) -> tuple[ProtectionResult, tuple[str, ...]]:
         """The same, and what observing protections would have blocked, each as ``name: reason``."""
+        if not hasattr(completed_trades, "__len__"):
+            completed_trades = tuple(completed_trades)  # several will read it
         now_ns = now if isinstance(now, int) else moment_ns(now, self._clock)
         holds = self._holds(symbol, completed_trades, now_ns)
         if not holds:
@@ -168,9 +170,7 @@ _DEFAULTS: dict[str, tuple[type[Protection], dict[str, Any]]] = {
 _OPTIONAL: dict[str, type[Protection]] = {"low_profit_symbols": LowProfitSymbols}
 
 
-def create_default_protections(
-    *, clock: Clock | None = None, **overrides: dict[str, Any] | None
-) -> ProtectionManager:
+def create_default_protections(*, clock: Clock | None = None, **overrides: dict[str, Any] | None) -> ProtectionManager:
     """The usual protections, all enforcing.
 
     Three stop-losses within an hour pause an hour; ten percent below the day's peak pauses four hours; five minutes'

@@ -9,7 +9,7 @@ from typing import Any
 
 from holdfast.model import ClosedTrade
 from holdfast.risk.protections.base import Hold, Protection, ProtectionTrigger, duration_ns, positive_count
-from holdfast.risk.protections.trades import Close, is_stoploss
+from holdfast.risk.protections.trades import Close, names_stoploss
 
 
 class StoplossGuard(Protection):
@@ -60,13 +60,15 @@ class StoplossGuard(Protection):
         """See ``Protection.judge``."""
         if len(closes) < self.max_stoplosses:
             return None
-        stops = [
-            close.closed_at
-            for close in closes
-            if is_stoploss(close)
-            and (not self.per_symbol or close.symbol == symbol)
-            and (not self.only_losses or close.profit < 0)
-        ]
+        stops: list[int] = []
+        for close in closes:
+            reason = close.exit_reason
+            if names_stoploss(reason) if reason else close.profit < 0:  # is_stoploss, without the call
+                if self.per_symbol and close.symbol != symbol:
+                    continue
+                if self.only_losses and close.profit >= 0:
+                    continue
+                stops.append(close.closed_at)
         if len(stops) < self.max_stoplosses:
             return None
         stops.sort()

@@ -1,0 +1,242 @@
+"""Configuration: one TOML file, the environment over it, secrets from the environment alone if you like.
+
+    [alpaca]      api_key, api_secret, base_url, data_url, market_stream_url, feed
+    [account]     mode = "paper" | "live", live_confirmed
+    [strategy]    source = "module:Class" | "FILE.py:Class", symbols, params
+    [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
+    [protections] settings by name; false leaves one out
+    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60}
+    [journal]     path
+    [status]      enabled, host, port, token, allow_remote
+    [notify]      webhook URLs by channel
+    watch         symbols whose market data is followed although no strategy of ours trades them
+    [shutdown]    open_orders = "cancel" | "leave"
+
+Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, and
+``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from holdfast.model import GuardMode
+from holdfast.model.errors import ConfigurationError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AlpacaConfig(_Section):
+    """Where the venue is, and who we are there. Addresses left out are Alpaca's own."""
+
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+    base_url: str | None = None
+    data_url: str | None = None
+    market_stream_url: str | None = None
+    feed: Literal["iex", "sip"] = "iex"
+    quotes: bool = False
+
+
+class AccountConfig(_Section):
+    """Whose money it is. ``live`` needs ``live_confirmed`` here and a confirmation on the command line."""
+
+    mode: Literal["paper", "live"] = "paper"
+    live_confirmed: bool = False
+
+
+class StrategyConfig(_Section):
+    """What trades. ``period_seconds`` is the length of its bars."""
+
+    source: str = "holdfast.strategies:VwapMeanReversion"
+    symbols: tuple[str, ...] = ()
+    params: dict[str, Any] = Field(default_factory=dict)
+    period_seconds: int = Field(default=60, gt=0)
+
+
+def _seconds(value: object) -> object:
+    """A plain number is seconds, as everywhere in this file."""
+    return timedelta(seconds=value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class RiskConfig(_Section):
+    """The limits of the pre-trade risk gate (USD, shares or coins). ``None`` (leave it out) is no limit.
+
+    The defaults bound an account of the size that Alpaca gives to paper traders.
+    """
+
+    max_order_notional: Decimal | None = Field(default=Decimal(25_000), ge=0)
+    max_order_quantity: Decimal | None = Field(default=Decimal(10_000), ge=0)
+    max_position_notional: Decimal | None = Field(default=Decimal(50_000), ge=0)
+    max_gross_exposure: Decimal | None = Field(default=Decimal(100_000), ge=0)
+    max_open_orders: int | None = Field(default=20, ge=0)
+    max_daily_loss: Decimal | None = Field(default=Decimal(2_000), ge=0)
+    price_collar: float | None = Field(default=0.05, ge=0)
+    max_data_age: Annotated[timedelta | None, BeforeValidator(_seconds)] = timedelta(minutes=3)
+    modes: dict[str, GuardMode] = Field(default_factory=dict)
+
+
+class JournalConfig(_Section):
+    """Where state is kept between runs. Without a path it is kept for this run only."""
+
+    path: Path | None = None
+
+
+class StatusConfig(_Section):
+    """The status API. Port 0 takes any free one; without a token one is made."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    token: SecretStr | None = None
+    allow_remote: bool = False
+
+
+class NotifyConfig(_Section):
+    """Webhook URLs by channel (Discord's, or whatever Apprise understands)."""
+
+    trading: tuple[SecretStr, ...] = ()
+    protections: tuple[SecretStr, ...] = ()
+    order_drift: tuple[SecretStr, ...] = Field(default=(), validation_alias=AliasChoices("order_drift", "order-drift"))
+    throttle_warnings: tuple[SecretStr, ...] = Field(
+        default=(), validation_alias=AliasChoices("throttle_warnings", "throttle-warnings")
+    )
+    system: tuple[SecretStr, ...] = ()
+
+    def channels(self) -> dict[str, list[str]]:
+        """URLs by the notifier's channel names."""
+        fields = ("trading", "protections", "order_drift", "throttle_warnings", "system")
+        urls = {field.replace("_", "-"): [url.get_secret_value() for url in getattr(self, field)] for field in fields}
+        return {channel: found for channel, found in urls.items() if found}
+
+
+class ShutdownConfig(_Section):
+    """What happens to open orders when the bot is stopped."""
+
+    open_orders: Literal["cancel", "leave"] = "cancel"
+
+
+class Config(BaseSettings):
+    """Everything that can be set. Frozen; build another one to change something."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HOLDFAST_", env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    alpaca: AlpacaConfig = AlpacaConfig()
+    account: AccountConfig = AccountConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    risk: RiskConfig = RiskConfig()
+    protections: dict[str, dict[str, Any] | bool] = Field(default_factory=dict)
+    limits: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    journal: JournalConfig = JournalConfig()
+    status: StatusConfig = StatusConfig()
+    notify: NotifyConfig = NotifyConfig()
+    shutdown: ShutdownConfig = ShutdownConfig()
+    clock: dict[str, Any] = Field(default_factory=dict)
+    watch: tuple[str, ...] = ()
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Every symbol whose market data is followed."""
+        return tuple(dict.fromkeys((*self.strategy.symbols, *self.watch)))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the caller gives wins over the environment; files are read by ``load`` alone."""
+        return init_settings, env_settings
+
+    def protection_overrides(self) -> dict[str, dict[str, Any] | None]:
+        """For ``create_default_protections``: seconds become durations, ``false`` leaves a protection out."""
+        overrides: dict[str, dict[str, Any] | None] = {}
+        for name, setting in self.protections.items():
+            if isinstance(setting, bool):
+                overrides[name] = {} if setting else None
+                continue
+            overrides[name] = {
+                key: timedelta(seconds=value)
+                if key.endswith(("_period", "_duration")) and isinstance(value, int | float)
+                else value
+                for key, value in setting.items()
+            }
+        return overrides
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a TOML file (if any), the environment over it, and ``overrides`` over both.
+
+    Raises:
+        ConfigurationError: The file is missing or not TOML, or a value is wrong; names the key and what was expected.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            message = f"there is no configuration file {path}"
+            raise ConfigurationError(message) from None
+        except (OSError, UnicodeDecodeError) as error:
+            message = f"the configuration file {path} cannot be read: {error}"
+            raise ConfigurationError(message) from None
+        except tomllib.TOMLDecodeError as error:
+            message = f"the configuration file {path} is not TOML: {error}"
+            raise ConfigurationError(message) from None
+    environment = _from_environment()
+    return build(_merged(_merged(values, environment), dict(overrides or {})), where=str(path) if path else "")
+
+
+def build(values: Mapping[str, Any], *, where: str = "") -> Config:
+    """A configuration from a dictionary, such as the guide's.
+
+    Raises:
+        ConfigurationError: A key is unknown or a value wrong; names the key and what was expected.
+    """
+    try:
+        return Config(**values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        expected = "no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        source = f" in {where}" if where else ""
+        message = f"configuration{source}: {key}: {expected[:1].lower()}{expected[1:]}"
+        raise ConfigurationError(message) from None
+
+
+class _AlpacaEnvironment(BaseSettings):
+    """The names that Alpaca's own tools read."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    api_key: str | None = Field(default=None, validation_alias="APCA_API_KEY_ID")
+    api_secret: str | None = Field(default=None, validation_alias="APCA_API_SECRET_KEY")
+    base_url: str | None = Field(default=None, validation_alias="APCA_API_BASE_URL")
+
+
+def _from_environment() -> dict[str, Any]:
+    found = _AlpacaEnvironment().model_dump(exclude_none=True)
+    return {"alpaca": {key: value for key, value in found.items() if value}} if found else {}
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        current = merged.get(key)
+        merged[key] = _merged(current, value) if isinstance(current, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,482 @@
+"""The one place where the parts are wired together.
+
+A user's own code needs nothing else: build a container, start it, and use its parts.
+
+    container = Container(config)
+    await container.start()
+    try:
+        verdict = await container.process_signal({"symbol": "SPY", "side": "BUY", "quantity": 10})
+    finally:
+        await container.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+import holdfast
+from holdfast.brokers import AlpacaConnector
+from holdfast.brokers import alpaca_wire as wire
+from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
+from holdfast.di.config import Config, build
+from holdfast.di.strategy_loader import load_strategy
+from holdfast.di.venue_link import VenueInfo, discover_venue
+from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
+from holdfast.kernel import Kernel, KernelSettings
+from holdfast.market import SecurityCache, SymbolPropertiesCache
+from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
+from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
+from holdfast.model.events import (
+    Event,
+    ReconcileRequested,
+    SecurityLoaded,
+    StreamConnected,
+    StreamLost,
+)
+from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
+from holdfast.net import Throttler, create_combined_throttler
+from holdfast.notify import Notifier
+from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.risk import PreTradeRiskGate, RiskLimits
+from holdfast.risk.protections import ProtectionManager, create_default_protections
+from holdfast.runner import Recovery, Runner
+from holdfast.runner.lockstep import LockstepClock
+from holdfast.runner.monitor import Monitor
+from holdfast.state import PositionStore
+from holdfast.state.order_tracker import InFlightOrder, OrderTracker
+from holdfast.strategies import Strategy
+from holdfast.time import Clock, ScaledClock, get_clock, sessions_for
+
+_log = structlog.get_logger(__name__)
+
+# How far back a price is looked for when a signal comes for a symbol that no stream follows.
+_PRICE_LOOKBACK = 30 * NS_PER_MINUTE
+_CANCEL_PATIENCE_SECONDS = 3.0
+# In a replayed session at N times real time our own latency is N times as long: the deadline is scaled with it.
+_SUBMIT_DEADLINE = 5 * NS_PER_SECOND
+
+
+class Container:
+    """All systems, wired.
+
+    Args:
+        config: A ``Config``, or the guide's dictionary.
+        strategies: What trades; default: what ``config.strategy`` names, where it has symbols.
+        clock: Default: ``get_clock(config)``.
+        journal: Default: a file where ``config.journal.path`` says so, else memory.
+        venue: What the built-in venue says of itself, where it is the other side (see ``connect``).
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong.
+        JournalError: The journal cannot be opened.
+    """
+
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any],
+        *,
+        strategies: Iterable[Strategy] | None = None,
+        clock: Clock | None = None,
+        journal: Journal | None = None,
+        venue: VenueInfo | None = None,
+    ) -> None:
+        self.config = config = config if isinstance(config, Config) else build(config)
+        self.venue = venue
+        self._strategies = tuple(strategies) if strategies is not None else _configured_strategies(config)
+        self._clock = clock or get_clock({"clock": config.clock} if config.clock else None)
+        self._throttler = create_combined_throttler(config.limits, clock=self._clock)
+        self._notifier = Notifier(config.notify.channels(), self._clock)
+        keys = _keys(config)
+        self._broker = AlpacaConnector(
+            throttler=self._throttler,
+            api_key=keys[0],
+            api_secret=keys[1],
+            base_url=config.alpaca.base_url or _default_url(config),
+            data_url=config.alpaca.data_url,
+            feed=config.alpaca.feed,
+            clock=self._clock,
+        )
+        self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
+        self._protections = create_default_protections(clock=self._clock, **config.protection_overrides())
+        self._risk_gate = PreTradeRiskGate(RiskLimits(**dict(config.risk)))
+        rate = self._clock.rate if self._clock.rate != float("inf") else 1.0
+        self.kernel = Kernel(
+            self._strategies,
+            protections=self._protections,
+            gate=self._risk_gate,
+            sessions_for=sessions_for,
+            settings=KernelSettings(submit_deadline=round(_SUBMIT_DEADLINE * max(rate, 1.0))),
+        )
+        self._user_stream = UserStreamTracker(
+            *keys,
+            is_paper=config.account.mode == "paper",
+            url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
+            clock=self._clock,
+            account_source=None if venue is not None and venue.is_lockstep else self._broker.get_account,
+        )
+        self.market_streams = self._make_market_streams(keys)
+        # Last, because it takes ownership of a file: nothing after this may fail.
+        self._journal = journal or _open_journal(config)
+        self.runner = Runner(
+            self.kernel,
+            self._journal,
+            self._broker,
+            self._notifier,
+            self._clock,
+            serial=venue is not None and venue.is_lockstep,
+        )
+        if isinstance(self._clock, LockstepClock):
+            self._clock.on_wait = self.runner.inbox.activity.set
+        self.recovery: Recovery | None = None
+        self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wire_streams()
+        self.runner.observers.append(self._observe)
+
+    @classmethod
+    async def connect(cls, config: Config | Mapping[str, Any], **parts: Any) -> Container:
+        """Build a container for whatever is at ``config.alpaca.base_url``: it follows a built-in venue's clock.
+
+        Raises:
+            VenueError: The address is on this machine and nothing answers.
+        """
+        config = config if isinstance(config, Config) else build(config)
+        venue = await discover_venue(config.alpaca.base_url)
+        clock: Clock | None = None
+        if venue is not None and venue.is_lockstep:
+            clock = LockstepClock(venue.now_ns)
+        elif venue is not None:
+            clock = ScaledClock(venue.now_ns, float(venue.speed))
+        return cls(config, **{"clock": clock, "venue": venue, **parts})
+
+    # -- the parts, under the guide's names -----------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """The bot's time."""
+        return self._clock
+
+    @property
+    def throttler(self) -> Throttler:
+        """The rate limits of all APIs."""
+        return self._throttler
+
+    @property
+    def broker(self) -> AlpacaConnector:
+        """The venue's REST API."""
+        return self._broker
+
+    @property
+    def order_tracker(self) -> OrderTracker:
+        """Every order of ours."""
+        return self.kernel.portfolio.tracker
+
+    @property
+    def position_store(self) -> PositionStore:
+        """Positions, cash and closed trades."""
+        return self.kernel.portfolio.positions
+
+    @property
+    def protections(self) -> ProtectionManager:
+        """Circuit breakers."""
+        return self._protections
+
+    @property
+    def risk_gate(self) -> PreTradeRiskGate:
+        """Limits on every order."""
+        return self._risk_gate
+
+    @property
+    def user_stream(self) -> UserStreamTracker:
+        """News of our orders."""
+        return self._user_stream
+
+    @property
+    def security_cache(self) -> SecurityCache:
+        """Symbols with their rules and last prices."""
+        return self._security_cache
+
+    @property
+    def notifier(self) -> Notifier:
+        """Messages to people."""
+        return self._notifier
+
+    discord = notifier
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """What trades by itself."""
+        return self._strategies
+
+    @property
+    def streams(self) -> dict[str, Any]:
+        """All sockets by name."""
+        return {"user": self._user_stream, **{f"data {kind.value}": s for kind, s in self.market_streams.items()}}
+
+    # -- running --------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Recover, connect, compare the books with the venue, fetch missed bars; then trade (in lock-step: be driven).
+
+        Raises:
+            BrokerAuthError: The venue refuses the keys.
+            UnknownSymbolError: The venue does not know a symbol of a strategy.
+            JournalError: The journal is damaged; names the place.
+        """
+        self.recovery = self.runner.recover()
+        if self.recovery.difference_count:
+            self._notifier.notify_nowait(
+                "system",
+                f"{self.recovery.difference_count} recorded decisions would be made otherwise today",
+                "\n".join(self.recovery.differences),
+            )
+        await self._notifier.start()
+        await self._user_stream.start()
+        for stream in self.market_streams.values():
+            await stream.start()
+        await self.runner.begin(self._epoch(self.recovery))
+        await self.runner.settle(blocked=self._is_blocked)
+        await self._require_known_symbols()
+        await self._backfill()
+        if not self.is_lockstep:
+            self._tasks = [
+                asyncio.create_task(self.runner.run(), name="holdfast-runner"),
+                asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
+            ]
+        else:
+            await self.runner.settle(blocked=self._is_blocked)
+            self._tasks = [asyncio.create_task(self.monitor.run(), name="holdfast-monitor")]
+
+    async def wait(self) -> None:
+        """Until the runner ends; raises what ended it."""
+        if self._tasks:
+            await self._tasks[0]
+
+    async def stop(self) -> None:
+        """Handle open orders as configured, write everything, let go of everything. Ends within five seconds."""
+        try:
+            if self.recovery is not None:
+                self.runner.pause()
+                if self._tasks and not self.is_lockstep:
+                    await asyncio.wait({self._tasks[0]})
+                await self.runner.shut_down(
+                    cancel_orders=self.config.shutdown.open_orders == "cancel",
+                    patience_seconds=_CANCEL_PATIENCE_SECONDS,
+                )
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            streams = [self._user_stream, *self.market_streams.values()]
+            await asyncio.gather(*(stream.stop() for stream in streams), return_exceptions=True)
+            await self._notifier.stop(flush_seconds=0.5)
+            await self._broker.close()
+            self._journal.close()
+
+    @property
+    def is_lockstep(self) -> bool:
+        """Whether a replayed session drives this bot step by step."""
+        return self.venue is not None and self.venue.is_lockstep
+
+    # -- the guide's flow -----------------------------------------------------------------------
+
+    async def process_signal(self, signal: Signal | Mapping[str, Any]) -> Verdict:
+        """Send a signal down the whole path: protections, risk gate, symbol rules, journal, venue.
+
+        Starts the container where that was not done yet.
+
+        Raises:
+            ConfigurationError: The signal's dictionary makes no sense.
+        """
+        if self.recovery is None:
+            await self.start()
+        typed = signal if isinstance(signal, Signal) else Signal.from_mapping(dict(signal))
+        await self._prepare(typed.symbol)
+        return await self.runner.submit(typed)
+
+    async def execute_signal(self, signal: Signal | Mapping[str, Any]) -> Verdict:
+        """The same path: there is no way to the venue that goes around the guards."""
+        return await self.process_signal(signal)
+
+    async def create_order(self, signal: Signal | Mapping[str, Any]) -> InFlightOrder:
+        """The order that a signal leads to.
+
+        Raises:
+            OrderBlockedError: A guard refused; carries the verdict.
+        """
+        verdict = await self.process_signal(signal)
+        order = self.order_tracker.get(verdict.client_order_id) if verdict.client_order_id else None
+        if order is None:
+            raise OrderBlockedError(verdict)
+        return order
+
+    async def reconcile_orders(self) -> None:
+        """Have our books compared with the venue's; findings go to the notifier, the log and the status."""
+        self.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="asked for"),))
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _is_blocked(self) -> bool:
+        return isinstance(self._clock, LockstepClock) and self._clock.waiting > 0
+
+    def _epoch(self, recovery: Recovery) -> EpochRecord:
+        last = recovery.last_epoch
+        settings = self.config.model_dump_json(exclude={"alpaca": {"api_key", "api_secret"}, "notify": True})
+        return EpochRecord(
+            epoch=1 if last is None else last.epoch + 1,
+            started_at=max(self._clock.now_ns(), self.kernel.portfolio.now_ns),
+            code=holdfast.__version__,
+            config=hashlib.sha256(settings.encode()).hexdigest()[:16],
+            strategy=", ".join(f"{s.name}@{s.version}" for s in self._strategies),
+            pid=os.getpid(),
+        )
+
+    def _make_market_streams(self, keys: tuple[str, str]) -> dict[AssetClass, MarketDataStream]:
+        by_class: dict[AssetClass, list[str]] = {}
+        for symbol in self.config.symbols:
+            kind = AssetClass.CRYPTO if wire.is_crypto_symbol(symbol) else AssetClass.US_EQUITY
+            by_class.setdefault(kind, []).append(symbol)
+        base = self.config.alpaca.market_stream_url or DATA_STREAM_URL
+        return {
+            kind: MarketDataStream(
+                *keys,
+                data_stream_url(kind, feed=self.config.alpaca.feed, stream_url=base),
+                symbols,
+                self._on_bar,
+                self._on_quote if self.config.alpaca.quotes else None,
+                period=self.period,
+                clock=self._clock,
+            )
+            for kind, symbols in by_class.items()
+        }
+
+    @property
+    def period(self) -> int:
+        """The length of a bar (ns)."""
+        return self.config.strategy.period_seconds * NS_PER_SECOND
+
+    def _wire_streams(self) -> None:
+        inbox = self.runner.inbox
+        self._user_stream.on_trade_update(self._on_trade_update)
+        for name, stream in self.streams.items():
+            kind = name.split()[0]
+            stream.on_connected(lambda kind=kind: inbox.post(lambda ts: (StreamConnected(ts=ts, stream=kind),)))
+            stream.on_disconnected(
+                lambda *reason, kind=kind: inbox.post(
+                    lambda ts: (StreamLost(ts=ts, stream=kind, reason=" ".join(str(r) for r in reason)),)
+                )
+            )
+            stream.on_malformed(
+                lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
+            )
+
+    def _on_trade_update(self, update: dict[str, Any]) -> None:
+        wire.trade_update_events(update, 0)  # raises here, in the stream's own error handling, if it cannot be read
+
+        def events(ts: int) -> Sequence[Event]:
+            found: list[Event] = list(wire.trade_update_events(update, ts))
+            reason = wire.reconcile_reason(update)
+            if reason is not None:
+                found.append(ReconcileRequested(ts=ts, reason=reason))
+            return found
+
+        self.runner.inbox.post(events)
+
+    def _on_bar(self, bar: Bar) -> None:
+        self.runner.inbox.post_bar(bar)
+
+    def _on_quote(self, quote: Quote) -> None:
+        self.runner.inbox.post_quote(quote)
+
+    def _observe(self, event: Event) -> None:
+        if type(event) is Bar:
+            security = self._security_cache.get(event.symbol)
+            if security is not None:
+                security.on_bar(event)
+        elif type(event) is SecurityLoaded:
+            self._security_cache.add(event.asset)
+
+    async def _require_known_symbols(self) -> None:
+        for strategy in self._strategies:
+            for symbol in strategy.symbols:
+                if self.kernel.portfolio.book(symbol).properties is None:
+                    await self._broker.fetch_asset(symbol)  # raises what is the matter, in one sentence
+
+    async def _backfill(self) -> None:
+        """Bars that were missed while the bot was down; on a first start, those of the session so far."""
+        now = self._clock.now_ns()
+        missed: list[Bar] = []
+        for symbol in self.config.symbols:
+            book = self.kernel.portfolio.book(symbol)
+            session = book.sessions.at(now)
+            start = book.last_bar_at or min(session.open, now)
+            if start < now:
+                missed.extend(await self._broker.fetch_bars(symbol, start, now, self.period))
+        missed.sort(key=lambda bar: (bar.ts, bar.symbol))
+        for bar in missed:
+            self.runner.inbox.post_bar(bar)
+        if missed:
+            _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
+
+    async def _prepare(self, symbol: str) -> None:
+        """Rules and a price of a symbol that nothing follows, so that the guards can judge."""
+        book = self.kernel.portfolio.book(symbol)
+        inbox = self.runner.inbox
+        try:
+            if book.properties is None:
+                asset = await self._broker.fetch_asset(symbol)
+                inbox.post(lambda ts: (SecurityLoaded(ts=ts, asset=asset),))
+            if symbol not in self.config.symbols:
+                now = self._clock.now_ns()
+                bars = await self._broker.fetch_bars(symbol, now - _PRICE_LOOKBACK, now, self.period)
+                for bar in bars[-1:]:
+                    inbox.post_event(bar)
+        except BrokerError as error:
+            _log.warning("symbol could not be prepared", symbol=symbol, reason=error.message)
+
+
+def _configured_strategies(config: Config) -> tuple[Strategy, ...]:
+    settings = config.strategy
+    if not settings.symbols:
+        return ()
+    return (load_strategy(settings.source, settings.symbols, settings.params),)
+
+
+def _keys(config: Config) -> tuple[str, str]:
+    found = []
+    for name, variable in (("api_key", "APCA_API_KEY_ID"), ("api_secret", "APCA_API_SECRET_KEY")):
+        secret = getattr(config.alpaca, name)
+        if secret is None or not secret.get_secret_value():
+            message = (
+                f"alpaca.{name} is not set: expected the key from Alpaca's dashboard, or {variable} in the environment"
+            )
+            raise ConfigurationError(message)
+        found.append(secret.get_secret_value())
+    return found[0], found[1]
+
+
+def _default_url(config: Config) -> str:
+    if config.account.mode == "live" and not config.account.live_confirmed:
+        message = "account.mode is live and account.live_confirmed is not true: expected both, on purpose"
+        raise ConfigurationError(message)
+    return LIVE_URL if config.account.mode == "live" else PAPER_URL
+
+
+def _open_journal(config: Config) -> Journal:
+    return MemoryJournal() if config.journal.path is None else SqliteJournal(config.journal.path)
