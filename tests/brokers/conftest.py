@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from holdfast.brokers import AlpacaConnector, RetryPolicy, Timeouts
 from holdfast.net import RateLimit, Throttler
+from holdfast.time import BacktestClock
 
 LIMIT_IDS = (
     "alpaca_orders",
@@ -57,6 +59,8 @@ class Desk:
         self.sleeps: list[float] = []
         self.answers: list[httpx.Response | Exception] = []
         options.setdefault("transport", httpx.MockTransport(self._answer))
+        # Stands still and is advanced by hand, so that a rate limit holds nothing up for real.
+        options.setdefault("clock", BacktestClock(datetime(2024, 1, 2, 14, 30, tzinfo=UTC)))
         self.connector = AlpacaConnector(
             throttler=throttler, api_key="AK", api_secret="hush", sleep=self._sleep, **options
         )
@@ -84,7 +88,7 @@ def order() -> dict[str, Any]:
 
 @pytest.fixture
 async def desk() -> AsyncIterator[Callable[..., Desk]]:
-    """Makes desks that answer in turn, the last answer again and again: ``desk(httpx.Response(503), ...)``."""
+    """Makes desks; answers are given in turn, the last one again and again."""
     made: list[Desk] = []
 
     def make(*answers: httpx.Response | Exception, **options: Any) -> Desk:
@@ -104,7 +108,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @pytest.fixture
 async def wired() -> AsyncIterator[Callable[..., Awaitable[Desk]]]:
-    """Makes desks over a real socket: ``await wired(script)`` runs the script for each connection."""
+    """Makes desks over a real socket; the script is run for each connection."""
     servers: list[asyncio.Server] = []
     desks: list[Desk] = []
 

@@ -64,7 +64,7 @@ class Massive:
         self.script: list[Answer] = []
         self.requests: list[Request] = []
         self.url = ""
-        self._hanging: set[asyncio.Task[Any]] = set()
+        self._conversations: set[asyncio.Task[None]] = set()
 
     def add_minutes(self, *offsets: int, symbol_price: float = 100.0) -> None:
         """Minute bars that start this many minutes after ``T0``."""
@@ -75,7 +75,17 @@ class Massive:
                 {"t": start, "o": price, "h": price + 1, "l": price - 1, "c": price + 0.5, "v": 10 * price}
             )
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A client is there."""
+        self._conversations.add(asyncio.ensure_future(self.talk(reader, writer)))
+
+    async def hang_up(self) -> None:
+        """End every conversation."""
+        for task in self._conversations:
+            task.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Requests of one connection."""
         try:
             while line := await reader.readline():
@@ -127,10 +137,11 @@ class Massive:
 async def massive() -> AsyncIterator[Massive]:
     """A running server on this machine."""
     fake = Massive()
-    server = await asyncio.start_server(fake.handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(fake.connected, "127.0.0.1", 0)
     fake.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield fake
+        await fake.hang_up()
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ def test_the_bound_doubles_up_to_the_cap() -> None:
 @given(st.floats(0.001, 100), st.floats(1, 50), st.floats(1, 10), st.integers(0, 2**32))
 def test_delays_are_spread_over_all_that_is_allowed(base: float, more: float, factor: float, seed: int) -> None:
     """Full jitter: each delay is the same draw from [0, bound], for any number of tries."""
-    backoff = Backoff(base, base * more, factor, random.Random(seed))
-    draws, bound = random.Random(seed), base
+    one, other = (random.Random(seed) for _ in range(2))  # noqa: S311 - reproducible draws, no secret
+    backoff, draws, bound = Backoff(base, base * more, factor, one), other, base
     for _ in range(50):
         assert backoff.next() == pytest.approx(draws.random() * bound)
         bound = min(base * more, bound * factor)

@@ -22,7 +22,7 @@ from holdfast.time import BacktestClock
 async def test_members_share_the_published_limits(shared: str, limit: int, members: str) -> None:
     """Each member's call is seen in the shared limit and in all its members."""
     throttler = create_combined_throttler(clock=BacktestClock(0))
-    ids = [f"{shared.split('_')[0]}_{member}" for member in members.split()]
+    ids = [f"{shared.partition('_')[0]}_{member}" for member in members.split()]
     for limit_id in ids:
         await throttler.acquire(limit_id)
 

@@ -148,12 +148,10 @@ class TestMisuse:
 
         assert throttler.get_stats()["x"]["total_waits"] == 0
 
-    @pytest.mark.parametrize("weight", [0, -1, True, 1.5])
+    @pytest.mark.parametrize("weight", [0, -1, 1.5, "2"])
     async def test_a_weight_is_a_positive_whole_number(self, weight: Any) -> None:
         """Anything else is refused."""
-        if weight is True:
-            pytest.skip("True is 1")
-        with pytest.raises(ConfigurationError, match="the weight .* whole number of at least 1"):
+        with pytest.raises(ConfigurationError, match=r"the weight .* whole number of at least 1"):
             await Throttler({"x": RateLimit(5, 1.0)}).acquire("x", weight)
 
     @pytest.mark.parametrize(
@@ -228,13 +226,14 @@ class TestOrderAndWaiting:
         assert calls.clock.waiting == 0
 
     async def test_all_that_fit_start_at_the_same_moment(self, settle: Settle) -> None:
-        """A window that empties at once is filled at once, in order."""
+        """A window that empties at once is filled at once, in order, and within three turns of a busy event loop."""
         calls = Calls({"x": RateLimit(10, 1.0)})
         for name in "0123456789abcdefghijklmno":
             calls.spawn(name)
         await settle()
         calls.clock.advance_to(NS_PER_SECOND)
-        await settle()
+        for _ in range(3):
+            await asyncio.sleep(0)
         assert calls.names() == "0123456789abcdefghij"
 
         calls.clock.advance_to(2 * NS_PER_SECOND)

@@ -18,6 +18,9 @@ from holdfast.model.errors import ConfigurationError
 from holdfast.notify import AppriseSender, Notifier, SendError
 from holdfast.time import BacktestClock
 
+# A plugin of Apprise imports a module that the standard library has deprecated; that is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+
 SECRET = "s3cr3t-t0ken"
 T0 = datetime(2024, 1, 2, 15, 0, tzinfo=UTC)
 
@@ -31,13 +34,32 @@ class Webhook:
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.called = asyncio.Event()
         self.port = 0
+        self._conversations: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         """In Apprise's words, with a secret in the path; the time-outs bound what a dead one leaves behind."""
         return f"json://127.0.0.1:{self.port}/{SECRET}?cto=1&rto=1"
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A caller is there."""
+        task = asyncio.ensure_future(self.talk(reader, writer))
+        self._conversations.add(task)
+
+    async def hang_up(self) -> None:
+        """End every conversation."""
+        for task in self._conversations:
+            task.cancel()
+        await asyncio.gather(*self._conversations, return_exceptions=True)
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            await self.answer(reader, writer)
+        finally:
+            writer.close()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request."""
         path = (await reader.readline()).split()[1].decode()
         length = 0
@@ -52,17 +74,17 @@ class Webhook:
         else:
             writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             await writer.drain()
-        writer.close()
 
 
 @pytest.fixture
 async def webhook() -> AsyncIterator[Webhook]:
     """A running webhook."""
     made = Webhook()
-    server = await asyncio.start_server(made.handle, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.connected, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     async with server:
         yield made
+        await made.hang_up()
 
 
 async def test_a_notice_arrives(webhook: Webhook) -> None:
@@ -88,7 +110,7 @@ async def test_a_refusal_has_a_reason_without_the_url(webhook: Webhook, caplog: 
     assert len(webhook.received) == 1
 
 
-async def test_a_connection_that_is_refused_is_a_send_error(webhook: Webhook) -> None:
+async def test_a_connection_that_is_refused_is_a_send_error() -> None:
     """Nobody listens there."""
     with pytest.raises(SendError) as raised:
         await AppriseSender().send(f"json://127.0.0.1:1/{SECRET}", "title", "body")

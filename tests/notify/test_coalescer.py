@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ timelines = st.lists(st.tuples(st.integers(0, 90), st.sampled_from("abc")), max_
 
 def run(timeline: list[tuple[int, str]], window: int = WINDOW) -> list[Notice]:
     """Everything that is told of a timeline, the last repeats included."""
-    coalescer, now, told = Coalescer(window), 0, []
+    coalescer, now = Coalescer(window), 0
+    told: list[Notice] = []
     for step, title in timeline:
         now += step
         told += coalescer.expire(now)
@@ -43,14 +45,14 @@ def test_the_same_thing_is_told_at_most_once_a_window(timeline: list[tuple[int, 
     told = run(timeline)
     for title in "abc":
         times = [notice.ts for notice in told if notice.title == title]
-        flushed = times[:-1]
-        assert all(later - earlier >= WINDOW for earlier, later in zip(flushed, flushed[1:], strict=False))
+        assert all(later - earlier >= WINDOW for earlier, later in pairwise(times[:-1]))
 
 
 @given(timeline=timelines)
 def test_a_first_occurrence_is_told_at_once(timeline: list[tuple[int, str]]) -> None:
     """Nobody waits for the news, only for the repeats."""
-    now, first = 0, {}
+    now = 0
+    first: dict[str, int] = {}
     for step, title in timeline:
         now += step
         first.setdefault(title, now)

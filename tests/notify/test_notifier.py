@@ -45,7 +45,7 @@ def make(channels: dict[str, Any] | None = None, sender: RecordingSender | None 
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let other tasks run until something holds (the test's own time-out bounds it)."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
         await asyncio.sleep(0)
 
 
@@ -73,7 +73,7 @@ class TestTelling:
             ("x://trading", "", "Protection active: cool-down"),
             ("x://trading", "Filled", "SPY 10 @ 450.12"),
         ]
-        assert [sent.body for sent in sender.sent if sent.url == "x://trading"][0].startswith("Protection")
+        assert next(sent.body for sent in sender.sent if sent.url == "x://trading").startswith("Protection")
 
     async def test_every_webhook_of_a_channel_gets_every_message(self) -> None:
         """A channel may have several."""
@@ -340,7 +340,8 @@ class TestConfiguration:
 
         class Picky(RecordingSender):
             async def check(self, url: str) -> None:
-                raise SendError("Apprise does not understand the URL")
+                message = "Apprise does not understand the URL"
+                raise SendError(message)
 
         with pytest.raises(ConfigurationError, match="URL 1 of channel 'trading' cannot be used: Apprise does not"):
             await make({"trading": URL}, Picky()).start()

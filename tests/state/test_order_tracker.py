@@ -22,6 +22,7 @@ from holdfast.model.errors import DataError, DuplicateOrderError, OrderError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.state.order_machine import IllegalTransitionError, OrderEvent
 from holdfast.state.order_tracker import Discrepancy, DiscrepancyKind, FillEvent, InFlightOrder, OrderTracker
+from holdfast.state.written import OrderState
 
 STREAM = Source.STREAM
 S = OrderStatus
@@ -634,6 +635,11 @@ def test_json_keeps_everything(make: Makers) -> None:
     assert adopted is again.get("A")
     assert execution.execution_id == "e9"
     assert again.get_orphaned_orders({"B-D": {}, "B-A": {}}) == {}
+
+
+def test_the_written_form_has_every_field_of_an_order() -> None:
+    """A field that is added to the order and not to its written form would be lost in a restart."""
+    assert set(OrderState.__struct_fields__) == set(InFlightOrder.__slots__)
 
 
 def test_json_of_something_else_is_one_clear_error() -> None:

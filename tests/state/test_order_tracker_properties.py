@@ -11,31 +11,49 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from holdfast.model import Execution, OrderIntent, OrderReport, OrderSide, OrderStatus, OrderType, Source, TimeInForce
 from holdfast.state.in_flight import InFlightOrder
-from holdfast.state.order_machine import VENUE_CLOSED, OrderEvent
+from holdfast.state.order_machine import TRANSITIONS, VENUE_CLOSED, OrderEvent
 from holdfast.state.order_tracker import DiscrepancyKind, OrderTracker
 
 Message = Execution | OrderReport | tuple[str, OrderEvent]
-# Discrepancies that no true history may cause, however its messages are mangled.
-IMPOSSIBLE = frozenset(DiscrepancyKind) - {DiscrepancyKind.LATE_FILL, DiscrepancyKind.ORPHAN_EXECUTION}
+# Discrepancies that no true history may cause, however its messages are mangled and whatever we inferred too early.
+IMPOSSIBLE = frozenset(DiscrepancyKind) - {
+    DiscrepancyKind.LATE_FILL,
+    DiscrepancyKind.ORPHAN_EXECUTION,
+    DiscrepancyKind.OVERCOUNTED,  # a closing word that is older than a late fill
+    DiscrepancyKind.REOPENED,
+}
 
 
 class History:
     """One order as it truly went: its intent, its executions in order, and the venue's closing word if it closed."""
 
     def __init__(
-        self, name: str, sizes: list[int], rest: int, closing: OrderStatus | None, *, with_cum: bool, same_ids: bool
+        self,
+        name: str,
+        sizes: list[int],
+        rest: int,
+        closing: OrderStatus | None,
+        *,
+        with_cum: bool,
+        same_ids: bool,
+        late: bool,
     ) -> None:
         self.name = name
         self.quantity = Decimal(sum(sizes) + rest)
         self.closing = OrderStatus.FILLED if not rest else closing
         self.filled = Decimal(sum(sizes))
         self.cost = Decimal(sum(size * (100 + number) for number, size in enumerate(sizes)))
-        self.messages: list[Message] = [self._report(OrderStatus.NEW, 0), (name, OrderEvent.SUBMIT_UNKNOWN)]
+        self.messages: list[Message] = [
+            self._report(OrderStatus.NEW, 0),
+            (name, OrderEvent.SUBMIT),
+            (name, OrderEvent.SUBMIT_UNKNOWN),
+            (name, OrderEvent.NEVER_SENT),
+        ]
         cum = 0
         for number, size in enumerate(sizes):
             cum += size
@@ -50,7 +68,8 @@ class History:
                 self._report(OrderStatus.FILLED if filled else OrderStatus.PARTIALLY_FILLED, cum),
             ]
         if self.closing is not None:
-            self.messages.append(self._report(self.closing, cum))
+            # A late fill is one that the closing word did not know of yet.
+            self.messages.append(self._report(self.closing, cum - sizes[-1] if late and rest and sizes else cum))
 
     def intent(self) -> OrderIntent:
         """What we asked for."""
@@ -92,8 +111,8 @@ class History:
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[History]:
-    """One to three orders."""
+def histories(draw: st.DrawFn, *, late: bool) -> list[History]:
+    """One to three orders, with late fills or without."""
     closings = st.sampled_from([None, OrderStatus.CANCELED, OrderStatus.EXPIRED])
     return [
         History(
@@ -103,18 +122,26 @@ def histories(draw: st.DrawFn) -> list[History]:
             draw(closings),
             with_cum=draw(st.booleans()),
             same_ids=draw(st.booleans()),
+            late=late and draw(st.booleans()),
         )
         for name in "ABC"[: draw(st.integers(1, 3))]
     ]
 
 
 @st.composite
-def mangled(draw: st.DrawFn) -> tuple[list[History], list[Message]]:
+def mangled(draw: st.DrawFn, *, late: bool = True) -> tuple[list[History], list[Message]]:
     """Histories, and their messages repeated and shuffled; each message arrives at least once."""
-    true = [history for history in draw(histories()) if history.quantity]
+    true = [history for history in draw(histories(late=late)) if history.quantity]
     messages = [message for history in true for message in history.messages]
     repeated = draw(st.lists(st.sampled_from(messages), max_size=12)) if messages else []
     return true, draw(st.permutations(messages + repeated))
+
+
+def apply_if_legal(tracker: OrderTracker, name: str, event: OrderEvent) -> None:
+    """Our own triggers, as a caller gives them: where the table allows them."""
+    order = tracker.get(name)
+    if order is not None and event in TRANSITIONS[order.status]:
+        tracker.apply(name, event, 20)
 
 
 class Books:
@@ -139,8 +166,8 @@ class Books:
                 self.counted[order.client_order_id].append(message)
         elif isinstance(message, OrderReport):
             tracker.apply_report(message, Source.STREAM, 20)
-        elif tracker.get(message[0]) is not None:
-            tracker.apply(*message, 20)
+        else:
+            apply_if_legal(tracker, *message)
         for order, execution in tracker.take_adopted():
             self.counted[order.client_order_id].append(execution)
         self.discrepancies |= {discrepancy.kind for discrepancy in tracker.take_discrepancies()}
@@ -201,7 +228,7 @@ def without_the_settled(tracker: OrderTracker) -> OrderTracker:
 
 
 @given(mangled())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_order_and_repetition_of_the_messages_gives_the_same_books(
     case: tuple[list[History], list[Message]],
 ) -> None:
@@ -210,21 +237,22 @@ def test_any_order_and_repetition_of_the_messages_gives_the_same_books(
 
 
 @given(mangled())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_restart_between_any_two_messages_changes_nothing(case: tuple[list[History], list[Message]]) -> None:
     """The written form is the whole state."""
     run(*case, between=written_and_read)
 
 
-@given(mangled())
-@settings(max_examples=150, deadline=None)
+# Without late fills: a new execution of an order that was dropped is an orphan, and told, not counted.
+@given(mangled(late=False))
+@settings(max_examples=100, deadline=None)
 def test_forgetting_settled_orders_counts_nothing_twice(case: tuple[list[History], list[Message]]) -> None:
     """Messages of an order that was dropped are recognised."""
     run(*case, between=without_the_settled)
 
 
 @given(mangled())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_two_trackers_of_the_same_messages_write_the_same_bytes(case: tuple[list[History], list[Message]]) -> None:
     """The state is a function of the messages, and survives a restart half-way byte for byte."""
     true, messages = case
@@ -236,7 +264,7 @@ def test_two_trackers_of_the_same_messages_write_the_same_bytes(case: tuple[list
             elif isinstance(message, OrderReport):
                 tracker.apply_report(message, Source.STREAM, 20)
             else:
-                tracker.apply(*message, 20)
+                apply_if_legal(tracker, *message)
         return tracker
 
     trackers = [OrderTracker(), OrderTracker()]
@@ -293,7 +321,7 @@ def test_a_tracker_with_one_defence_removed_is_caught(broken: type[OrderTracker]
     """The property has teeth: it fails for each of these."""
 
     @given(mangled())
-    @settings(max_examples=500, deadline=None, database=None, print_blob=False)
+    @settings(max_examples=500, deadline=None, database=None, print_blob=False, phases=[Phase.generate])
     def law(case: tuple[list[History], list[Message]]) -> None:
         run(*case, tracker_class=broken)
 

@@ -108,7 +108,7 @@ def test_dust_is_not_flat() -> None:
 
 
 def test_the_pieces_of_one_exit_order_are_one_trade() -> None:
-    """An exit filled in pieces is one round trip, growing in its place; the sums are exact."""
+    """An exit filled in pieces is one round trip, which closes with its last piece; the sums are exact."""
     store = PositionStore()
     store.apply("SPY", BUY, D(6), D(100), 1, order_id="in", fee_cash=D(1))
     store.apply("SPY", BUY, D(4), D(101), 2, order_id="in", fee_cash=D(1))
@@ -117,8 +117,8 @@ def test_the_pieces_of_one_exit_order_are_one_trade() -> None:
     store.apply("QQQ", SELL, D(1), D(1), 3, order_id="other-out")
     (grown,) = store.apply("SPY", SELL, D(5), D(91), 4, order_id="out", exit_reason="stop_loss", fee_cash=D(1))
     assert first.quantity == 5
-    assert [trade.symbol for trade in store.closed_trades] == ["SPY", "QQQ"]
-    assert store.closed_trades[0] is grown
+    assert [trade.symbol for trade in store.closed_trades] == ["QQQ", "SPY"]
+    assert store.closed_trades[-1] is grown
     assert (grown.quantity, grown.entry_price, grown.exit_price) == (D(10), D("100.4"), D("90.5"))
     assert (grown.opened_at, grown.closed_at, grown.exit_reason) == (1, 4, "stop_loss")
     assert (grown.fees, grown.profit) == (D(4), D(905) - D(1004) - 4)

@@ -42,21 +42,26 @@ class Resting:
 
     @property
     def is_open(self) -> bool:
+        """Whether it can still fill."""
         return self.state in ("new", "partially_filled")
 
     @property
     def is_buy(self) -> bool:
+        """Its side."""
         return self.new.side is OrderSide.BUY
 
     @property
     def limit(self) -> Fraction | None:
+        """Its limit, exact."""
         return None if self.new.limit_price is None else Fraction(self.new.limit_price)
 
     @property
     def leaves(self) -> Fraction:
+        """What has not been filled."""
         return Fraction(self.new.quantity) - self.filled
 
     def accepts(self, price: Fraction) -> bool:
+        """Whether a price is within the limit."""
         if self.limit is None:
             return True
         return price <= self.limit if self.is_buy else price >= self.limit
@@ -86,9 +91,11 @@ class Oracle:
     # what the caller does
 
     def submit(self, name: str, new: NewOrder) -> None:
+        """An order was accepted."""
         self.orders.append(Resting(name, new, self.bar[new.symbol] + 1))
 
     def cancel(self, name: str) -> None:
+        """It is canceled, if it is open."""
         for order in self.orders:
             if order.name == name and order.is_open:
                 order.state = "canceled"
@@ -119,6 +126,7 @@ class Oracle:
     # the rules
 
     def priority(self, symbol: str) -> list[Resting]:
+        """Market orders by arrival, buys from the highest limit, sells from the lowest."""
         mine = [order for order in self.orders if order.is_open and order.new.symbol == symbol]
         markets = [order for order in mine if order.limit is None]
         buys = [order for order in mine if order.limit is not None and order.is_buy]
@@ -139,6 +147,7 @@ class Oracle:
         return steps * tick
 
     def maybe_fill(self, order: Resting, price: Fraction, volume: float) -> None:
+        """Fill at this price what the limit, the volume and the lot allow."""
         if not order.accepts(price):
             return
         quantity = order.leaves
@@ -166,6 +175,7 @@ class Oracle:
         fill.position = self.position(order.new.symbol)
 
     def after_moment(self, symbol: str) -> None:
+        """Every open order has met the market once more; an IOC order has met it for the last time."""
         for order in self.orders:
             if order.is_open and order.new.symbol == symbol:
                 order.seen += 1
@@ -175,6 +185,7 @@ class Oracle:
     # what follows
 
     def is_crypto(self, symbol: str) -> bool:
+        """Whether fees are due and nothing can be borrowed."""
         return self.assets[symbol].asset_class is AssetClass.CRYPTO
 
     def position(self, symbol: str) -> Fraction:
@@ -187,6 +198,7 @@ class Oracle:
         return total
 
     def cash(self) -> Fraction:
+        """What it started with and all executions."""
         total = self.start
         for order in self.orders:
             for fill in order.fills:

@@ -62,6 +62,7 @@ class Minute:
     during: tuple[Submit | Cancel, ...]
 
     def prices(self) -> tuple[float, float, float, float]:
+        """Open, high, low and close."""
         middle, divisor = MIDDLE[self.symbol]
         first, last, up, down = (round(middle * (1000 + part) / 1000) / divisor for part in self.path)
         return first, max(first, last, up, down), min(first, last, up, down), last
@@ -85,6 +86,7 @@ QUANTITIES = {
 
 @st.composite
 def submits(draw: st.DrawFn, symbol: str) -> Submit:
+    """Orders that are well-formed, most of them."""
     quantity = Decimal(draw(st.sampled_from(QUANTITIES[symbol])))
     choices = [TimeInForce.GTC, TimeInForce.IOC] if symbol == "BTC/USD" else list(TimeInForce)
     return Submit(
@@ -98,6 +100,7 @@ def submits(draw: st.DrawFn, symbol: str) -> Submit:
 
 @st.composite
 def minutes(draw: st.DrawFn) -> Minute:
+    """A minute of some symbol with a few actions around it."""
     symbol = draw(st.sampled_from(list(ASSETS)))
     actions = st.lists(submits(symbol) | st.builds(Cancel, st.integers(0, 8)), max_size=3)
     part = st.integers(-10, 10)
@@ -119,11 +122,13 @@ FLOWS = st.builds(
 
 
 def make_engine(flow: Flow, kind: type[MatchingEngine] = MatchingEngine) -> MatchingEngine:
+    """The engine of a flow."""
     chosen = EngineSettings(participation=flow.participation, spread_bps=flow.spread_bps, namespace=7)
     return kind(ASSETS, cash=Decimal(CASH), settings=chosen, sessions=lambda _: FixedSessions(0, DAY))
 
 
 def to_new_order(submit: Submit, number: int) -> NewOrder:
+    """The request, with the name that both sides know it by."""
     middle, divisor = MIDDLE[submit.symbol]
     limit_price = None
     if submit.offset is not None:
@@ -151,6 +156,7 @@ class Run:
     executions_seen: int = 0
 
     def act(self, action: Submit | Cancel, now: int) -> None:
+        """Do it on both sides; the oracle also has its word on whether an order can be paid."""
         if isinstance(action, Cancel):
             order = self.engine.by_client_id(f"c{action.number}")
             if order is not None and order.is_open:
@@ -174,18 +180,16 @@ class Run:
                 self.oracle.submit(order.client_order_id, new)
         self.compare()
 
-    def minute(self, minute: Minute, now: int, between: Callable[[], None] = lambda: None) -> None:
+    def minute(self, minute: Minute, now: int) -> None:
+        """One minute on both sides."""
         first, high, low, last = minute.prices()
         for action in minute.before:
             self.act(action, now)
-        between()
         self.engine.open_bar(minute.symbol, now, first, minute.volume)
         self.oracle.begin(minute.symbol, first, minute.volume)
         self.compare_fills(minute, first, first)
-        between()
         for action in minute.during:
             self.act(action, now + MINUTE // 2)
-        between()
         self.engine.close_bar(minute.symbol, now + MINUTE, first, high, low, last, minute.volume)
         self.oracle.end(minute.symbol, (first, high, low, last), minute.volume)
         self.compare_fills(minute, low, high)
@@ -210,6 +214,7 @@ class Run:
         self.compare()
 
     def compare(self) -> None:
+        """Executions and orders are those of the oracle and agree with each other."""
         executions = self.engine.activities()
         got = [
             (e.client_order_id, *map(Fraction, (e.quantity, e.price, e.position_qty, e.fee_coin, e.fee_cash)))
@@ -231,6 +236,7 @@ class Run:
         self.compare_account()
 
     def compare_account(self) -> None:
+        """Cash, positions and worth are those of the oracle, and add up."""
         account = self.engine.account()
         assert account.equity == account.cash + account.long_market_value + account.short_market_value
         assert Fraction(account.cash) == self.oracle.cash()
@@ -248,6 +254,7 @@ class Run:
 
 
 def check(flow: Flow, kind: type[MatchingEngine] = MatchingEngine) -> None:
+    """Run a flow on an engine and the oracle."""
     share = None if flow.participation is None else Fraction(flow.participation)
     run = Run(make_engine(flow, kind), Oracle(ASSETS, CASH, share, flow.spread_bps, 15, 25))
     for number, minute in enumerate(flow.minutes):
@@ -342,7 +349,9 @@ class ForgetsTheFee(MatchingEngine):
 class SeesThePastOfABar(MatchingEngine):
     """Broken: an order that came while the bar was running meets the prices from before it came."""
 
-    def close_bar(self, symbol: str, now: int, open_: float, high: float, low: float, close: float, volume: float) -> None:
+    def close_bar(
+        self, symbol: str, now: int, open_: float, high: float, low: float, close: float, volume: float
+    ) -> None:
         for order in self.orders():
             order.rested = True
         super().close_bar(symbol, now, open_, high, low, close, volume)

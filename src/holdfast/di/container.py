@@ -13,6 +13,7 @@ A user's own code needs nothing else: build a container, start it, and use its p
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ import holdfast
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
+from holdfast.di import report
 from holdfast.di.config import Config, build
 from holdfast.di.strategy_loader import load_strategy
 from holdfast.di.venue_link import VenueInfo, discover_venue
@@ -34,7 +36,9 @@ from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
 from holdfast.model.events import (
+    BrokerReported,
     Event,
+    ReconcileFailed,
     ReconcileRequested,
     SecurityLoaded,
     StreamConnected,
@@ -52,13 +56,14 @@ from holdfast.runner.monitor import Monitor
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
-from holdfast.time import Clock, ScaledClock, get_clock, sessions_for
+from holdfast.time import Clock, RealTimeClock, ScaledClock, get_clock, sessions_for
 
 _log = structlog.get_logger(__name__)
 
 # How far back a price is looked for when a signal comes for a symbol that no stream follows.
 _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 3.0
+_REPORT_PATIENCE_SECONDS = 5.0
 # In a replayed session at N times real time our own latency is N times as long: the deadline is scaled with it.
 _SUBMIT_DEADLINE = 5 * NS_PER_SECOND
 
@@ -92,7 +97,8 @@ class Container:
         self._strategies = tuple(strategies) if strategies is not None else _configured_strategies(config)
         self._clock = clock or get_clock({"clock": config.clock} if config.clock else None)
         self._throttler = create_combined_throttler(config.limits, clock=self._clock)
-        self._notifier = Notifier(config.notify.channels(), self._clock)
+        # People read messages in real time, however fast a replayed session runs.
+        self._notifier = Notifier(config.notify.channels(), RealTimeClock())
         keys = _keys(config)
         self._broker = AlpacaConnector(
             throttler=self._throttler,
@@ -135,6 +141,8 @@ class Container:
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
         self.recovery: Recovery | None = None
+        self.progress: float | None = None
+        self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
         self._tasks: list[asyncio.Task[None]] = []
         self._wire_streams()
@@ -294,6 +302,47 @@ class Container:
         """Whether a replayed session drives this bot step by step."""
         return self.venue is not None and self.venue.is_lockstep
 
+    # -- what it shows --------------------------------------------------------------------------
+
+    @property
+    def venue_name(self) -> str:
+        """Where orders go, in words."""
+        if self.venue is not None:
+            return f"built-in venue at {self.config.alpaca.base_url} (speed {self.venue.speed})"
+        if self.config.alpaca.base_url:
+            return self.config.alpaca.base_url
+        return "Alpaca live" if self.config.account.mode == "live" else "Alpaca paper"
+
+    def received(self) -> tuple[int, int]:
+        """How many trade updates and bars have arrived on the current connections."""
+        return self._user_stream.received, sum(stream.received for stream in self.market_streams.values())
+
+    def is_market_hours(self) -> bool:
+        """Whether the market of our symbols is open; with crypto among them it always is."""
+        kinds = list(self.market_streams) or [AssetClass.US_EQUITY]
+        return any(self._clock.is_market_hours(kind) for kind in kinds)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything at one moment, for the status API and the live view."""
+        return report.snapshot(self)
+
+    def summary(self) -> dict[str, Any]:
+        """The whole run in plain values."""
+        return report.summary(self.kernel)
+
+    def health(self) -> tuple[bool, list[str]]:
+        """Whether the bot does its work, and what keeps it from doing so."""
+        reasons = [
+            f"the {name} stream is not connected" for name, stream in self.streams.items() if not stream.is_connected()
+        ]
+        if not self.kernel.portfolio.verified:
+            reasons.append("our books were not compared with the venue's yet")
+        if self.runner.outbox.failure is not None:
+            reasons.append(f"the runner failed: {self.runner.outbox.failure}")
+        if self._tasks and self._tasks[0].done() and not self.is_lockstep:
+            reasons.append("the runner has ended")
+        return not reasons, reasons
+
     # -- the guide's flow -----------------------------------------------------------------------
 
     async def process_signal(self, signal: Signal | Mapping[str, Any]) -> Verdict:
@@ -326,9 +375,29 @@ class Container:
             raise OrderBlockedError(verdict)
         return order
 
-    async def reconcile_orders(self) -> None:
-        """Have our books compared with the venue's; findings go to the notifier, the log and the status."""
-        self.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="asked for"),))
+    async def reconcile_orders(self) -> dict[str, Any]:
+        """Have our books compared with the venue's, wait for the outcome (at most five seconds), and tell it.
+
+        Findings also go to the notifier, the log and the status.
+
+        Returns:
+            ``orphans`` and ``shadows`` (ids) and ``drift`` (symbols).
+        """
+        self._reported.clear()
+        self.request_reconcile("asked for")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REPORT_PATIENCE_SECONDS):
+                await self._reported.wait()
+        found = self.kernel.reconciliation
+        return {
+            "orphans": list(found.orphans),
+            "shadows": list(found.shadows),
+            "drift": [drift.symbol for drift in found.differences],
+        }
+
+    def request_reconcile(self, reason: str) -> None:
+        """The same without waiting."""
+        self.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason=reason),))
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -411,6 +480,8 @@ class Container:
                 security.on_bar(event)
         elif type(event) is SecurityLoaded:
             self._security_cache.add(event.asset)
+        elif type(event) is BrokerReported or type(event) is ReconcileFailed:
+            self._reported.set()
 
     async def _require_known_symbols(self) -> None:
         for strategy in self._strategies:

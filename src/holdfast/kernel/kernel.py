@@ -149,7 +149,7 @@ class Kernel:
         self._next_intent = 1
         self._day_ends_at = 0
         self._stopping = False
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+        self._handlers: dict[type[Any], Callable[[Any], object]] = {
             Bar: self.on_bar,
             Quote: self._on_quote,
             EpochStarted: self._on_epoch_started,

@@ -41,7 +41,7 @@ class Portfolio:
         self.equity = 0.0
         self.day_start_equity = 0.0
         self.verified = False
-        self._foreign_value = 0.0  # of the account, held before we came: part of the baseline, never traded
+        self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self._committed = _ZERO  # notional of opening orders sent since the account was last described
         self._sessions_for = sessions_for
         by_symbol: dict[str, list[Strategy]] = {}
@@ -68,7 +68,7 @@ class Portfolio:
         """The venue described the money. The first description is the baseline of our equity."""
         if self.account is None:
             self.positions.cash = account.cash
-            self._foreign_value = float(account.equity - account.cash)
+            self.foreign_value = float(account.equity - account.cash)
             self.equity = self.day_start_equity = float(account.equity)
         self.account = account
         self._committed = _ZERO
@@ -112,7 +112,7 @@ class Portfolio:
 
     def recount_equity(self) -> None:
         """The equity from the exact cash and every open position at its mark."""
-        equity = self._foreign_value + float(self.positions.cash)
+        equity = self.foreign_value + float(self.positions.cash)
         for position in self.positions.get_all():
             equity += position.quantity_float * self.book(position.symbol).mark
         self.equity = equity

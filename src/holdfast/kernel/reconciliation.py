@@ -62,7 +62,8 @@ class Reconciliation:
         self._settings = settings
         self.count = 0
         self.last_at = 0
-        self.drift: tuple[Drift, ...] = ()
+        self.drift: tuple[Drift, ...] = ()  # confirmed by a second look
+        self.differences: tuple[Drift, ...] = ()  # found by the last look
         self.orphans: dict[str, OrderReport] = {}
         self.shadows: dict[str, InFlightOrder] = {}
         self.venue_positions: dict[str, Decimal] = {}
@@ -116,6 +117,7 @@ class Reconciliation:
             )
         self._reported = confirmed
         self._suspected = found
+        self.differences = tuple(sorted(found, key=_symbol))
         self.drift = tuple(sorted(confirmed, key=_symbol))
         missing = bool(self._portfolio.tracker.orders_with_missing_fills())
         return Outcome(self.drift, tuple(shadows.values()), bool(found - confirmed) or bool(shadows) or missing)

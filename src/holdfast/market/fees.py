@@ -72,7 +72,7 @@ class FeeModel:
             if not 0 <= bps <= _BPS:
                 message = f"{name} must be between 0 and {_BPS}, got {bps}"
                 raise ConfigurationError(message)
-        self._maker, self._taker = maker / _BPS, taker / _BPS
+        self._maker, self._taker = EXACT.divide(maker, _BPS), EXACT.divide(taker, _BPS)
 
     @classmethod
     def for_volume(cls, volume_30d: Number) -> FeeModel:

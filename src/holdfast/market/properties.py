@@ -61,6 +61,11 @@ def side_of(side: OrderSide | str) -> OrderSide:
     return known
 
 
+def _has_part(number: Decimal) -> bool:
+    """True where the number is not whole. Independent of the caller's decimal context, unlike ``%``."""
+    return number != number.to_integral_value()
+
+
 class SymbolProperties:
     """The rules of one symbol. Immutable by convention; shared freely.
 
@@ -205,7 +210,7 @@ class SymbolProperties:
             OrderError: The quantity is not a finite number.
         """
         rounded = self._lot.down(to_decimal(quantity))
-        return _WHOLE_SHARE.down(rounded) if whole and rounded % _ONE else rounded
+        return _WHOLE_SHARE.down(rounded) if whole and _has_part(rounded) else rounded
 
     # -- Judging -------------------------------------------------------------------------------------------
 
@@ -297,7 +302,7 @@ class SymbolProperties:
             reason = self._prohibition(quantity, side, position) or self._worth_limit(
                 quantity, price if price is not None else reference_price, side
             )
-        if not reason and self.asset_class is _EQUITY and quantity % _ONE:
+        if not reason and self.asset_class is _EQUITY and _has_part(quantity):
             reason = self._fractional_flaw(quantity, side, time_in_force, None if reduce_only else position)
         return reason
 
@@ -326,7 +331,7 @@ class SymbolProperties:
 
     def _worth_limit(self, quantity: Decimal, price: Number | None, side: OrderSide) -> str:
         """What the venue says of an order's worth; nothing where no price is known."""
-        part_of_share = self.asset_class is _EQUITY and quantity % _ONE
+        part_of_share = self.asset_class is _EQUITY and _has_part(quantity)
         if price is None or not (part_of_share or self.min_notional is not None or self.max_notional is not None):
             return ""
         try:
@@ -357,7 +362,7 @@ class SymbolProperties:
         """What is wrong with trading part of a share. Asked of equities only."""
         if not self.fractionable:
             # A lot below one share that was given by hand says that parts are welcome.
-            return "" if self.lot_size % _ONE else f"{self.symbol}: only whole shares, got {quantity}"
+            return "" if _has_part(self.lot_size) else f"{self.symbol}: only whole shares, got {quantity}"
         if time_in_force is not None and time_in_force is not _DAY:
             return f"{self.symbol}: parts of a share trade in day orders only, got {time_in_force.value}"
         if side is _SELL and position is not None and position <= _ZERO:

@@ -15,6 +15,7 @@ from holdfast.model.errors import OrderError
 
 # 60 digits hold any product of a quantity and a price with nine decimals each, exactly.
 EXACT = Context(prec=60, Emax=999_999, Emin=-999_999, traps=[InvalidOperation])
+_ONE, _TWO = Decimal(1), Decimal(2)
 
 Number = Decimal | int | float
 
@@ -92,10 +93,10 @@ class Step:
         # The whole steps and what is left over are both exact; a plain division need not be.
         whole, rest = EXACT.divmod(value, self.increment)
         if rest < 0:
-            whole, rest = whole - 1, rest + self.increment
+            whole, rest = EXACT.subtract(whole, _ONE), EXACT.add(rest, self.increment)
         if rounding == ROUND_HALF_EVEN:
-            twice = EXACT.multiply(rest, Decimal(2))
-            above = twice > self.increment or (twice == self.increment and bool(whole % 2))
+            twice = EXACT.add(rest, rest)
+            above = twice > self.increment or (twice == self.increment and bool(EXACT.remainder(whole, _TWO)))
         else:
             above = rounding == ROUND_CEILING and bool(rest)
-        return EXACT.multiply(whole + 1 if above else whole, self.increment)
+        return EXACT.multiply(EXACT.add(whole, _ONE) if above else whole, self.increment)

@@ -31,7 +31,7 @@ from holdfast.model.enums import OrderSide, OrderStatus, OrderType, Source
 from holdfast.model.errors import DataError, DuplicateOrderError, OrderError
 from holdfast.model.orders import Execution, OrderIntent, OrderReport
 from holdfast.state.discrepancies import Discrepancy, DiscrepancyKind
-from holdfast.state.in_flight import FillEvent, InFlightOrder, OrderState, freeze, thaw
+from holdfast.state.in_flight import FillEvent, InFlightOrder
 from holdfast.state.order_machine import (
     CLOSED,
     INFERRED_CLOSED,
@@ -44,6 +44,7 @@ from holdfast.state.order_machine import (
     next_status,
 )
 from holdfast.state.order_updates import client_order_id_of, read_moment, read_update
+from holdfast.state.written import Counts, Forgotten, TrackerState, freeze, thaw
 
 __all__ = [
     "Discrepancy",
@@ -56,17 +57,6 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-
-
-class Counts(msgspec.Struct, kw_only=True):
-    """What happened since the tracker began."""
-
-    total_tracked: int = 0
-    fills: int = 0
-    duplicate_fills: int = 0
-    late_fills: int = 0
-    stale_reports: int = 0
-    foreign_reports: int = 0
 
 
 class OrderTracker:
@@ -103,8 +93,8 @@ class OrderTracker:
         # Ids of all executions ever, counted or orphaned. A dict, because a set has no order to write down.
         self._seen: dict[str, None] = {}
         self._orphans: dict[str, Execution] = {}
-        self._forgotten: dict[str, _Forgotten] = {}
-        self._forgotten_broker_ids: dict[str, _Forgotten] = {}
+        self._forgotten: dict[str, Forgotten] = {}
+        self._forgotten_broker_ids: dict[str, Forgotten] = {}
         self.adopted: list[tuple[InFlightOrder, Execution]] = []
         self.discrepancies: list[Discrepancy] = []
         self._counts = Counts()
@@ -188,7 +178,10 @@ class OrderTracker:
             if order is None:
                 self._keep_orphan(execution)
                 return None
-        if not self._belongs(order, execution):
+        fits = (
+            execution.broker_id == order.broker_id and execution.side is order.side and execution.symbol == order.symbol
+        )
+        if not fits and not self._belongs(order, execution):
             self._keep_orphan(execution)
             return None
         # First the venue's id: an orphan that waited for it may be this very execution, under its other id.
@@ -220,14 +213,16 @@ class OrderTracker:
                 self._counts.foreign_reports += 1
                 return False
         adopts = order.broker_id != report.broker_id
+        refused = False
         if adopts:
             if not self._fits(order, report):
                 return False
+            refused = order.status is OrderStatus.REJECTED
             self._adopt(order, report.broker_id)
         elif report.quantity != order.quantity or report.side is not order.side or report.symbol != order.symbol:
             self._note(DiscrepancyKind.MISMATCH, order, f"the venue's order changed: {_difference(order, report)}")
             return False
-        changed = self._take_word(order, report.status, report.filled_qty, source.value, at, newly_known=adopts)
+        changed = self._take_word(order, report.status, report.filled_qty, source, at, refused=refused)
         if order.submitted_at is None and report.submitted_at is not None:
             order.submitted_at = report.submitted_at
             return True
@@ -285,6 +280,7 @@ class OrderTracker:
             order.submitted_at = submitted_at
             changed = True
         adopts = broker_id is not None and broker_id != order.broker_id
+        refused = adopts and order.status is OrderStatus.REJECTED
         if broker_id is not None and adopts:
             if not self._is_free(order, broker_id):
                 return changed
@@ -293,7 +289,7 @@ class OrderTracker:
             return changed
         known = order.reported_filled_qty if filled_qty is None else filled_qty
         at = submitted_at or 0
-        moved = self._take_word(order, word or OrderStatus.UNKNOWN, known, "update", at, newly_known=adopts)
+        moved = self._take_word(order, word or OrderStatus.UNKNOWN, known, "update", at, refused=refused)
         return moved or adopts or changed
 
     # --- Questions ------------------------------------------------------------------------------------------------
@@ -410,7 +406,7 @@ class OrderTracker:
             if order.broker_id is not None:
                 del self._by_broker_id[order.broker_id]
             self._bury(
-                _Forgotten(
+                Forgotten(
                     client_order_id=order.client_order_id,
                     broker_id=order.broker_id,
                     filled_quantity=order.filled_quantity,
@@ -421,7 +417,7 @@ class OrderTracker:
     def to_json(self) -> bytes:
         """The whole tracker, exactly: ``from_json`` of it behaves the same in every respect."""
         return msgspec.json.encode(
-            _TrackerState(
+            TrackerState(
                 orders=[freeze(order) for order in self._orders.values()],
                 seen=list(self._seen),
                 orphans=list(self._orphans.values()),
@@ -440,7 +436,7 @@ class OrderTracker:
             DataError: The data is not a tracker's.
         """
         try:
-            state = msgspec.json.decode(data, type=_TrackerState)
+            state = msgspec.json.decode(data, type=TrackerState)
         except msgspec.MsgspecError as error:
             message = f"not an order tracker's JSON: {error}"
             raise DataError(message) from None
@@ -494,7 +490,7 @@ class OrderTracker:
             self._missing.pop(order.client_order_id, None)
 
     def _take_word(
-        self, order: InFlightOrder, word: OrderStatus, filled_qty: Decimal, evidence: str, at: int, *, newly_known: bool
+        self, order: InFlightOrder, word: OrderStatus, filled_qty: Decimal, evidence: str, at: int, *, refused: bool
     ) -> bool:
         """Apply the venue's status and cumulative quantity to an order that is surely the one meant."""
         status = order.status
@@ -519,7 +515,7 @@ class OrderTracker:
             self._move(order, target, order.last_event_at)
             return True
         self._counts.stale_reports += 1
-        if status in VENUE_CLOSED and (newly_known or word in VENUE_CLOSED):
+        if status in VENUE_CLOSED and (refused or word in VENUE_CLOSED):
             # Old news is everyday; two closing words, or an order that the venue had refused, is not.
             self._note(DiscrepancyKind.CONTRADICTION, order, f"closed as {status.value}, now said to be {word.value}")
         return raised
@@ -650,7 +646,7 @@ class OrderTracker:
     def _note(self, kind: DiscrepancyKind, order: InFlightOrder, detail: str) -> None:
         self.discrepancies.append(Discrepancy(kind=kind, client_order_id=order.client_order_id, detail=detail))
 
-    def _bury(self, forgotten: _Forgotten) -> None:
+    def _bury(self, forgotten: Forgotten) -> None:
         self._forgotten[forgotten.client_order_id] = forgotten
         if forgotten.broker_id is not None:
             self._forgotten_broker_ids[forgotten.broker_id] = forgotten
@@ -669,8 +665,8 @@ def _is_same(order: InFlightOrder, report: OrderReport) -> bool:
         report.symbol == order.symbol
         and report.side is order.side
         and report.quantity == order.quantity
-        and report.order_type == order.order_type.value
-        and report.time_in_force == order.time_in_force.value
+        and report.order_type == order.order_type
+        and report.time_in_force == order.time_in_force
         and report.limit_price == order.limit_price
         and report.client_order_id in (order.client_order_id, "")
     )
@@ -688,24 +684,3 @@ def _difference(order: InFlightOrder, report: OrderReport) -> str:
         ("time in force", order.time_in_force, report.time_in_force),
     )
     return ", ".join(f"{name} {there} instead of {ours}" for name, ours, there in pairs if ours != there)
-
-
-# --- The written form -----------------------------------------------------------------------------------------------
-
-
-class _Forgotten(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What must be remembered of an order that was dropped."""
-
-    client_order_id: str
-    broker_id: str | None
-    filled_quantity: Decimal
-
-
-class _TrackerState(msgspec.Struct, frozen=True, kw_only=True):
-    orders: list[OrderState]
-    seen: list[str]
-    orphans: list[Execution]
-    forgotten: list[_Forgotten]
-    adopted: list[tuple[str, Execution]]
-    discrepancies: list[Discrepancy]
-    counts: Counts

@@ -67,7 +67,7 @@ class Position:
         opened_at: When it was last opened from flat, or flipped (UTC ns); 0 if never.
         realized_pnl: Profit of all that was closed, after fees, in the quote currency.
         lots: What is open, oldest first. The store's: read it, do not change it.
-        newest_trip: The newest closed trade: its index in the store's list, its entry order, its exit order.
+        newest_trip: The entry order and the exit order of its newest closed trade.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class Position:
         self.opened_at = 0
         self.realized_pnl = _ZERO
         self.lots: deque[Lot] = deque()
-        self.newest_trip: tuple[int, str, str] | None = None
+        self.newest_trip: tuple[str, str] | None = None
 
     @property
     def is_flat(self) -> bool:
@@ -146,8 +146,8 @@ class PositionStore:
         cash: Cash now.
         realized_pnl: Profit of all that was closed, after fees.
         fees_total: All fees of all fills, those in coin at their value, and the cost of what adjustments took away.
-        closed_trades: Round trips, oldest first. Only ever appended to, except that the newest trade of a symbol grows
-            while its exit order fills on.
+        closed_trades: Round trips, in the order in which they closed. While an exit order fills on, its newest trade is
+            replaced by the grown one, at the end.
         adjustments: Labelled adjustments, oldest first.
     """
 
@@ -388,16 +388,16 @@ class PositionStore:
         self, position: Position, trade: ClosedTrade, entry_id: str, exit_id: str, trades: list[ClosedTrade]
     ) -> None:
         """Keep a closed trade, or make the one grow that it is a further piece of."""
-        trip = position.newest_trip
-        if trip is not None and exit_id and entry_id and trip[2] == exit_id and trip[1] == entry_id:
-            index = trip[0]
-            before = self.closed_trades[index]
-            trade = self.closed_trades[index] = _joined(before, trade)
+        if exit_id and entry_id and position.newest_trip == (entry_id, exit_id):
+            index = len(self.closed_trades) - 1
+            while self.closed_trades[index].symbol != position.symbol:
+                index -= 1
+            before = self.closed_trades.pop(index)
+            trade = _joined(before, trade)
             if trades and trades[-1] is before:
                 trades.pop()
-        else:
-            position.newest_trip = (len(self.closed_trades), entry_id, exit_id)
-            self.closed_trades.append(trade)
+        position.newest_trip = (entry_id, exit_id)
+        self.closed_trades.append(trade)
         trades.append(trade)
 
     def _take_away(self, position: Position, quantity: Decimal) -> Decimal:
@@ -461,7 +461,7 @@ class _PositionState(msgspec.Struct, frozen=True, kw_only=True):
     opened_at: int
     realized_pnl: Decimal
     lots: list[Lot]
-    trip: tuple[int, str, str] | None
+    trip: tuple[str, str] | None
 
 
 class _StoreState(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent
+from holdfast.venue.wire import derived_id
 
 _KEY_LENGTH = 256
 
@@ -67,6 +68,8 @@ class VenueAccount:
 
     Attributes:
         number: From 1, in the order of opening.
+        id: The venue's name for it.
+        namespace: The one of its engine's ids; no account of any other book has the same.
         key: The key id.
         created_at: When it was opened (venue's time, UTC ns).
         news: Numbered events that no one has been told of yet; told after the next commit.
@@ -74,12 +77,25 @@ class VenueAccount:
         rate: The window of its trading requests.
     """
 
-    __slots__ = ("_secret_digest", "created_at", "engine", "event_count", "key", "news", "number", "rate")
+    __slots__ = (
+        "_secret_digest",
+        "created_at",
+        "engine",
+        "event_count",
+        "id",
+        "key",
+        "namespace",
+        "news",
+        "number",
+        "rate",
+    )
 
     def __init__(
         self, number: int, key: str, secret_digest: str, engine: MatchingEngine, created_at: int, rate: RateWindow
     ) -> None:
         self.number = number
+        self.namespace = engine.settings.namespace
+        self.id = derived_id("account", str(self.namespace))
         self.key = key
         self._secret_digest = secret_digest
         self.engine = engine

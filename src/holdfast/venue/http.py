@@ -27,9 +27,9 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from holdfast.model.errors import VenueError
+from holdfast.model.errors import HoldfastError
 from holdfast.model.timestamps import NS_PER_SECOND
-from holdfast.venue.accounts import VenueAccount
+from holdfast.venue.accounts import RateWindow, VenueAccount
 from holdfast.venue.orders import Refusal, not_found
 from holdfast.venue.refusals import refuse, refuse_invalid
 from holdfast.venue.sockets import Receive, Scope, Send
@@ -111,6 +111,8 @@ class Answer:
 
 Handler = Callable[[Request], Answer]
 
+_INTERNAL_ERROR: Final = Answer({"code": 50010000, "message": "internal server error"}, 500)
+
 
 class Route(msgspec.Struct, frozen=True):
     """A row of the table.
@@ -169,7 +171,8 @@ class HttpApp:
         settle: Commits, and tells the streams; answers leave after it.
         now: The venue's time (UTC ns), after whatever was due by now has been done.
         count_reads: Whether reads count against the limit: where the venue's time flows by itself.
-        on_failure: Called when the book cannot be written.
+        rate_limit: What the headers say to those without an account.
+        on_failure: Called when the venue cannot go on.
     """
 
     def __init__(
@@ -180,59 +183,64 @@ class HttpApp:
         settle: Callable[[], Any],
         now: Callable[[], int],
         count_reads: bool,
-        on_failure: Callable[[VenueError], None],
+        rate_limit: int | None,
+        on_failure: Callable[[HoldfastError], None],
     ) -> None:
         self._router = router
         self._authenticate = authenticate
         self._settle = settle
         self._now = now
         self._count_reads = count_reads
+        self._anyone = RateWindow(rate_limit)
         self._on_failure = on_failure
         self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         self._requests += 1
-        headers = [(b"content-type", b"application/json"), (b"x-request-id", f"{self._requests:032x}".encode())]
         body = await _read(receive)
+        rate = self._anyone
         try:
-            answer = self._handle(scope, body, headers)
+            now = self._now()
+            answer, rate = self._answer(scope, body, now)
             waiting = self._settle()
             if waiting is not None:
                 await waiting
-        except VenueError as error:
-            # The engine is ahead of its book: this answer may not be given, nor any other.
+        except HoldfastError as error:
+            # The engine is ahead of its book, or the market cannot go on: nothing may be told any more.
             self._on_failure(error)
-            answer = Answer({"code": 50010000, "message": "internal server error"}, 500)
+            answer, now = _INTERNAL_ERROR, 0
         payload = b"" if answer.body is None else encode_json(answer.body)
-        headers.append((b"content-length", str(len(payload)).encode()))
-        headers.extend(answer.headers)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(payload)).encode()),
+            (b"x-request-id", f"{self._requests:032x}".encode()),
+            *_rate_headers(rate, now),
+            *answer.headers,
+        ]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else payload})
 
-    def _handle(self, scope: Scope, body: bytes | None, headers: list[tuple[bytes, bytes]]) -> Answer:
+    def _answer(self, scope: Scope, body: bytes | None, now: int) -> tuple[Answer, RateWindow]:
+        """The answer, and the window that its headers show."""
+        rate = self._anyone
         try:
-            now = self._now()
             request = _request(scope, body)
             route, request.parts = self._router.find(request.method, request.path)
             if route.access != "public":
                 request.account = self._account(scope, optional=route.access == "optional")
-            account = request.account
-            if account is not None:
-                refused = self._count(route, request.method, account, now)
-                headers.extend(_rate_headers(account, now))
-                if refused is not None:
-                    return refused
-            return route.handler(request)
+            if request.account is not None:
+                rate = request.account.rate
+                if route.limited and (self._count_reads or request.method not in _READS) and not rate.admit(now):
+                    return _too_many(rate, now), rate
+            return route.handler(request), rate
         except Refusal as refusal:
             if refusal.http_status == 401:
-                return Answer({"message": refusal.message}, 401)
-            return Answer(refusal_json(refusal), refusal.http_status)
-        except VenueError:
-            raise
+                return Answer({"message": refusal.message}, 401), rate
+            return Answer(refusal_json(refusal), refusal.http_status), rate
         except Exception:  # noqa: BLE001 - the boundary: one bad request must not take the market from the others
             _log.exception("a request failed: %s %s", scope["method"], scope["path"])
-            return Answer({"code": 50010000, "message": "internal server error"}, 500)
+            return _INTERNAL_ERROR, rate
 
     def _account(self, scope: Scope, *, optional: bool) -> VenueAccount | None:
         key, secret = keys_of(scope)
@@ -242,12 +250,6 @@ class HttpApp:
         if account is None:
             raise unauthorized()
         return account
-
-    def _count(self, route: Route, method: str, account: VenueAccount, now: int) -> Answer | None:
-        if not route.limited or (method in _READS and not self._count_reads) or account.rate.admit(now):
-            return None
-        body = {"code": 42910000, "message": "too many requests"}
-        return Answer(body, 429, [(b"retry-after", str(account.rate.retry_after_seconds(now)).encode())])
 
 
 def unauthorized() -> Refusal:
@@ -282,8 +284,12 @@ def _request(scope: Scope, body: bytes | None) -> Request:
     return Request(scope["method"], path, query, body)
 
 
-def _rate_headers(account: VenueAccount, now: int) -> list[tuple[bytes, bytes]]:
-    rate = account.rate
+def _too_many(rate: RateWindow, now: int) -> Answer:
+    body = {"code": 42910000, "message": "too many requests"}
+    return Answer(body, 429, [(b"retry-after", str(rate.retry_after_seconds(now)).encode())])
+
+
+def _rate_headers(rate: RateWindow, now: int) -> list[tuple[bytes, bytes]]:
     if rate.limit is None:
         return []
     return [

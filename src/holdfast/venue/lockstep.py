@@ -15,10 +15,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from holdfast.model.errors import DataError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.sockets import BAD_DATA, Message, Socket
@@ -36,7 +37,7 @@ class Advance(msgspec.Struct, tag="advance", tag_field="op"):
 
     updates: int
     bars: int
-    next_timer: int | None = None
+    next_timer: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)] | None = None
 
 
 class LockstepSession:
@@ -76,7 +77,10 @@ class LockstepSession:
         self._settle()
         reason = self._obstacle(asked)
         if reason is None:
-            self._exchange.advance(asked.next_timer)
+            try:
+                self._exchange.advance(asked.next_timer)
+            except DataError as error:
+                reason = str(error)  # a timer beyond what is known of the market's sessions
             self._settle()
         self._answer(advanced=reason is None, reason=reason)
 

@@ -96,7 +96,12 @@ class TradingApi:
         has_crypto = any(asset.asset_class is AssetClass.CRYPTO for asset in exchange.assets.values())
         view = account.engine.account()
         body = account_json(
-            view, number=account.number, created_at=account.created_at, now=exchange.now, has_crypto=has_crypto
+            view,
+            account_id=account.id,
+            number=account.number,
+            created_at=account.created_at,
+            now=exchange.now,
+            has_crypto=has_crypto,
         )
         return Answer(body)
 
@@ -305,13 +310,13 @@ class TradingApi:
         return Answer(asset_json(self._asset(request.parts[0])))
 
     def _asset(self, name: str) -> Asset:
+        assets = self._exchange.assets
         symbol = self._exchange.symbol_of(name)
-        if symbol is not None:
-            return self._exchange.assets[symbol]
-        for asset in self._exchange.assets.values():
-            if asset_id(asset.symbol) == name.lower():
-                return asset
-        refuse_missing(f"asset not found for {name}")
+        if symbol is None:
+            symbol = next((known for known in assets if asset_id(known) == name.lower()), None)
+        if symbol is None:
+            refuse_missing(f"asset not found for {name}")
+        return assets[symbol]
 
     def clock(self, request: Request) -> Answer:
         """GET /v2/clock: of the equities' market, at the venue's time."""

@@ -25,7 +25,7 @@ import uvicorn
 
 import holdfast
 from holdfast.model.enums import AssetClass
-from holdfast.model.errors import ConfigurationError, VenueError
+from holdfast.model.errors import ConfigurationError, HoldfastError, VenueError
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
@@ -182,7 +182,8 @@ async def serve(
             venue = Venue(config, exchange, ready)
             server = _Server(venue, admin, lambda: (on_ready or _print_ready)(ready))
             await _serve_until_told(server, venue, [trading, admin], with_parent=config.exit_with_parent)
-            venue.settle()
+            with contextlib.suppress(VenueError):  # kept as the failure
+                venue.settle()
     if venue.failure is not None:
         raise venue.failure
 
@@ -204,7 +205,7 @@ class Venue:
         self._flush: asyncio.Future[None] | None = None
         self._answer_first = False
         self.pacer = None if config.speed == "max" else Pacer(exchange, config.speed, self.settle)
-        self.failure: VenueError | None = None
+        self.failure: HoldfastError | None = None
         self.on_failure: Callable[[], None] = lambda: None
         routes = [
             Route("GET", "/", self._about, access="public"),
@@ -237,12 +238,16 @@ class Venue:
     # --- Commit, then tell -------------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Commit what has changed and tell the streams, now."""
+        """Commit what has changed and tell the streams, now.
+
+        Raises:
+            VenueError: The book cannot be written. The venue stops; the caller may tell nobody anything.
+        """
         try:
             news = self._exchange.commit()
         except VenueError as error:
             self.fail(error)
-            return
+            raise
         self._untold.append(news)
         self._tell()
 
@@ -291,8 +296,15 @@ class Venue:
             if news.bars:
                 self._hub.tell_bars(news.bars, self._exchange.periods)
 
-    def fail(self, error: VenueError) -> None:
-        """The book cannot be written: stop, and say why."""
+    async def pace(self, pacer: Pacer) -> None:
+        """Let the time run; if it cannot, the venue stops."""
+        try:
+            await pacer.run()
+        except HoldfastError as error:
+            self.fail(error)
+
+    def fail(self, error: HoldfastError) -> None:
+        """The venue cannot go on: stop, and say why."""
         self.failure = self.failure or error
         self.on_failure()
 
@@ -305,6 +317,7 @@ class Venue:
             settle=self.settle_soon,
             now=self._now,
             count_reads=self.pacer is not None,
+            rate_limit=self._config.rate_limit,
             on_failure=self.fail,
         )
 
@@ -411,6 +424,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                date_header=False,  # it would tell another time than the venue's
                 ws_per_message_deflate=False,
                 # A stopped or busy client is not cut off: only the end of its TCP connection ends a stream.
                 ws_ping_interval=None,
@@ -443,7 +457,7 @@ async def _serve_until_told(server: _Server, venue: Venue, sockets: list[socket.
             loop.add_signal_handler(number, server.stop)
     if with_parent:
         threading.Thread(target=_watch_parent, args=(loop, server.stop), daemon=True).start()
-    pacing = None if venue.pacer is None else asyncio.ensure_future(venue.pacer.run())
+    pacing = None if venue.pacer is None else asyncio.ensure_future(venue.pace(venue.pacer))
     try:
         await server.serve(sockets=sockets)
     finally:

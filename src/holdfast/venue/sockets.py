@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from holdfast.model.errors import VenueError
 from holdfast.venue.wire import decode_json, encode_json
 
 Scope = MutableMapping[str, Any]
@@ -112,9 +113,7 @@ class Socket:
                     return
 
 
-async def serve_socket(
-    socket: Socket, receive: Receive, send: Send, on_frame: Callable[[Message], Awaitable[None] | None]
-) -> None:
+async def serve_socket(socket: Socket, receive: Receive, send: Send, on_frame: Callable[[Message], None]) -> None:
     """Run an accepted WebSocket until one side ends it; its frames go to ``on_frame``.
 
     Returns as soon as the connection is gone, so that whoever owns it can release its place at once.
@@ -127,9 +126,10 @@ async def serve_socket(
                 return
             if socket.closing:
                 continue
-            waiting = on_frame(message)
-            if waiting is not None:
-                await waiting
+            on_frame(message)
+    except VenueError:
+        # The venue is stopping, for a reason that it keeps: nothing more may be said here.
+        return
     finally:
         writer.cancel()
         # Sending into a connection that the client has just cut is not an error of ours.

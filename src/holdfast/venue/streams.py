@@ -96,7 +96,7 @@ class Hub:
         if session is not None and session.listening:
             for number, event in news:
                 session.sent += 1
-                session.socket.post(trade_update_json(event, account.number, number))
+                session.socket.post(trade_update_json(event, number, account.namespace))
 
     def tell_bars(self, bars: Sequence[Bar], periods: dict[str, int]) -> None:
         """Send finished bars to whoever is subscribed to them, each connection one frame."""
@@ -207,6 +207,7 @@ class DataSession:
         self.channels: dict[str, list[str]] = {
             name: [] for name in (CRYPTO_CHANNELS if market == "crypto" else STOCK_CHANNELS)
         }
+        self._bars: frozenset[str] = frozenset()
         self.sent = 0
 
     def greet(self, key: str, secret: str) -> None:
@@ -245,8 +246,9 @@ class DataSession:
 
     def tell(self, bars: Sequence[tuple[str, bytes]]) -> None:
         """Send those of the encoded bars that are subscribed to, in one frame."""
-        wanted = self.channels["bars"]
-        chosen = [payload for _, payload in bars] if "*" in wanted else [p for symbol, p in bars if symbol in wanted]
+        wanted = self._bars
+        everything = "*" in wanted
+        chosen = [payload for symbol, payload in bars if everything or symbol in wanted]
         if not chosen:
             return
         self.sent += len(chosen)
@@ -286,6 +288,7 @@ class DataSession:
             self._error(405)
             return
         self.channels = changed
+        self._bars = frozenset(changed["bars"])
         self.socket.post([{"T": "subscription", **changed}])
 
     def _success(self, text: str) -> None:

@@ -33,6 +33,7 @@ _Word = TypeVar("_Word", bound=StrEnum)
 NEW_YORK: Final = ZoneInfo("America/New_York")
 _NAMESPACE: Final = uuid.UUID("3b1f4f0e-5d0a-5c1e-9d51-0f6f1c9e7a11")  # of every id below that is derived from a name
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BITS_32, _BITS_48 = (1 << 32) - 1, (1 << 48) - 1
 _BODY_DIGITS: Final = 64  # longer numbers are no amounts; refusing them keeps Decimal arithmetic small
 _LARGEST_EXPONENT: Final = 30
 _FAR: Final = 1 << 62  # about the year 2116: times beyond are as good as "ever", and fit into 64 bits
@@ -77,9 +78,9 @@ def slashless(symbol: str) -> str:
     return symbol.replace("/", "")
 
 
-def event_id(at: int, account: int, number: int) -> str:
-    """A ULID: 48 bits of milliseconds, then account and number, so that ids of an account sort in their order."""
-    value = ((at // NS_PER_MS) & (1 << 48) - 1) << 80 | (account & (1 << 16) - 1) << 64 | number
+def event_id(at: int, number: int, namespace: int) -> str:
+    """A ULID: 48 bits of milliseconds, 32 of the event's number, 48 of whose it is. An account's ids sort in order."""
+    value = (at // NS_PER_MS & _BITS_48) << 80 | (number & _BITS_32) << 48 | namespace & _BITS_48
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
 
@@ -135,7 +136,7 @@ def order_json(order: VenueOrder) -> Json:
     }
 
 
-def trade_update_json(event: EngineEvent, account: int, number: int) -> Json:
+def trade_update_json(event: EngineEvent, number: int, namespace: int) -> Json:
     """A message of the ``trade_updates`` stream.
 
     The top-level ``qty`` and ``price`` are this one execution; ``order.filled_qty`` is cumulative at that moment.
@@ -146,12 +147,12 @@ def trade_update_json(event: EngineEvent, account: int, number: int) -> Json:
         "order": order_json(event.snapshot()),
         "timestamp": at,
         "at": at,
-        "event_id": event_id(event.at, account, number),
+        "event_id": event_id(event.at, number, namespace),
     }
     execution = event.execution
     if execution is None:
         # Alpaca numbers every event's execution, not only trades: nobody may take one for a fill.
-        data["execution_id"] = derived_id("event", f"{account}:{number}:{event.order.id}")
+        data["execution_id"] = derived_id("event", f"{number}:{event.order.id}")
     else:
         data["execution_id"] = execution.execution_id
         data["price"] = amount(execution.price)
@@ -179,11 +180,13 @@ def activity_json(execution: VenueExecution) -> Json:
     }
 
 
-def account_json(view: AccountView, *, number: int, created_at: int, now: int, has_crypto: bool) -> Json:
+def account_json(
+    view: AccountView, *, account_id: str, number: int, created_at: int, now: int, has_crypto: bool
+) -> Json:
     """The account."""
     buying_power = amount(view.buying_power)
     return {
-        "id": derived_id("account", str(number)),
+        "id": account_id,
         "account_number": f"PA{number:010d}",
         "status": "ACTIVE",
         "crypto_status": "ACTIVE" if has_crypto else "INACTIVE",

@@ -115,8 +115,8 @@ class DailyLossLimit(EquityProtection):
         """The equity's verdict where it is known, else that of the trades."""
         equity = self._equity
         if equity is not None:
-            if not isfinite(equity):
-                return Hold("the account's equity is not known", None, ProtectionTrigger.MISSING_DATA)
+            if not isfinite(equity) or self._start == -inf:
+                return Hold(f"no loss can be told from an equity of {equity}", None, ProtectionTrigger.MISSING_DATA)
             return Hold(self._held_reason, self._held_until, self.trigger) if now < self._held_until else None
         if not trades:
             return None
@@ -129,16 +129,16 @@ class DailyLossLimit(EquityProtection):
     def _start_day(self, now: int, equity: float) -> None:
         self._day_end = self._end_of_day(now - 1)
         before = self._equity
-        self._set_start(equity if before is None or not isfinite(before) else before)
+        self._set_start(equity if before is None or not isfinite(before) or before <= 0 else before)
 
     def _set_start(self, start: float) -> None:
-        if not isfinite(start):
-            # No loss can be told yet. A floor above everything sends the next observation back here.
+        if not (isfinite(start) and start > 0):
+            # No loss can be told from nothing. A floor above everything sends the next observation back here.
             self._start, self._floor = -inf, inf
             return
         allowed = [] if self.max_loss is None else [float(self.max_loss)]
         if self.max_loss_fraction is not None:
-            allowed.append(max(start, 0.0) * self.max_loss_fraction)
+            allowed.append(start * self.max_loss_fraction)
         self._start, self._floor = start, start - min(allowed)
 
     def _note_breach(self, equity: float) -> None:

@@ -112,11 +112,8 @@ class MaxDrawdown(EquityProtection):
         """The equity's verdict where it is known, else that of the trades."""
         equity = self._equity
         if equity is not None:
-            if now >= self._bucket_end:
-                self._forget(now)
-            if now >= self._held_until and equity > self._floor:
-                return None
-            return self._hold(now, equity)
+            # Forgetting peaks only lowers the floor, so being above the one that we have is enough.
+            return None if now >= self._held_until and inf > equity > self._floor else self._hold(now, equity)
         if not trades:
             return None
         try:
@@ -143,19 +140,23 @@ class MaxDrawdown(EquityProtection):
         self._floor = max(self._peak * self._kept, 0.0) if self._peak > -inf else -inf
 
     def _note_breach(self, now: int, equity: float) -> None:
-        if now < self._held_until or not isfinite(equity):
+        # With no peak there is no fall: the level holds for as long as it lasts, but nothing has tripped.
+        if now < self._held_until or not isfinite(equity) or not self._peak > 0:
             return
         self._held_until = now + self._cooldown
         self._held_reason = self._describe(equity)
 
-    def _hold(self, now: int, equity: float) -> Hold:
+    def _hold(self, now: int, equity: float) -> Hold | None:
+        """The hold at ``now``, if its time has not passed. Asking changes nothing, also about the future."""
         if not isfinite(equity):
             return Hold("the account's equity is not known", None, ProtectionTrigger.MISSING_DATA)
         if equity > self._floor:
             return Hold(self._held_reason, self._held_until, self.trigger)
         forgotten = self._forgotten_at(equity)
-        until = None if forgotten is None else max(forgotten, self._held_until)
-        return Hold(self._describe(equity), until, self.trigger)
+        if forgotten is None:
+            return Hold(self._describe(equity), None, self.trigger)
+        until = max(forgotten, self._held_until)
+        return Hold(self._describe(equity), until, self.trigger) if now < until else None
 
     def _forgotten_at(self, equity: float) -> int | None:
         """When the window has lost every peak that this equity is too far below, if it ever does."""

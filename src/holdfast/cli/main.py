@@ -1,0 +1,265 @@
+"""The command line. Every failure is one clear sentence and a non-zero exit code; a traceback is a bug of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import holdfast
+from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
+
+# 2 is the convention for "you asked for something that cannot be"; 1 for "it went wrong".
+_EXIT_USAGE, _EXIT_FAILED = 2, 1
+
+app = typer.Typer(
+    name="holdfast",
+    help="Trade a strategy on Alpaca behind guards that fail closed: backtest, paper or live, through one kernel.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+# -- options that several commands share --------------------------------------------------------
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with settings (see docs/CONFIGURATION.md).")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="CSV file (or folder of SYMBOL.csv) with timestamp,open,high,low,close,volume; .gz is fine."
+    ),
+]
+SymbolOption = Annotated[str | None, typer.Option("--symbol", help="What to trade, e.g. BTC/USD; several with commas.")]
+SyntheticOption = Annotated[
+    str | None,
+    typer.Option("--synthetic", help="Make seeded equity sessions for these symbols instead of reading data."),
+]
+SessionsOption = Annotated[int, typer.Option("--sessions", min=1, help="How many synthetic sessions.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the synthetic sessions.")]
+StrategyOption = Annotated[
+    str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class; default: VwapMeanReversion.")
+]
+ParamOption = Annotated[
+    list[str] | None, typer.Option("--param", help="A parameter of the strategy as name=value; may be repeated.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else on stdout.")
+]
+CashOption = Annotated[
+    Decimal, typer.Option("--cash", parser=Decimal, help="What the built-in venue's account holds (USD).")
+]
+ParticipationOption = Annotated[
+    float,
+    typer.Option("--participation", min=0.0, help="Share of a bar's volume that orders may take; 0 is unlimited."),
+]
+SpreadOption = Annotated[float, typer.Option("--spread-bps", min=0.0, help="Full spread around the traded price.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"holdfast {holdfast.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Trade a strategy on Alpaca behind guards that fail closed."""
+
+
+@app.command()
+def paper(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    symbol: SymbolOption = None,
+    synthetic: SyntheticOption = None,
+    sessions: SessionsOption = 5,
+    seed: SeedOption = 7,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    speed: Annotated[
+        str, typer.Option("--speed", help="How many times faster than real replayed data runs, or max (lock-step).")
+    ] = "300",
+    venue: Annotated[str | None, typer.Option("--venue", help="URL of a built-in venue that already runs.")] = None,
+    journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Exit at the end of replayed data.")] = False,
+    json: JsonOption = False,
+    cash: CashOption = Decimal(100_000),
+    participation: ParticipationOption = 0.1,
+    spread_bps: SpreadOption = 0.0,
+    status_port: Annotated[
+        int | None,
+        typer.Option("--status-port", min=0, max=65535, help="Port of the status API; 0 takes any free one."),
+    ] = None,
+    open_orders: Annotated[
+        str | None, typer.Option("--open-orders", help="What a stop does to open orders: cancel or leave.")
+    ] = None,
+) -> None:
+    """Trade with play money.
+
+    With --data, --synthetic or --venue: on the built-in venue. Without: on Alpaca paper where keys are
+    configured (APCA_API_KEY_ID, APCA_API_SECRET_KEY), else on the built-in venue with the bundled sample,
+    two days of real BTC minutes.
+    """
+    from holdfast.cli import trade  # noqa: PLC0415 - commands import what they need, so that --help is quick
+
+    options = trade.Options(
+        mode="paper",
+        config=config,
+        market=trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps),
+        strategy=strategy,
+        params=tuple(param or ()),
+        speed=speed,
+        venue=venue,
+        journal=journal,
+        once=once,
+        json=json,
+        status_port=status_port,
+        open_orders=open_orders,
+    )
+    _run(lambda: trade.run(options))
+
+
+@app.command()
+def live(
+    config: ConfigOption = None,
+    symbol: SymbolOption = None,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    json: JsonOption = False,
+    status_port: Annotated[
+        int | None,
+        typer.Option("--status-port", min=0, max=65535, help="Port of the status API; 0 takes any free one."),
+    ] = None,
+    i_accept_real_orders: Annotated[
+        bool,
+        typer.Option("--i-accept-real-orders", help="Needed, besides account.live_confirmed in the configuration."),
+    ] = False,
+) -> None:
+    """Trade with real money on Alpaca. Needs account.live_confirmed = true and --i-accept-real-orders."""
+    from holdfast.cli import trade  # noqa: PLC0415 - see paper
+
+    options = trade.Options(
+        mode="live",
+        config=config,
+        market=trade.Market(symbol=symbol),
+        strategy=strategy,
+        params=tuple(param or ()),
+        journal=journal,
+        json=json,
+        status_port=status_port,
+        live_accepted=i_accept_real_orders,
+    )
+    _run(lambda: trade.run(options))
+
+
+@app.command()
+def backtest(
+    config: ConfigOption = None,
+    data: DataOption = None,
+    symbol: SymbolOption = None,
+    synthetic: SyntheticOption = None,
+    sessions: SessionsOption = 5,
+    seed: SeedOption = 7,
+    strategy: StrategyOption = None,
+    param: ParamOption = None,
+    json: JsonOption = False,
+    cash: CashOption = Decimal(100_000),
+    participation: ParticipationOption = 0.1,
+    spread_bps: SpreadOption = 0.0,
+) -> None:
+    """Run the same kernel and strategy over recorded bars, with the venue's matching engine in-process."""
+    from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
+
+    market = trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps)
+    _call(lambda: replayed.backtest(config, market, strategy, tuple(param or ()), as_json=json))
+
+
+@app.command()
+def venue(
+    data: DataOption = None,
+    symbol: SymbolOption = None,
+    synthetic: SyntheticOption = None,
+    sessions: SessionsOption = 5,
+    seed: SeedOption = 7,
+    speed: Annotated[
+        str, typer.Option("--speed", help="Times real time, or max: it waits for a bot in lock-step.")
+    ] = "max",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 0,
+    admin_port: Annotated[int, typer.Option("--admin-port", min=0, max=65535, help="0 takes any free one.")] = 0,
+    book: Annotated[Path | None, typer.Option("--book", help="File in which its book survives a crash.")] = None,
+    cash: CashOption = Decimal(100_000),
+    participation: ParticipationOption = 0.1,
+    spread_bps: SpreadOption = 0.0,
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when standard input ends.")] = False,
+) -> None:
+    """Run the built-in venue: a local Alpaca that replays recorded bars.
+
+    Any key pair opens an account of its own. When it listens it prints one line of JSON with its addresses.
+    """
+    from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
+
+    market = trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps)
+    _run(
+        lambda: replayed.venue(
+            market, speed=speed, port=port, admin_port=admin_port, book=book, exit_with_parent=exit_with_parent
+        )
+    )
+
+
+@app.command()
+def status(
+    url: Annotated[
+        str | None, typer.Option("--url", help="Address of the status API; default: the last bot started here.")
+    ] = None,
+    token: Annotated[str | None, typer.Option("--token", envvar="HOLDFAST_STATUS__TOKEN", help="Its token.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a running bot says of itself."""
+    from holdfast.cli import inspect  # noqa: PLC0415 - see paper
+
+    _call(lambda: inspect.status(url, token, as_json=json))
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+# -- one way out for every failure --------------------------------------------------------------
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    _call(lambda: asyncio.run(work()))
+
+
+def _call(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except (ConfigurationError, DataError) as error:
+        _fail(error, _EXIT_USAGE)
+    except HoldfastError as error:
+        _fail(error, _EXIT_FAILED)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody to tell.
+        sys.stderr.close()
+        raise typer.Exit(_EXIT_FAILED) from None
+
+
+def _fail(error: HoldfastError, code: int) -> None:
+    typer.echo(f"holdfast: {error}", err=True)
+    raise typer.Exit(code) from None

@@ -1,0 +1,119 @@
+"""Which market a command is about: recorded files, seeded synthetic sessions, or the bundled sample."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from holdfast.model import BarSeries
+from holdfast.model.errors import ConfigurationError
+
+
+class Market(msgspec.Struct, frozen=True):
+    """The options that describe a replayed market."""
+
+    data: Path | None = None
+    symbol: str | None = None
+    synthetic: str | None = None
+    sessions: int = 5
+    seed: int = 7
+    cash: Decimal = Decimal(100_000)
+    participation: float = 0.1
+    spread_bps: float = 0.0
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the user named a replayed market."""
+        return self.data is not None or self.synthetic is not None
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols asked for, as they were written."""
+        text = self.synthetic or self.symbol or ""
+        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+    def load(self) -> dict[str, BarSeries]:
+        """The bars.
+
+        Raises:
+            ConfigurationError: The options contradict each other or leave out what is needed.
+            DataError: A file is missing or a row is bad; names file, line and reason.
+        """
+        if self.synthetic is not None:
+            if self.data is not None:
+                message = "give --data or --synthetic, not both"
+                raise ConfigurationError(message)
+            from holdfast.data.synthetic import synthetic_sessions  # noqa: PLC0415 - loads the exchange calendar
+
+            return synthetic_sessions(self.symbols, self.sessions, self.seed)
+        from holdfast.data import load  # noqa: PLC0415 - NumPy's parser is not needed by every command
+
+        if self.data is None:
+            from holdfast.samples import SAMPLES, path  # noqa: PLC0415 - as above
+
+            return load(path(), SAMPLES.values())
+        if not self.symbols:
+            message = f"--data {self.data} needs --symbol: which symbol are the bars of?"
+            raise ConfigurationError(message)
+        return load(self.data, self.symbols)
+
+    def arguments(self) -> list[str]:
+        """The same as command-line arguments, for a venue in a process of its own."""
+        arguments = ["--sessions", str(self.sessions), "--seed", str(self.seed), "--cash", str(self.cash)]
+        arguments += ["--participation", str(self.participation), "--spread-bps", str(self.spread_bps)]
+        if self.synthetic is not None:
+            arguments += ["--synthetic", self.synthetic]
+        if self.data is not None:
+            arguments += ["--data", str(self.data)]
+        if self.symbol is not None and self.data is not None:
+            arguments += ["--symbol", self.symbol]
+        return arguments
+
+    @property
+    def participation_limit(self) -> Decimal | None:
+        """For the engine: zero means no limit."""
+        return Decimal(repr(self.participation)) if self.participation else None
+
+
+def parse_params(params: tuple[str, ...]) -> dict[str, object]:
+    """``name=value`` pairs; values as numbers, true, false and none where they look like it.
+
+    Raises:
+        ConfigurationError: A pair has no equals sign.
+    """
+    words: dict[str, object] = {"true": True, "false": False, "none": None}
+    parsed: dict[str, object] = {}
+    for pair in params:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            message = f"--param {pair!r}: expected name=value"
+            raise ConfigurationError(message)
+        value: object = words.get(text.lower(), text)
+        for kind in (int, float):
+            if isinstance(value, str):
+                try:
+                    value = kind(value)
+                except ValueError:
+                    continue
+        parsed[name] = value
+    return parsed
+
+
+def parse_speed(text: str) -> str | float:
+    """``max`` or a positive number.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if text == "max":
+        return "max"
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0.0 < speed < float("inf"):
+        message = f"--speed {text!r}: expected a positive number or max"
+        raise ConfigurationError(message)
+    return speed

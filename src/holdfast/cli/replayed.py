@@ -1,0 +1,84 @@
+"""``holdfast backtest`` and ``holdfast venue``: recorded markets, in-process and as a process."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import typer
+
+from holdfast.backtest import Backtest
+from holdfast.cli.logs import configure_logs
+from holdfast.cli.market import Market, parse_params, parse_speed
+from holdfast.di.config import load
+from holdfast.di.report import summary
+from holdfast.di.strategy_loader import load_strategy
+from holdfast.kernel import Kernel
+from holdfast.model.errors import ConfigurationError
+from holdfast.risk import PreTradeRiskGate, RiskLimits
+from holdfast.risk.protections import create_default_protections
+from holdfast.time import sessions_for
+from holdfast.venue import VenueConfig, default_asset, serve
+from holdfast.venue.engine import EngineSettings, MatchingEngine
+
+
+def backtest(
+    config_path: Path | None, market: Market, strategy: str | None, params: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Run a backtest and print where it ended."""
+    configure_logs()
+    series = market.load()
+    settings: dict[str, Any] = {"symbols": tuple(series)}
+    if strategy is not None:
+        settings["source"] = strategy
+    if params:
+        settings["params"] = parse_params(params)
+    config = load(config_path, {"strategy": settings})
+    kernel = Kernel(
+        [load_strategy(config.strategy.source, config.strategy.symbols, config.strategy.params)],
+        protections=create_default_protections(**config.protection_overrides()),
+        gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
+        sessions_for=sessions_for,
+    )
+    engine = MatchingEngine(
+        {symbol: default_asset(symbol) for symbol in series},
+        cash=market.cash,
+        settings=EngineSettings(participation=market.participation_limit, spread_bps=market.spread_bps),
+    )
+    result = Backtest(kernel, engine, series).run()
+    outcome = summary(result.kernel)
+    if as_json:
+        typer.echo(msgspec.json.encode(outcome).decode())
+        return
+    profits = [Decimal(trade["profit"]) for trade in outcome["trades"]]
+    won = sum(profit > 0 for profit in profits)
+    typer.echo(
+        f"{outcome['bars']} bars, {outcome['signals']} signals, {len(outcome['orders'])} orders, {len(profits)} trades "
+        f"({won} won), profit {sum(profits)} USD, equity {outcome['equity']} USD"
+    )
+    for guard, count in outcome["blocked"].items():
+        typer.echo(f"  blocked by {guard}: {count}")
+
+
+async def venue(
+    market: Market, *, speed: str, port: int, admin_port: int, book: Path | None, exit_with_parent: bool
+) -> None:
+    """Serve until told to stop."""
+    configure_logs()
+    pace = parse_speed(speed)
+    if not market.is_given and market.symbol is not None:
+        message = "--symbol needs --data: which file are the bars in?"
+        raise ConfigurationError(message)
+    config = VenueConfig(
+        port=port,
+        admin_port=admin_port,
+        speed="max" if isinstance(pace, str) else pace,
+        book=book,
+        cash=market.cash,
+        participation=market.participation_limit,
+        spread_bps=market.spread_bps,
+        exit_with_parent=exit_with_parent,
+    )
+    await serve(config, market.load())

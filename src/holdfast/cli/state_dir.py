@@ -1,0 +1,47 @@
+"""The little that the command keeps for its user between runs: the status token and the last address."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from holdfast.model.errors import ConfigurationError
+from holdfast.web.token import generate_token, load_or_create_token
+
+
+def state_dir() -> Path:
+    """``$HOLDFAST_HOME``, or ``holdfast`` in the user's state directory (XDG)."""
+    home = os.environ.get("HOLDFAST_HOME")
+    if home:
+        return Path(home)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "holdfast"
+
+
+def token_path() -> Path:
+    """The file that holds the status API's token."""
+    return state_dir() / "status.token"
+
+
+def status_token() -> str:
+    """The kept token; one for this run only where nothing can be kept."""
+    try:
+        return load_or_create_token(token_path())
+    except ConfigurationError:
+        return generate_token()
+
+
+def remember_status(url: str) -> Path | None:
+    """Keep the address for ``holdfast status``; returns where the token is, if it could be kept."""
+    with contextlib.suppress(OSError):
+        (state_dir() / "status.url").write_text(url + "\n", encoding="ascii")
+    return token_path() if token_path().is_file() else None
+
+
+def last_status_url() -> str | None:
+    """The address of the last bot that was started here."""
+    try:
+        return (state_dir() / "status.url").read_text(encoding="ascii").strip()
+    except OSError:
+        return None

@@ -1,0 +1,205 @@
+"""``holdfast paper`` and ``holdfast live``: find the venue, wire the bot, show it, stop it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import typer
+
+from holdfast.cli.logs import configure_logs
+from holdfast.cli.market import Market, parse_params, parse_speed
+from holdfast.cli.state_dir import remember_status, status_token
+from holdfast.cli.venue_process import VenueProcess
+from holdfast.di.config import Config, load
+from holdfast.di.container import Container
+from holdfast.di.session import Session
+from holdfast.model.errors import ConfigurationError
+from holdfast.web import StatusServer
+from holdfast.web.painter import run as show
+
+__all__ = ["Market", "Options", "run"]
+
+# The keys of the built-in venue's account: any pair opens one, and these never leave this machine.
+_LOCAL_KEYS = {"api_key": "HOLDFAST-LOCAL", "api_secret": "local-venue-only"}
+_DEFAULT_SYMBOL = "BTC/USD"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line said."""
+
+    mode: Literal["paper", "live"]
+    market: Market
+    config: Path | None = None
+    strategy: str | None = None
+    params: tuple[str, ...] = ()
+    speed: str = "300"
+    venue: str | None = None
+    journal: Path | None = None
+    once: bool = False
+    json: bool = False
+    status_port: int | None = None
+    open_orders: str | None = None
+    live_accepted: bool = False
+
+
+async def run(options: Options) -> None:
+    """Trade until the end of the data, Ctrl-C or a failure."""
+    configure_logs(quiet=not options.json)
+    parse_speed(options.speed)
+    config = load(options.config, _overrides(options))
+    if options.mode == "live":
+        _require_confirmation(config, options)
+    process: VenueProcess | None = None
+    if options.mode == "paper" and _wants_own_venue(config, options):
+        book = options.journal.with_name(options.journal.name + ".venue") if options.journal is not None else None
+        process = await VenueProcess.start(options.market, parse_speed(options.speed), book)
+        config = load(options.config, _local(_overrides(options), process.url))
+    elif options.venue is not None:
+        config = load(options.config, _local(_overrides(options), options.venue, keep_keys=True))
+    try:
+        await _trade(config, options, process)
+    finally:
+        if process is not None:
+            await process.stop()
+
+
+async def _trade(config: Config, options: Options, process: VenueProcess | None) -> None:
+    container = await Container.connect(config)
+    session = Session(container, keep_open=not options.once)
+    stopped = asyncio.Event()
+
+    def stop() -> None:
+        stopped.set()
+        session.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    async with contextlib.AsyncExitStack() as stack:
+        if config.status.enabled:
+            server = _status_server(container, config)
+            await server.start()
+            stack.push_async_callback(server.stop)
+            _announce(server, container, options)
+        if not options.json:
+            view = asyncio.create_task(show(container))
+            stack.push_async_callback(_end, view)
+        running = asyncio.create_task(session.run())
+        watched = [running] + ([asyncio.create_task(_watch(process))] if process is not None else [])
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        session.stop()
+        try:
+            await running
+            for task in watched[1:]:
+                if task.done() and not stopped.is_set():
+                    task.result()
+        finally:
+            await asyncio.gather(*(_end(task) for task in watched[1:]))
+    if options.json:
+        typer.echo(msgspec.json.encode(container.summary()).decode())
+    else:
+        _print_end(container.summary())
+
+
+async def _watch(process: VenueProcess) -> None:
+    raise await process.died()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+# -- what is asked for --------------------------------------------------------------------------
+
+
+def _overrides(options: Options) -> dict[str, Any]:
+    values: dict[str, Any] = {"account": {"mode": options.mode}}
+    strategy: dict[str, Any] = {}
+    if options.market.symbols:
+        strategy["symbols"] = options.market.symbols
+    if options.strategy is not None:
+        strategy["source"] = options.strategy
+    if options.params:
+        strategy["params"] = parse_params(options.params)
+    if strategy:
+        values["strategy"] = strategy
+    if options.journal is not None:
+        values["journal"] = {"path": options.journal}
+    if options.status_port is not None:
+        values["status"] = {"port": options.status_port}
+    if options.open_orders is not None:
+        values["shutdown"] = {"open_orders": options.open_orders}
+    return values
+
+
+def _local(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
+    """The same for a built-in venue: one address for everything, and keys that any such venue accepts."""
+    url = url.rstrip("/")
+    alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
+    if not keep_keys or not os.environ.get("APCA_API_KEY_ID"):
+        alpaca |= _LOCAL_KEYS
+    strategy = {"symbols": (_DEFAULT_SYMBOL,), **values.get("strategy", {})}
+    return {**values, "alpaca": alpaca, "strategy": strategy}
+
+
+def _wants_own_venue(config: Config, options: Options) -> bool:
+    if options.venue is not None:
+        if options.market.is_given:
+            message = "give --venue, or --data or --synthetic to start one, not both"
+            raise ConfigurationError(message)
+        return False
+    return options.market.is_given or (config.alpaca.api_key is None and config.alpaca.base_url is None)
+
+
+def _require_confirmation(config: Config, options: Options) -> None:
+    missing = []
+    if not config.account.live_confirmed:
+        missing.append("account.live_confirmed = true in the configuration")
+    if not options.live_accepted:
+        missing.append("--i-accept-real-orders on the command line")
+    if missing:
+        message = f"live trading is not confirmed: expected {' and '.join(missing)}"
+        raise ConfigurationError(message)
+    if not config.strategy.symbols:
+        message = "strategy.symbols is empty: expected at least one symbol to trade (or --symbol)"
+        raise ConfigurationError(message)
+
+
+# -- what is shown ------------------------------------------------------------------------------
+
+
+def _status_server(container: Container, config: Config) -> StatusServer:
+    status = config.status
+    token = status.token.get_secret_value() if status.token is not None else status_token()
+    return StatusServer(container, host=status.host, port=status.port, token=token, allow_remote=status.allow_remote)
+
+
+def _announce(server: StatusServer, container: Container, options: Options) -> None:
+    token_file = remember_status(server.url)
+    where = "in HOLDFAST_STATUS__TOKEN or the configuration" if token_file is None else str(token_file)
+    lines = [
+        f"trading on {container.venue_name}" if options.mode == "paper" else "TRADING WITH REAL MONEY on Alpaca live",
+        f"status  {server.url}/status   (holdfast status; its token: {where})",
+    ]
+    if container.venue is not None and not options.market.is_given and options.venue is None:
+        lines.insert(
+            1, "market  bundled sample: two days of real BTC-PERP minutes, January 2022 (see NOTICE), as BTC/USD"
+        )
+    typer.echo("\n".join(lines), err=True)
+
+
+def _print_end(summary: Mapping[str, Any]) -> None:
+    blocked = ", ".join(f"{guard} {count}" for guard, count in summary["blocked"].items()) or "none"
+    drift = "books equal the venue's" if not summary["drift"] else f"DRIFT: {summary['drift']}"
+    typer.echo(
+        f"bars {summary['bars']}, signals {summary['signals']} (blocked: {blocked}), orders {len(summary['orders'])}, "
+        f"fills {len(summary['fills'])}, trades {len(summary['trades'])}, equity {summary['equity']} USD; {drift}"
+    )

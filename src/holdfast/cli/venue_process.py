@@ -1,0 +1,98 @@
+"""A venue as a process of its own, which ends when we do, however we end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from holdfast.cli.market import Market
+from holdfast.model.errors import VenueError
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 3.0
+
+
+class _Ready(msgspec.Struct):
+    url: str
+    admin: str
+
+
+class VenueProcess:
+    """A running ``holdfast venue``; its standard input is our lifeline to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self._process = process
+        self.url = url
+
+    @classmethod
+    async def start(cls, market: Market, speed: str | float, book: Path | None) -> VenueProcess:
+        """Start it and wait until it listens.
+
+        Raises:
+            VenueError: It ended instead; carries its own words.
+        """
+        arguments = ["venue", *market.arguments(), "--speed", str(speed), "--exit-with-parent"]
+        if book is not None:
+            arguments += ["--book", str(book)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "holdfast",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is ours to handle: first the bot stops, then the venue
+        )
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                line = await process.stdout.readline() if process.stdout is not None else b""
+        except TimeoutError:
+            process.kill()
+            message = f"the venue did not start within {_START_SECONDS:.0f} s"
+            raise VenueError(message) from None
+        if not line:
+            words = (await process.stderr.read()).decode(errors="replace") if process.stderr is not None else ""
+            await process.wait()
+            raise VenueError(_last_words(words))
+        return cls(process, msgspec.json.decode(line, type=_Ready).url)
+
+    async def died(self) -> VenueError:
+        """Returns when it ends although nobody stopped it."""
+        drained = asyncio.create_task(_drain(self._process.stdout))
+        words = await _drain(self._process.stderr)
+        await self._process.wait()
+        drained.cancel()
+        return VenueError(f"the venue ended: {_last_words(words)}")
+
+    async def stop(self) -> None:
+        """Close its standard input; it writes its book and ends."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+async def _drain(stream: asyncio.StreamReader | None) -> str:
+    """Read to the end, so that a full pipe never stops the venue; the last lines are kept."""
+    last = b""
+    while stream is not None:
+        line = await stream.readline()
+        if not line:
+            break
+        last = line
+    return last.decode(errors="replace")
+
+
+def _last_words(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].removeprefix("holdfast: ") if lines else "it said nothing"

@@ -1,0 +1,204 @@
+"""What a bot shows of itself: the snapshot for status and live view, and the summary of a finished run."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from holdfast.kernel import Kernel
+from holdfast.model import ClosedTrade
+from holdfast.model.decimals import EXACT
+from holdfast.model.timestamps import format_rfc3339, to_datetime
+
+if TYPE_CHECKING:
+    from holdfast.di.container import Container
+    from holdfast.state.order_tracker import InFlightOrder
+
+_RECENT = 12
+_CENT = Decimal("0.01")
+
+
+def summary(kernel: Kernel) -> dict[str, Any]:
+    """The whole of a run in plain values: amounts as strings, times as RFC 3339 in UTC.
+
+    ``orders`` names for each order the bar on which it was decided (its end), so that two runs can be compared.
+    """
+    portfolio, reconciliation = kernel.portfolio, kernel.reconciliation
+    tracker, positions = portfolio.tracker, portfolio.positions
+    fills = [execution for order in tracker.orders() for execution in order.executions]
+    return {
+        "bars": kernel.bars,
+        "signals": kernel.counters.signals,
+        "blocked": dict(sorted(kernel.counters.blocked.items())),
+        "orders": [_order(order) for order in tracker.orders()],
+        "fills": [
+            {
+                "at": format_rfc3339(fill.at),
+                "symbol": fill.symbol,
+                "side": fill.side.value,
+                "quantity": plain(fill.quantity),
+                "price": plain(fill.price),
+                "id": fill.execution_id,
+            }
+            for fill in sorted(fills, key=lambda fill: fill.at)
+        ],
+        "trades": [_trade(trade) for trade in positions.closed_trades],
+        "equity": plain(exact_equity(kernel)),
+        "cash": plain(positions.cash),
+        "positions": {position.symbol: plain(position.quantity) for position in positions.get_all()},
+        "venue_positions": {symbol: plain(quantity) for symbol, quantity in reconciliation.venue_positions.items()},
+        "drift": [
+            {"symbol": drift.symbol, "ours": plain(drift.ours), "venue": plain(drift.venue)}
+            for drift in reconciliation.differences
+        ],
+        "orphans": list(reconciliation.orphans),
+        "shadows": list(reconciliation.shadows),
+        "trading_state": portfolio.trading_state.value,
+    }
+
+
+def exact_equity(kernel: Kernel) -> Decimal:
+    """Cash plus every position at its last price (USD), to the cent."""
+    portfolio = kernel.portfolio
+    equity = portfolio.positions.cash + Decimal(repr(portfolio.foreign_value))
+    for position in portfolio.positions.get_all():
+        price = portfolio.book(position.symbol).last_price
+        if not math.isnan(price):
+            equity += EXACT.multiply(position.quantity, Decimal(repr(price)))
+    return equity.quantize(_CENT, context=EXACT)
+
+
+def plain(number: Decimal) -> str:
+    """A Decimal without exponent and without trailing zeros."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def snapshot(container: Container) -> dict[str, Any]:
+    """What ``GET /status`` answers; cheap, because it is taken between two trading decisions."""
+    kernel, clock = container.kernel, container.clock
+    portfolio, reconciliation = kernel.portfolio, kernel.reconciliation
+    tracker = portfolio.tracker
+    market = [stream.get_stats() for stream in container.market_streams.values()]
+    closed = portfolio.positions.closed_trades
+    return {
+        "mode": container.config.account.mode,
+        "venue": container.venue_name,
+        "strategy": ", ".join(strategy.name for strategy in container.strategies) or "none",
+        "clock": {"current_time": clock.now(), "is_market_hours": container.is_market_hours()},
+        "trading_state": portfolio.trading_state.value,
+        "equity": exact_equity(kernel),
+        "cash": portfolio.positions.cash,
+        "day_pnl": Decimal(repr(portfolio.day_pnl)).quantize(_CENT),
+        "progress": container.progress,
+        "positions": [_position(container, position) for position in portfolio.positions.get_all()],
+        "orders_recent": [_recent(order) for order in tracker.orders()[-_RECENT:]],
+        "trades_recent": [{**_trade(trade), "closed_at": to_datetime(trade.closed_at)} for trade in closed[-_RECENT:]],
+        "counters": {
+            "bars": kernel.bars,
+            "signals": kernel.counters.signals,
+            "orders": kernel.counters.orders,
+            "fills": kernel.counters.executions,
+            "trades": len(closed),
+            "blocked": dict(kernel.counters.blocked),
+        },
+        "verdicts_recent": [
+            {
+                "at": to_datetime(verdict.ts),
+                "symbol": verdict.signal.symbol,
+                "side": verdict.signal.side.value,
+                "approved": verdict.approved,
+                "stage": verdict.stage.value,
+                "guard": verdict.guard,
+                "reason": verdict.reason,
+            }
+            for verdict in list(kernel.recent_verdicts)[-_RECENT:]
+        ],
+        "reconciliation": {
+            "count": reconciliation.count,
+            "last_at": to_datetime(reconciliation.last_at) if reconciliation.last_at else None,
+            "drift": len(reconciliation.differences),
+            "orphans": len(reconciliation.orphans),
+            "shadows": len(reconciliation.shadows),
+        },
+        "protections": container.protections.get_all_statuses(),
+        "throttler": container.throttler.get_stats(),
+        "order_tracker": tracker.get_stats(),
+        "user_stream": container.user_stream.get_stats(),
+        "market_stream": market[0] if market else {},
+        "securities": container.security_cache.get_stats(),
+        "notifier": container.notifier.get_stats(),
+        "alerts_recent": [
+            {
+                "at": to_datetime(notice.ts),
+                "level": "info" if notice.channel == "trading" else "warning",
+                "channel": notice.channel,
+                "title": notice.title,
+                "details": notice.details,
+            }
+            for notice in container.notifier.recent()[-_RECENT:]
+        ],
+    }
+
+
+def _order(order: InFlightOrder) -> dict[str, Any]:
+    return {
+        "bar": format_rfc3339(order.created_at),
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "quantity": plain(order.quantity),
+        "type": order.order_type.value,
+        "time_in_force": order.time_in_force.value,
+        "limit_price": None if order.limit_price is None else plain(order.limit_price),
+        "status": order.status.value,
+        "filled": plain(order.filled_quantity),
+        "reason": order.reason,
+        "id": order.client_order_id,
+        "evidence": order.evidence,
+    }
+
+
+def _recent(order: InFlightOrder) -> dict[str, Any]:
+    return {
+        "at": to_datetime(order.created_at),
+        "client_order_id": order.client_order_id,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "order_type": order.order_type.value,
+        "quantity": order.quantity,
+        "filled_quantity": order.filled_quantity,
+        "limit_price": order.limit_price,
+        "average_price": order.average_price,
+        "status": order.status.value,
+        "reason": order.reason,
+    }
+
+
+def _trade(trade: ClosedTrade) -> dict[str, Any]:
+    return {
+        "closed_at": format_rfc3339(trade.closed_at),
+        "symbol": trade.symbol,
+        "side": trade.side.value,
+        "quantity": plain(trade.quantity),
+        "entry_price": plain(trade.entry_price),
+        "exit_price": plain(trade.exit_price),
+        "profit": plain(trade.profit.quantize(_CENT, context=EXACT)),
+        "exit_reason": trade.exit_reason,
+    }
+
+
+def _position(container: Container, position: Any) -> dict[str, Any]:
+    price = container.kernel.portfolio.book(position.symbol).last_price
+    last = None if math.isnan(price) else Decimal(repr(price))
+    return {
+        "symbol": position.symbol,
+        "quantity": position.quantity,
+        "average_price": position.average_price,
+        "last_price": last,
+        "market_value": None
+        if last is None
+        else EXACT.multiply(position.quantity, last).quantize(_CENT, context=EXACT),
+        "unrealised_pnl": None if last is None else position.unrealized_pnl(last).quantize(_CENT, context=EXACT),
+        "realised_pnl": position.realized_pnl.quantize(_CENT, context=EXACT),
+    }

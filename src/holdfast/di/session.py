@@ -1,0 +1,103 @@
+"""One run of a bot from start to end: against a replayed market to the end of its data, or until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import httpx
+
+from holdfast.di.container import Container
+from holdfast.model.errors import VenueError
+from holdfast.runner.lockstep import LockstepClock, LockstepDriver, LockstepLink
+
+_END_POLL_SECONDS = 0.25
+
+
+class Session:
+    """Runs a container.
+
+    Args:
+        container: Not started yet; the session starts and stops it.
+        keep_open: Stay after the end of replayed data, until ``stop``.
+    """
+
+    def __init__(self, container: Container, *, keep_open: bool = False) -> None:
+        self._container = container
+        self._keep_open = keep_open
+        self._stop = asyncio.Event()
+        self._driver: LockstepDriver | None = None
+
+    def stop(self) -> None:
+        """Ask for the end; ``run`` returns soon after."""
+        self._stop.set()
+        if self._driver is not None:
+            self._driver.stop()
+
+    async def run(self) -> None:
+        """Trade until the data ends, or ``stop``, or something fails (which is raised); then compare the books once more."""
+        container = self._container
+        link: LockstepLink | None = None
+        try:
+            if container.is_lockstep:
+                link = await self._run_lockstep()
+            else:
+                await self._run_live()
+        finally:
+            await container.stop()
+            if link is not None:
+                await link.close()
+
+    async def _run_lockstep(self) -> LockstepLink:
+        container = self._container
+        venue, clock = container.venue, container.clock
+        if venue is None or not isinstance(clock, LockstepClock):
+            message = "a lock-step session needs a venue that replays at full speed"
+            raise VenueError(message)
+        key = container.config.alpaca.api_key
+        link, hello = await LockstepLink.open(venue.admin, key.get_secret_value() if key is not None else "")
+        clock.advance_to(max(hello.now, clock.now_ns()))
+        await container.start()
+        self._driver = driver = LockstepDriver(container.runner, clock, link, container.received)
+        if not self._stop.is_set():
+            await driver.run(hello)
+        container.request_reconcile("end of the data")
+        await driver.settle()
+        if self._keep_open:
+            await self._stop.wait()
+        return link
+
+    async def _run_live(self) -> None:
+        container = self._container
+        await container.start()
+        waits = {
+            asyncio.create_task(container.wait()),
+            asyncio.create_task(self._stop.wait()),
+            asyncio.create_task(self._end_of_data()),
+        }
+        try:
+            done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+        await container.reconcile_orders()
+
+    async def _end_of_data(self) -> None:
+        """Returns when a replayed market at a speed of its own has ended; never, for a real one."""
+        venue = self._container.venue
+        if venue is None:
+            await asyncio.Event().wait()
+            return
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
+                    state = (await client.get(venue.admin + "/")).json()
+                    self._container.progress = state.get("progress")
+                    if state["done"]:
+                        break
+                await asyncio.sleep(_END_POLL_SECONDS)
+        if self._keep_open:
+            await self._stop.wait()
