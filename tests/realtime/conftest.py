@@ -12,6 +12,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from holdfast.realtime import Stream, StreamTimeouts
+from holdfast.time import BacktestClock
 
 AUTHORIZED = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}
 LISTENING = {"stream": "listening", "data": {"streams": ["trade_updates"]}}
@@ -72,9 +73,9 @@ class Venue:
         self.server: Server
         self._scripts: set[asyncio.Task[Any]] = set()
 
-    async def start(self, **options: Any) -> None:
-        """Serve on a free port."""
-        self.server = await serve(self._serve, "127.0.0.1", 0, **options)
+    async def start(self, port: int, **options: Any) -> None:
+        """Serve on a port; 0 is any that is free."""
+        self.server = await serve(self._serve, "127.0.0.1", port, **options)
         self.url = f"ws://127.0.0.1:{next(iter(self.server.sockets)).getsockname()[1]}/stream"
 
     async def stop(self) -> None:
@@ -137,6 +138,25 @@ class Inbox:
         return self._queue.empty()
 
 
+class RecordingClock(BacktestClock):
+    """A clock advanced by hand that tells the test for which moments others wait."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.awaited: asyncio.Queue[int] = asyncio.Queue()
+
+    async def wait_until(self, ns: int) -> None:
+        """Tell, and wait."""
+        self.awaited.put_nowait(ns)
+        await super().wait_until(ns)
+
+
+@pytest.fixture
+def clock() -> RecordingClock:
+    """Stands at the epoch until it is advanced."""
+    return RecordingClock()
+
+
 @pytest.fixture
 def sleeper() -> Sleeper:
     """Waits that the test ends."""
@@ -154,9 +174,9 @@ async def venue() -> AsyncIterator[Callable[..., Awaitable[Venue]]]:
     """Makes venues; the script is run for each connection."""
     made: list[Venue] = []
 
-    async def make(script: Script, **options: Any) -> Venue:
+    async def make(script: Script, *, port: int = 0, **options: Any) -> Venue:
         one = Venue(script)
-        await one.start(**options)
+        await one.start(port, **options)
         made.append(one)
         return one
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -15,7 +16,6 @@ from holdfast.brokers import MalformedMessageError
 from holdfast.model.errors import BrokerAuthError, BrokerRefusedError, ConfigurationError
 from holdfast.net import Backoff
 from holdfast.realtime import StreamState, StreamTimeouts, UserStreamTracker
-from holdfast.time import BacktestClock
 
 Peer = Any
 Venue = Any
@@ -184,17 +184,14 @@ async def test_a_venue_that_is_not_there_is_tried_in_the_background(
 ) -> None:
     """Connection refused, again and again, until it is."""
     server = await venue(admit_and_stay)
-    port = int(server.url.split(":")[2].split("/")[0])
-    server.server.close()
-    await server.server.wait_closed()
+    await server.stop()
     tracker = track(server.url)
     await tracker.start()
     assert not tracker.is_connected()
     await sleeper.waits.get()
     assert "cannot connect" in tracker.get_stats()["last_error"]
 
-    again = await venue(admit_and_stay)
-    tracker._url = again.url if port != 0 else server.url
+    again = await venue(admit_and_stay, port=urlsplit(server.url).port)
     sleeper.release()
     await tracker.wait_connected()
     assert again.connections == 1
@@ -566,7 +563,7 @@ async def test_a_dead_connection_is_found_by_its_missing_pongs(venue: MakeVenue,
         peer.socket.transport.pause_reading()
         await peer.stay()
 
-    server = await venue(script, ping_interval=None)
+    server = await venue(script, ping_interval=None, close_timeout=0.1)
     timeouts = StreamTimeouts(ping_interval=0.05, ping_timeout=0.05, close=0.05, stable=1_000)
     tracker = track(server.url, timeouts=timeouts)
     await tracker.start()
@@ -724,7 +721,7 @@ async def test_stop_lets_handlers_finish_what_arrived(venue: MakeVenue, track: T
 
 
 async def test_the_account_is_told_when_it_changed_and_only_then(
-    venue: MakeVenue, track: Track, inbox: MakeInbox
+    venue: MakeVenue, track: Track, inbox: MakeInbox, clock: Any
 ) -> None:
     """At the start, after a fill, and when the timer is due on the bot's clock; the same content never twice."""
     fills: asyncio.Queue[str] = asyncio.Queue()
@@ -743,7 +740,6 @@ async def test_the_account_is_told_when_it_changed_and_only_then(
         while True:
             await peer.say(update(await fills.get()))
 
-    clock = BacktestClock(0)
     told = inbox()
     server = await venue(script)
     tracker = track(server.url, clock=clock, account_source=source, account_poll_seconds=30.0)
@@ -758,8 +754,8 @@ async def test_the_account_is_told_when_it_changed_and_only_then(
     fills.put_nowait("partial_fill")  # 3
     await looked.get()
     assert await told.next() == {"cash": "90"}
-    while clock.waiting == 0:
-        await asyncio.sleep(0)
+    for _ in range(3):
+        assert await clock.awaited.get() == 30_000_000_000
     clock.advance_to(30_000_000_000)  # 4: the same
     await looked.get()
     fills.put_nowait("fill")  # 5

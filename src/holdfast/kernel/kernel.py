@@ -404,10 +404,17 @@ class Kernel:
         order = self._tracker.apply_execution(event.execution)
         if order is not None:
             self._take_execution(order, event.execution)
+        self._take_adopted()
         if event.report is not None:
             self._take_report(event.report, event.source)
         elif self._tracker.discrepancies:
             self._report_discrepancies()
+
+    def _take_adopted(self) -> None:
+        """Executions that were orphans until their order became known count in the positions from now on."""
+        while self._tracker.adopted:
+            for order, execution in self._tracker.take_adopted():
+                self._take_execution(order, execution)
 
     def _take_execution(self, order: InFlightOrder, execution: Execution) -> None:
         book = self.portfolio.book(order.symbol)
@@ -426,8 +433,7 @@ class Kernel:
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
-        for adopter, execution in self._tracker.take_adopted() if self._tracker.adopted else ():
-            self._take_execution(adopter, execution)
+        self._take_adopted()
         if self._tracker.discrepancies:
             self._report_discrepancies()
         if changed:

@@ -47,11 +47,11 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, field)
             if field == "modes" or value is None:
                 continue
-            zero = timedelta(0) if field == "max_data_age" else 0
+            kind = "a timedelta" if field == "max_data_age" else "a number"
             try:
-                sensible = value >= zero  # also false for a NaN
+                sensible = bool(value >= (timedelta(0) if field == "max_data_age" else 0))  # not so for a NaN
             except (ArithmeticError, TypeError):
                 sensible = False
             if not sensible:
-                message = f"{field} must not be negative, got {value!r}"
+                message = f"{field} must be {kind} that is not negative, got {value!r}"
                 raise ConfigurationError(message)
