@@ -12,14 +12,10 @@ import typer
 from holdfast.backtest import Backtest
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.market import Market, parse_params, parse_speed
+from holdfast.di.assembly import make_kernel, make_strategies
 from holdfast.di.config import load
 from holdfast.di.report import summary
-from holdfast.di.strategy_loader import load_strategy
-from holdfast.kernel import Kernel
 from holdfast.model.errors import ConfigurationError
-from holdfast.risk import PreTradeRiskGate, RiskLimits
-from holdfast.risk.protections import create_default_protections
-from holdfast.time import sessions_for
 from holdfast.venue import VenueConfig, default_asset, serve
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 
@@ -36,12 +32,7 @@ def backtest(
     if params:
         settings["params"] = parse_params(params)
     config = load(config_path, {"strategy": settings})
-    kernel = Kernel(
-        [load_strategy(config.strategy.source, config.strategy.symbols, config.strategy.params)],
-        protections=create_default_protections(**config.protection_overrides()),
-        gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
-        sessions_for=sessions_for,
-    )
+    kernel = make_kernel(config, make_strategies(config))
     engine = MatchingEngine(
         {symbol: default_asset(symbol) for symbol in series},
         cash=market.cash,

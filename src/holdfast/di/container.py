@@ -27,11 +27,10 @@ from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
+from holdfast.di.assembly import make_kernel, make_strategies
 from holdfast.di.config import Config, build
-from holdfast.di.strategy_loader import load_strategy
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
-from holdfast.kernel import Kernel, KernelSettings
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
@@ -48,15 +47,15 @@ from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
 from holdfast.net import Throttler, create_combined_throttler
 from holdfast.notify import Notifier
 from holdfast.realtime import MarketDataStream, UserStreamTracker
-from holdfast.risk import PreTradeRiskGate, RiskLimits
-from holdfast.risk.protections import ProtectionManager, create_default_protections
+from holdfast.risk import PreTradeRiskGate
+from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery, Runner
 from holdfast.runner.lockstep import LockstepClock
 from holdfast.runner.monitor import Monitor
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
-from holdfast.time import Clock, RealTimeClock, ScaledClock, get_clock, sessions_for
+from holdfast.time import Clock, RealTimeClock, ScaledClock, get_clock
 
 _log = structlog.get_logger(__name__)
 
@@ -64,8 +63,6 @@ _log = structlog.get_logger(__name__)
 _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 3.0
 _REPORT_PATIENCE_SECONDS = 5.0
-# In a replayed session at N times real time our own latency is N times as long: the deadline is scaled with it.
-_SUBMIT_DEADLINE = 5 * NS_PER_SECOND
 
 
 class Container:
@@ -94,7 +91,7 @@ class Container:
     ) -> None:
         self.config = config = config if isinstance(config, Config) else build(config)
         self.venue = venue
-        self._strategies = tuple(strategies) if strategies is not None else _configured_strategies(config)
+        self._strategies = make_strategies(config) if strategies is None else tuple(strategies)
         self._clock = clock or get_clock({"clock": config.clock} if config.clock else None)
         self._throttler = create_combined_throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
@@ -110,16 +107,7 @@ class Container:
             clock=self._clock,
         )
         self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
-        self._protections = create_default_protections(clock=self._clock, **config.protection_overrides())
-        self._risk_gate = PreTradeRiskGate(RiskLimits(**dict(config.risk)))
-        rate = self._clock.rate if self._clock.rate != float("inf") else 1.0
-        self.kernel = Kernel(
-            self._strategies,
-            protections=self._protections,
-            gate=self._risk_gate,
-            sessions_for=sessions_for,
-            settings=KernelSettings(submit_deadline=round(_SUBMIT_DEADLINE * max(rate, 1.0))),
-        )
+        self.kernel = make_kernel(config, self._strategies, clock=self._clock)
         self._user_stream = UserStreamTracker(
             *keys,
             is_paper=config.account.mode == "paper",
@@ -194,12 +182,12 @@ class Container:
     @property
     def protections(self) -> ProtectionManager:
         """Circuit breakers."""
-        return self._protections
+        return self.kernel.protections
 
     @property
     def risk_gate(self) -> PreTradeRiskGate:
         """Limits on every order."""
-        return self._risk_gate
+        return self.kernel.gate
 
     @property
     def user_stream(self) -> UserStreamTracker:
@@ -520,13 +508,6 @@ class Container:
                     inbox.post_event(bar)
         except BrokerError as error:
             _log.warning("symbol could not be prepared", symbol=symbol, reason=error.message)
-
-
-def _configured_strategies(config: Config) -> tuple[Strategy, ...]:
-    settings = config.strategy
-    if not settings.symbols:
-        return ()
-    return (load_strategy(settings.source, settings.symbols, settings.params),)
 
 
 def _keys(config: Config) -> tuple[str, str]:

@@ -1,0 +1,53 @@
+"""A kernel from a configuration: the same one for a backtest as for paper and live."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from holdfast.di.config import Config
+from holdfast.di.strategy_loader import load_strategy
+from holdfast.kernel import Kernel, KernelSettings
+from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.risk import PreTradeRiskGate, RiskLimits
+from holdfast.risk.protections import create_default_protections
+from holdfast.strategies import Strategy
+from holdfast.time import Clock, SessionsFor, sessions_for
+
+_SUBMIT_DEADLINE = 5 * NS_PER_SECOND
+
+
+def make_strategies(config: Config) -> tuple[Strategy, ...]:
+    """What ``config.strategy`` names; nothing where it has no symbols.
+
+    Raises:
+        ConfigurationError: It cannot be found, or a parameter is wrong.
+    """
+    settings = config.strategy
+    if not settings.symbols:
+        return ()
+    return (load_strategy(settings.source, settings.symbols, settings.params),)
+
+
+def make_kernel(
+    config: Config,
+    strategies: Iterable[Strategy],
+    *,
+    clock: Clock | None = None,
+    sessions: SessionsFor = sessions_for,
+) -> Kernel:
+    """Guards as configured around these strategies.
+
+    In a replayed session at N times real time our own latency is N times as long in the session's time,
+    so the submit deadline is scaled with the clock's rate.
+
+    Raises:
+        ConfigurationError: A limit or a protection's setting makes no sense.
+    """
+    rate = 1.0 if clock is None or clock.rate == float("inf") else max(clock.rate, 1.0)
+    return Kernel(
+        tuple(strategies),
+        protections=create_default_protections(clock=clock, **config.protection_overrides()),
+        gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
+        sessions_for=sessions,
+        settings=KernelSettings(submit_deadline=round(_SUBMIT_DEADLINE * rate)),
+    )
