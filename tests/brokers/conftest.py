@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from holdfast.brokers import AlpacaConnector, RetryPolicy, Timeouts
+from holdfast.brokers import AlpacaConnector, RetryPolicy
 from holdfast.net import RateLimit, Throttler
 from holdfast.time import BacktestClock
 
@@ -124,7 +124,6 @@ async def wired() -> AsyncIterator[Callable[..., Awaitable[Desk]]]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         servers.append(server)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        options.setdefault("timeouts", Timeouts(connect=2, read=0.2, write=2, pool=2, total=3))
         options.setdefault("retries", RetryPolicy(attempts=2))
         throttler = Throttler({name: RateLimit(1_000, 1.0) for name in LIMIT_IDS})
         one = Desk(throttler, base_url=url, data_url=url, transport=None, **options)

@@ -33,31 +33,42 @@ class Bench:
     def __init__(self, url: str, admin: str) -> None:
         self.admin = admin
         throttler = create_combined_throttler({"alpaca_trading": {"limit": 10_000}, "alpaca_data": {"limit": 10_000}})
-        keys = {"api_key": KEY, "api_secret": SECRET}
-        self.connector = AlpacaConnector(throttler=throttler, base_url=url, data_url=url, **keys)
-        self.user = UserStreamTracker(**keys, is_paper=True, url=trade_stream_url(url))
+        self.connector = AlpacaConnector(
+            throttler=throttler, api_key=KEY, api_secret=SECRET, base_url=url, data_url=url
+        )
+        self.user = UserStreamTracker(KEY, SECRET, url=trade_stream_url(url))
         self.bars: list[Bar] = []
         self.updates: list[dict[str, Any]] = []
+        self._news = asyncio.Event()
         data_url = data_stream_url(AssetClass.CRYPTO, stream_url=url)
-        self.data = MarketDataStream(KEY, SECRET, data_url, ["BTC/USD"], self.bars.append)
-        self.user.on_trade_update(self.updates.append)
+        self.data = MarketDataStream(KEY, SECRET, data_url, ["BTC/USD"], self._on_bar)
+        self.user.on_trade_update(self._on_update)
+
+    def _on_bar(self, bar: Bar) -> None:
+        self.bars.append(bar)
+        self._news.set()
+
+    def _on_update(self, update: dict[str, Any]) -> None:
+        self.updates.append(update)
+        self._news.set()
+
+    async def _drained(self, answer: dict[str, Any]) -> None:
+        """Return when all that was sent has arrived: it comes through other sockets than the answer."""
+        while (self.user.received, self.data.received) != (answer["updates"], answer["bars"]):
+            self._news.clear()
+            await self._news.wait()
 
     async def advance(self, steps: int) -> None:
         """So many steps of the replay, each once everything that was sent has been received."""
         async with connect(self.admin.replace("http", "ws") + f"/lockstep?key={KEY}", proxy=None) as driver:
             answer = msgspec.json.decode(await driver.recv())
+            await self._drained(answer)
             while steps:
-                while (self.user.received, self.data.received) != (answer["updates"], answer["bars"]):
-                    await asyncio.sleep(0.001)  # messages on their way through other sockets
-                await driver.send(
-                    msgspec.json.encode(
-                        {"op": "advance", "next_timer": None, "updates": answer["updates"], "bars": answer["bars"]}
-                    ).decode()
-                )
+                sent = {"updates": answer["updates"], "bars": answer["bars"]}
+                await driver.send(msgspec.json.encode({"op": "advance", "next_timer": None, **sent}).decode())
                 answer = msgspec.json.decode(await driver.recv())
+                await self._drained(answer)
                 steps -= answer["advanced"]
-            while (self.user.received, self.data.received) != (answer["updates"], answer["bars"]):
-                await asyncio.sleep(0.001)
 
     def executions(self) -> list[Execution]:
         """What the stream told of executions."""
@@ -148,7 +159,7 @@ async def test_what_the_venue_refuses_has_its_verdict(bench: Bench) -> None:
     with pytest.raises(OutcomeUnknownError, match="its id is taken"):
         await bench.connector.place(intent(1))
     with pytest.raises(BrokerRefusedError, match="insufficient"):
-        await bench.connector.place(intent(2, quantity=Decimal(100)))
+        await bench.connector.place(intent(2, quantity=Decimal(3)))
     assert await bench.connector.find_order("hf-2") is None
     with pytest.raises(UnknownSymbolError):
         await bench.connector.fetch_asset("NOPE")

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from holdfast.realtime import Stream, StreamTimeouts
+from holdfast.realtime import Stream, StreamTimeouts, UserStreamTracker
 from holdfast.time import BacktestClock
 
 AUTHORIZED = {"stream": "authorization", "data": {"status": "authorized", "action": "authenticate"}}
@@ -200,6 +200,21 @@ async def keep() -> AsyncIterator[Callable[[Stream], Stream]]:
 
 
 @pytest.fixture
-def quick() -> StreamTimeouts:
-    """Limits short enough for a test to meet them."""
-    return StreamTimeouts(connect=0.3, open=0.3, close=0.3, drain=0.3, stable=1_000)
+def limits() -> StreamTimeouts:
+    """Patient with a busy machine, save where the test's own server never answers a close."""
+    return StreamTimeouts(close=0.3, drain=0.3, stable=1_000)
+
+
+@pytest.fixture
+def track(
+    keep: Callable[[Stream], Stream], sleeper: Sleeper, limits: StreamTimeouts
+) -> Callable[..., UserStreamTracker]:
+    """Makes trackers whose back-off the test controls."""
+
+    def make(url: str, **options: Any) -> UserStreamTracker:
+        options = {"sleep": sleeper, "timeouts": limits, **options}
+        tracker = UserStreamTracker(api_key="AK", api_secret="hush", is_paper=True, url=url, **options)
+        keep(tracker)
+        return tracker
+
+    return make

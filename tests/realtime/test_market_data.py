@@ -35,11 +35,11 @@ def subscribed(**channels: list[str]) -> list[Row]:
 
 
 @pytest.fixture
-def follow(keep: Keep, sleeper: Any, quick: StreamTimeouts) -> Callable[..., MarketDataStream]:
+def follow(keep: Keep, sleeper: Any, limits: StreamTimeouts) -> Callable[..., MarketDataStream]:
     """Makes streams whose back-off the test controls."""
 
     def make(url: str, on_bar: Any, symbols: tuple[str, ...] = ("AAPL",), **options: Any) -> MarketDataStream:
-        options = {"sleep": sleeper, "timeouts": quick, **options}
+        options = {"sleep": sleeper, "timeouts": limits, **options}
         stream = MarketDataStream("AK", "hush", url, symbols, on_bar, **options)
         keep(stream)
         return stream

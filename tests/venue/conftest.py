@@ -21,3 +21,10 @@ def start_venue(tmp_path: Path) -> Iterator[StartVenue]:
 def venue(start_venue: StartVenue) -> VenueProcess:
     """A venue in lock-step over an hour of BTC/USD, without a memory."""
     return start_venue()
+
+
+@pytest.fixture(scope="module")
+def lasting_venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VenueProcess]:
+    """One venue for the many examples of a property."""
+    with venues(tmp_path_factory.mktemp("lasting")) as start:
+        yield start(rate_limit=None)

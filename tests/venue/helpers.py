@@ -79,7 +79,7 @@ class VenueProcess:
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
 
     def kill(self) -> None:
-        """SIGKILL, and nothing else."""
+        """SIGKILL, and nothing else. A dead one stays dead."""
         self.process.kill()
         self._reap()
 
@@ -132,8 +132,7 @@ def venues(folder: Path) -> Iterator[StartVenue]:
 
     yield start
     for venue in started:
-        if venue.process.poll() is None:
-            venue.kill()
+        venue.kill()
 
 
 class Bot:

@@ -352,6 +352,7 @@ class SeesThePastOfABar(MatchingEngine):
     def close_bar(
         self, symbol: str, now: int, open_: float, high: float, low: float, close: float, volume: float
     ) -> None:
+        """The rest of a bar, with every order taken for one that was there from its beginning."""
         for order in self.orders():
             order.rested = True
         super().close_bar(symbol, now, open_, high, low, close, volume)

@@ -309,6 +309,39 @@ def test_what_cannot_be_replayed(series: dict[str, BarSeries], position: Sequenc
         Replay(Recorder(), series, all_day, position=position)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("ABC"), st.sets(st.integers(1, 60), min_size=1).map(sorted), min_size=1),
+    st.sets(st.integers(0, 80)),
+)
+def test_coasting_shows_what_advancing_shows(ends: dict[str, list[int]], answered: set[int]) -> None:
+    """The same bars, prices, session ends and place, however often a bar is answered and the coasting interrupted."""
+    series = {name: make_series(name, at) for name, at in ends.items()}
+    sessions = FixedSessions(0, 13 * MINUTE)
+    quick, slow = make_engine(lambda _: sessions), make_engine(lambda _: sessions)
+    coasting, advancing = (Replay(engine, series, lambda _: sessions) for engine in (quick, slow))
+    shown: list[Bar] = []
+    expected: list[Bar] = []
+
+    def show(bar: Bar) -> Sequence[object]:
+        shown.append(bar)
+        return ["answer"] if len(shown) in answered else []
+
+    while not coasting.done:
+        before = len(shown)
+        interrupted = bool(coasting.coast(show, quick.prices))
+        assert interrupted == (len(shown) > before and len(shown) in answered)
+        assert not answered.intersection(range(before + 1, len(shown)))
+        if not interrupted and not coasting.done:
+            shown.extend(coasting.advance().bars)
+        while len(expected) < len(shown):
+            expected.extend(advancing.advance().bars)
+        assert (shown, quick.prices, coasting.position) == (expected, slow.prices, advancing.position)
+        assert quick.is_idle
+    assert quick.dump() == slow.dump()
+    assert advancing.done
+
+
 # ---------------------------------------------------------------------- resuming
 
 

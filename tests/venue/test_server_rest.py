@@ -485,15 +485,6 @@ BODIES = (
 )
 
 
-@pytest.fixture(scope="module")
-def lasting_venue(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One venue for many requests."""
-    from tests.venue.helpers import venues  # noqa: PLC0415 - the only user
-
-    with venues(tmp_path_factory.mktemp("lasting")) as start:
-        yield start(rate_limit=None)
-
-
 @given(method=METHODS, path=PATHS, query=QUERIES, body=BODIES)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_is_more_than_a_4xx(

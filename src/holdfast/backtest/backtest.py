@@ -7,6 +7,7 @@ whichever is first, and everything that follows from one moment is done before t
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -16,12 +17,13 @@ from holdfast.backtest.broker import InProcessBroker
 from holdfast.kernel import Kernel
 from holdfast.model import BarSeries
 from holdfast.model.commands import Command, Reconcile
-from holdfast.model.events import EpochStarted, Event, TimerFired
+from holdfast.model.events import EpochStarted, Event, ShutdownStarted, TimerFired
 from holdfast.time import SessionsFor, sessions_for
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.replay import Replay
 
 _LAST_TIMERS = 1_000
+_GC_ALLOCATIONS = 200_000
 EventSink = Callable[[Event], None]
 
 
@@ -43,6 +45,7 @@ class Backtest:
         series: Bars by symbol.
         sessions: Market sessions by asset class; the same as the kernel's and the engine's.
         journal_id: Begins the client order ids. A backtest writes no journal, so any constant will do.
+        cancel_open_orders: What the end does to them, as ``shutdown.open_orders`` does it to a bot that is stopped.
     """
 
     def __init__(
@@ -53,11 +56,13 @@ class Backtest:
         *,
         sessions: SessionsFor = sessions_for,
         journal_id: str = "backtest",
+        cancel_open_orders: bool = True,
     ) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         self._engine = engine
         self._replay = Replay(engine, series, sessions)
         self._journal_id = journal_id
+        self._cancel_open_orders = cancel_open_orders
         self._commands: deque[Command] = deque()
         self._broker = InProcessBroker(engine, self._handle)
 
@@ -67,36 +72,52 @@ class Backtest:
         Raises:
             StrategyError: A strategy raised; names it and the place.
         """
+        thresholds = gc.get_threshold()
+        # Messages make no cycles: scanning a growing history for them again and again would be all cost.
+        gc.set_threshold(_GC_ALLOCATIONS, *thresholds[1:])
+        try:
+            return self._run()
+        finally:
+            gc.set_threshold(*thresholds)
+
+    def _run(self) -> BacktestResult:
         started_at = self._replay.now
         self._handle(EpochStarted(ts=started_at, epoch=1, journal_id=self._journal_id))
         self._drain(started_at)
         self._run_bars()
         ended_at = self._run_out_timers(self._replay.now)
-        self._commands.append(Reconcile(reason="end", since=self._kernel.reconciliation.since))
+        self._commands.append(Reconcile(reason="end", since=self.kernel.reconciliation.since))
         self._drain(ended_at)
-        return BacktestResult(kernel=self._kernel, engine=self._engine, started_at=started_at, ended_at=ended_at)
+        self._handle(ShutdownStarted(ts=ended_at, cancel_orders=self._cancel_open_orders))
+        self._drain(ended_at)
+        return BacktestResult(kernel=self.kernel, engine=self._engine, started_at=started_at, ended_at=ended_at)
 
     def _run_bars(self) -> None:
-        """The hot loop. Only a step that traded, or a bar that led to commands, leaves the short way."""
-        advance, handle, timers = self._replay.advance, self._kernel.handle, self._kernel.timers
-        broker, commands = self._broker, self._commands
-        while not self._replay.done:
-            step = advance(min(timers.values()) if timers else None)
+        """The hot loop. While no order is open and no timer is set, bars go straight to the kernel."""
+        replay, engine, broker = self._replay, self._engine, self._broker
+        on_bar, timers, commands = self.kernel.on_bar, self.kernel.timers, self._commands
+        while not replay.done:
+            if engine.is_idle and not timers:
+                out = replay.coast(on_bar, engine.prices)
+                if out:
+                    commands.extend(out)
+                    self._drain(replay.now)
+                    continue
+            step = replay.advance(min(timers.values()) if timers else None)
             now = step.now
             if step.kind == "limit":
                 self._fire_timers(now)
                 continue
             broker.deliver_events(now)
-            if commands:
-                self._drain(now)
+            self._drain(now)
             for bar in step.bars:
-                out = handle(bar)
+                out = on_bar(bar)
                 if out:
                     commands.extend(out)
                     self._drain(now)
 
     def _handle(self, event: Event) -> None:
-        self._commands.extend(self._kernel.handle(event))
+        self._commands.extend(self.kernel.handle(event))
 
     def _drain(self, now: int) -> None:
         """Carry out commands in their order; what comes of one is handled before the next."""
@@ -105,7 +126,7 @@ class Backtest:
             execute(commands.popleft(), now)
 
     def _fire_timers(self, now: int) -> None:
-        timers = self._kernel.timers
+        timers = self.kernel.timers
         while timers:
             name = min(timers, key=timers.__getitem__)
             if timers[name] > now:
@@ -114,7 +135,7 @@ class Backtest:
             self._drain(now)
 
     def _run_out_timers(self, now: int) -> int:
-        timers = self._kernel.timers
+        timers = self.kernel.timers
         for _ in range(_LAST_TIMERS):
             if not timers:
                 break

@@ -38,7 +38,8 @@ def backtest(
         cash=market.cash,
         settings=EngineSettings(participation=market.participation_limit, spread_bps=market.spread_bps),
     )
-    result = Backtest(kernel, engine, series).run()
+    cancels = config.shutdown.open_orders == "cancel"
+    result = Backtest(kernel, engine, series, cancel_open_orders=cancels).run()
     outcome = summary(result.kernel)
     if as_json:
         typer.echo(msgspec.json.encode(outcome).decode())

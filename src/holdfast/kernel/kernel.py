@@ -132,7 +132,6 @@ class Kernel:
         self.strategies = tuple(strategies)
         self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel())
         self.protections = protections
-        self._observe_equity = protections.observe_equity
         gate.view = self.portfolio
         self.gate = gate
         self.counters = Counters()
@@ -268,9 +267,12 @@ class Kernel:
         book.last_price = close = bar.close
         held = book.position_float
         if held:
-            portfolio.equity = equity = portfolio.equity + held * (close - book.mark)
+            before = portfolio.equity
+            portfolio.equity = equity = before + held * (close - book.mark)
             book.mark = close
-            self._observe_equity(ts, equity)
+            guards = self.protections
+            if not (guards.quiet_low < equity < guards.quiet_high and ts < guards.quiet_until):
+                guards.observe_equity(ts, equity, before=before)
         if ts > book.boundary:
             self._cross_boundary(book, ts)
         for strategy in book.strategies:
@@ -303,7 +305,7 @@ class Kernel:
         first = self._day_ends_at == 0
         self._day_ends_at = (ts - 1) // NS_PER_DAY * NS_PER_DAY + NS_PER_DAY
         self.portfolio.day_start_equity = self.portfolio.equity
-        self._observe_equity(ts, self.portfolio.equity)
+        self._observe_equity()
         if not first:
             self._reconcile("daily")
 
@@ -321,7 +323,10 @@ class Kernel:
 
     def _on_account_updated(self, event: AccountUpdated) -> None:
         self._advance(event.ts)
+        first = self.portfolio.account is None
         self.portfolio.take_account(event.account)
+        if first:
+            self._observe_equity()
 
     # -- signals --------------------------------------------------------------------------------
 
@@ -417,10 +422,12 @@ class Kernel:
                 self._take_execution(order, execution)
 
     def _take_execution(self, order: InFlightOrder, execution: Execution) -> None:
-        book = self.portfolio.book(order.symbol)
-        self.portfolio.book_fill(book, order, execution)
+        portfolio = self.portfolio
+        book = portfolio.book(order.symbol)
+        before = portfolio.equity
+        portfolio.book_fill(book, order, execution)
         self.counters.executions += 1
-        self._observe_equity(self.portfolio.now_ns, self.portfolio.equity)
+        self._observe_equity(before)
         self._out.append(QueryAccount())
         for strategy in book.strategies:
             self._tell(strategy, "on_fill", execution, order)
@@ -610,6 +617,11 @@ class Kernel:
         self.reconciliation.take_fee(event)
 
     # -- inside ---------------------------------------------------------------------------------
+
+    def _observe_equity(self, before: float | None = None) -> None:
+        """Tell the protections; before the venue has named our money there is nothing to tell."""
+        if self.portfolio.account is not None:
+            self.protections.observe_equity(self.portfolio.now_ns, self.portfolio.equity, before=before)
 
     def _take_out(self) -> Sequence[Command]:
         if not self._out:

@@ -74,9 +74,10 @@ class SignalPath:
             return self._refuse(
                 signal, Stage.RISK, "unverified_books", "our books were not compared with the venue yet"
             )
+        self._protections.observe_equity(now, portfolio.equity)  # bars in between may have been skipped as quiet
         protection, observed = self._protections.check_all(
             symbol=signal.symbol,
-            current_trades=portfolio.positions.get_all(),
+            current_trades=portfolio.positions,
             completed_trades=portfolio.trades_since(now - self._protections.lookback_ns),
             now=now,
         )

@@ -201,8 +201,10 @@ class Stream(ABC):
                 self._first.cancel()
         self._state = StreamState.STOPPED
         self._listening.clear()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeouts.drain
         for subscribers in self._subscribers:
-            await subscribers.drain(self._timeouts.drain)
+            await subscribers.drain(max(0.0, deadline - loop.time()))
 
     def is_connected(self) -> bool:
         """Whether the venue has confirmed that we are authorised and listening, on a socket that is still open."""

@@ -35,7 +35,7 @@ _THIRTY_PERCENT = Decimal("0.3")
 _LONG_FULL_MARGIN_BELOW = Decimal("2.5")
 _SHORT_LOW_PRICE_BELOW = Decimal(5)
 
-# The estimate decides only where it is further from the limit than this share of all that it summed.
+# An estimate in floats may be wrong by this share of all that it summed; it decides only beyond that.
 _ESTIMATE_ERROR = 1e-9
 
 
@@ -104,7 +104,7 @@ class Position:
         self.instrument = instrument
         self.quantity = quantity
         self.average = average
-        self.units = float(quantity)  # for the estimate
+        self.units: float | None = None  # the quantity again, for the estimate, once it was asked for
 
 
 class Account:
@@ -163,7 +163,7 @@ class Account:
         if abs(after) > abs(before):
             position.average = ((before * position.average + change * price) / after).quantize(NANO)
         position.quantity = after
-        position.units = float(after)
+        position.units = None
         return after
 
     def reserve(self, instrument: Instrument, side: OrderSide, value: Decimal) -> None:
@@ -182,37 +182,42 @@ class Account:
     # -------------------------------------------------------------- what it is worth
 
     def affords(self, instrument: Instrument, cost: Decimal) -> bool:
-        """Whether there is buying power for an opening order of this cost (USD).
-
-        The exact account costs microseconds a position, so an estimate in floats decides where it is far from the limit.
-        """
+        """Whether there is buying power for an opening order of this cost (USD)."""
         required = cost * instrument.margin_rate
-        excess, free_cash, summed = self._estimate()
         cash_only = instrument.margin_rate == 1
-        available = min(excess, free_cash) if cash_only else excess
-        if float(required) <= available - summed * _ESTIMATE_ERROR:
-            return True
-        view = self.view()
-        return required <= (view.non_marginable_buying_power if cash_only else view.buying_power / self._multiplier)
+        if self.positions:
+            # Marking many positions exactly takes long. Far from the limit an estimate is as good.
+            excess_estimate, free_cash_estimate, error = self._estimate()
+            available = min(excess_estimate, free_cash_estimate) if cash_only else excess_estimate
+            if float(required) <= available - error:
+                return True
+        long_value, short_value, initial, _ = self._values()
+        excess = self.cash + long_value + short_value - initial - self._reserved_margin
+        if cash_only:
+            return required <= min(excess, self.cash + short_value - self._reserved_cash)
+        return required <= excess
 
     def _estimate(self) -> tuple[float, float, float]:
-        """Excess, free cash, and the sum of all magnitudes that went into them."""
+        """Excess and free cash in floats, and by how much they may be wrong."""
         cash, reserved = float(self.cash), float(self._reserved_margin)
         excess, free_cash = cash - reserved, cash - float(self._reserved_cash)
         summed = abs(cash) + reserved
         prices = self._prices
         for symbol, position in self.positions.items():
+            units = position.units
+            if units is None:
+                units = position.units = float(position.quantity)
             price = prices.get(symbol)
-            value = position.units * (float(position.average) if price is None else price)
+            value = units * (float(position.average) if price is None else price)
             size = abs(value)
             excess += value - size * position.instrument.margin_rate_float
             summed += size
             if value < 0:
                 free_cash += value
-        return excess, free_cash, summed
+        return excess, free_cash, summed * _ESTIMATE_ERROR
 
-    def view(self) -> AccountView:
-        """The account at the last prices."""
+    def _values(self) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+        """Long value, short value, initial margin and maintenance margin of the positions, exact."""
         long_value = short_value = initial = maintenance = ZERO
         for position in self.positions.values():
             mark = self._mark(position)
@@ -223,6 +228,11 @@ class Account:
                 short_value += value
             initial += abs(value) * position.instrument.margin_rate
             maintenance += maintenance_margin(position.instrument.asset_class, position.quantity, mark)
+        return long_value, short_value, initial, maintenance
+
+    def view(self) -> AccountView:
+        """The account at the last prices."""
+        long_value, short_value, initial, maintenance = self._values()
         equity = self.cash + long_value + short_value
         excess = equity - initial - self._reserved_margin
         free_cash = self.cash + short_value - self._reserved_cash

@@ -67,7 +67,7 @@ def held_for_orders(resting: Iterable[VenueOrder], side: OrderSide) -> Decimal:
 def _open_long(
     new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], reference: Decimal
 ) -> Decimal | Refusal:
-    if any(order.side is _SELL and order.reserve_price for order in resting):
+    if resting and any(order.side is _SELL and order.reserve_price for order in resting):
         return forbidden("cannot open a long buy while a short sell order is open")
     if refusal := instrument.cost_refusal(new, new.quantity * reference):
         return refusal

@@ -231,6 +231,11 @@ class MatchingEngine:
         book = self._books.get(symbol)
         return book is not None and bool(book.entries)
 
+    @property
+    def is_idle(self) -> bool:
+        """No order is open, and none took part in the bar in progress: the next bars change ``prices`` and nothing else."""
+        return not self._books
+
     # ------------------------------------------------------------------ the market
 
     def open_bar(self, symbol: str, now: int, price: float, volume: float) -> None:
@@ -288,8 +293,8 @@ class MatchingEngine:
 
     def expire_day_orders(self, now: int) -> None:
         """Expire what was good until now or earlier: DAY orders at their session's close, GTC ones after 90 days."""
-        with exact():
-            while (at := self.next_expiry()) is not None and at <= now:
+        while (at := self.next_expiry()) is not None and at <= now:
+            with exact():
                 self._close(self._expiries[0][2], _EXPIRED, "expired", now)
 
     def end_session(self) -> None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import msgspec
 
@@ -157,8 +157,26 @@ class Protection(ABC):
         return NOT_PROTECTED if hold is None else hold.result(self.name)
 
 
+class Quiet(NamedTuple):
+    """Where an observation changes nothing but the last equity known: before ``until`` (UTC ns), strictly between the
+    two levels (USD)."""
+
+    until: int
+    low: float
+    high: float
+
+
 class EquityProtection(Protection):
     """A protection that watches the account's equity, and reads trades only as long as it was told of none."""
+
+    @property
+    @abstractmethod
+    def quiet(self) -> Quiet:
+        """Observations that a caller may skip, if it tells the last of them by ``level`` before the next that it may not."""
+
+    @abstractmethod
+    def level(self, equity: float) -> None:
+        """The last of the observations that were skipped."""
 
     @abstractmethod
     def observe_equity(self, now_ns: int, equity: float) -> None:

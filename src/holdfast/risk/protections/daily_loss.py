@@ -23,6 +23,7 @@ from holdfast.risk.protections.base import (
     EquityProtection,
     Hold,
     ProtectionTrigger,
+    Quiet,
     proper_fraction,
 )
 from holdfast.risk.protections.trades import Close, closes_between
@@ -110,6 +111,15 @@ class DailyLossLimit(EquityProtection):
         self._equity = equity
         if not equity > self._floor:  # written so that a NaN lands here
             self._note_breach(equity)
+
+    @property
+    def quiet(self) -> Quiet:
+        """See ``EquityProtection``: until the day's end, above the floor."""
+        return Quiet(self._day_end + 1, self._floor, inf)
+
+    def level(self, equity: float) -> None:
+        """See ``EquityProtection``."""
+        self._equity = equity
 
     def judge_trades(self, symbol: str, trades: Iterable[Any], now: int) -> Hold | None:
         """The equity's verdict where it is known, else that of the trades."""

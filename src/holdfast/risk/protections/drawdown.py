@@ -25,6 +25,7 @@ from holdfast.risk.protections.base import (
     EquityProtection,
     Hold,
     ProtectionTrigger,
+    Quiet,
     duration_ns,
     proper_fraction,
 )
@@ -107,6 +108,15 @@ class MaxDrawdown(EquityProtection):
                 self._set_peak(equity)
         if not equity > self._floor:  # written so that a NaN lands here
             self._note_breach(now_ns, equity)
+
+    @property
+    def quiet(self) -> Quiet:
+        """See ``EquityProtection``: until the bucket's end, above the floor and below the bucket's peak."""
+        return Quiet(self._bucket_end, self._floor, self._bucket_peak)
+
+    def level(self, equity: float) -> None:
+        """See ``EquityProtection``."""
+        self._equity = equity
 
     def judge_trades(self, symbol: str, trades: Iterable[Any], now: int) -> Hold | None:
         """The equity's verdict where it is known, else that of the trades."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from math import inf
 from typing import Any
 
 from holdfast.model import ClosedTrade, GuardMode
@@ -53,8 +54,12 @@ class ProtectionManager:
                 raise ConfigurationError(message)
         asked = [protection for protection in self.protections if protection.mode is not GuardMode.OFF]
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
+        self._observers = tuple(watcher.observe_equity for watcher in self._by_equity)
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
         self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
+        # Before ``quiet_until`` and strictly between the two levels, an observation changes nothing but the last
+        # equity known: whoever observes once a bar may skip those, and tell the last one before asking.
+        self.quiet_until, self.quiet_low, self.quiet_high = 0, inf, -inf
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
 
@@ -71,8 +76,8 @@ class ProtectionManager:
 
     def observe_equity(self, now_ns: int, equity: float) -> None:
         """Tell the protections that watch the equity (USD) at a moment (UTC ns)."""
-        for protection in self._by_equity:
-            protection.observe_equity(now_ns, equity)
+        for observe in self._observers:
+            observe(now_ns, equity)
 
     def check(
         self,
