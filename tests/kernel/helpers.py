@@ -254,7 +254,9 @@ class Bench:
             "at": self.now,
         }
         fields |= changes
-        return Execution(execution_id=fields.pop("execution_id", f"{fields['broker_id']}-{fields['cum_qty']}"), **fields)
+        return Execution(
+            execution_id=fields.pop("execution_id", f"{fields['broker_id']}-{fields['cum_qty']}"), **fields
+        )
 
     def canceled(self, intent: OrderIntent) -> list[Command]:
         """The venue has cancelled what was left."""

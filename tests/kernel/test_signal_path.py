@@ -241,10 +241,20 @@ def test_a_symbol_that_the_venue_cannot_describe_stays_blocked_with_an_alert() -
     quantity=st.integers(1, 30),
 )
 def test_missing_data_and_protections_never_block_a_reducing_order(
-    *, verified: bool, rules: bool, age: int, state: TradingState, account: bool, losses: int, as_exit: bool, quantity: int
+    *,
+    verified: bool,
+    rules: bool,
+    age: int,
+    state: TradingState,
+    account: bool,
+    losses: int,
+    as_exit: bool,
+    quantity: int,
 ) -> None:
     """P7: whatever is unknown, and whatever protects, an order against the position leaves, cut to the position."""
-    protections = [StoplossGuard(max_stoplosses=1, lookback_period=timedelta(days=9), cooldown_duration=timedelta(days=9))]
+    protections = [
+        StoplossGuard(max_stoplosses=1, lookback_period=timedelta(days=9), cooldown_duration=timedelta(days=9))
+    ]
     limits = RiskLimits(max_data_age=timedelta(seconds=1), max_order_quantity=Decimal(10), max_open_orders=0)
     free = RiskLimits()
     bench = Bench(limits=free, protections=[])

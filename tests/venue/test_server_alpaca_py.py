@@ -44,9 +44,8 @@ async def running(stream: Any) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(Exception):
-            await stream.close()
-        task.cancel()
+        await stream.stop_ws()
+        await stream.close()
         await asyncio.gather(task, return_exceptions=True)
 
 

@@ -63,6 +63,11 @@ async def run(options: Options) -> None:
         config = load(options.config, _local(_overrides(options), process.url))
     elif options.venue is not None:
         config = load(options.config, _local(_overrides(options), options.venue, keep_keys=True))
+    if not config.symbols:
+        # Somebody who only wants to see it work: the pair that trades around the clock.
+        config = config.model_copy(
+            update={"strategy": config.strategy.model_copy(update={"symbols": (_DEFAULT_SYMBOL,)})}
+        )
     try:
         await _trade(config, options, process)
     finally:
@@ -146,8 +151,7 @@ def _local(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> d
     alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
     if not keep_keys or not os.environ.get("APCA_API_KEY_ID"):
         alpaca |= _LOCAL_KEYS
-    strategy = {"symbols": (_DEFAULT_SYMBOL,), **values.get("strategy", {})}
-    return {**values, "alpaca": alpaca, "strategy": strategy}
+    return {**values, "alpaca": alpaca}
 
 
 def _wants_own_venue(config: Config, options: Options) -> bool:

@@ -55,7 +55,7 @@ from holdfast.runner.monitor import Monitor
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
-from holdfast.time import Clock, RealTimeClock, ScaledClock, get_clock
+from holdfast.time import Clock, RealTimeClock, ScaledClock, get_clock, sessions_for
 
 _log = structlog.get_logger(__name__)
 
@@ -235,6 +235,9 @@ class Container:
             UnknownSymbolError: The venue does not know a symbol of a strategy.
             JournalError: The journal is damaged; names the place.
         """
+        for kind in self.market_streams:
+            # The exchange's calendar takes a second to load: now, and not while a bar waits.
+            await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
         self.recovery = self.runner.recover()
         if self.recovery.difference_count:
             self._notifier.notify_nowait(

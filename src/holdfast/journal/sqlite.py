@@ -105,12 +105,11 @@ class SqliteJournal:
     async def sync(self) -> None:
         """Commit all that is buffered; returns when it is on disk. Concurrent calls share commits."""
         self._check()
-        if self._buffer:
-            batch, self._buffer = self._buffer, []
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, batch)
-        else:
-            # An earlier batch may still be on its way to the disk: one writer thread, so queue behind it.
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._check)
+        # An empty batch queues too: an earlier one may still be on its way to the disk, and there is one writer.
+        batch, self._buffer = self._buffer, []
+        commit = asyncio.get_running_loop().run_in_executor(self._writer, self._commit, batch)
+        # Who waits may be cancelled; the batch may not, or the records after it would follow a gap.
+        await asyncio.shield(commit)
         self._check()
 
     def records(self) -> Iterator[Record]:
@@ -145,7 +144,7 @@ class SqliteJournal:
 
     def _commit(self, batch: list[_Row]) -> None:
         """Runs in the writer thread. A failure is kept: every later call meets it."""
-        if self._failure is not None:
+        if self._failure is not None or not batch:
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")

@@ -79,7 +79,7 @@ class SymbolBook:
         self.exit: PendingExit | None = None
         self.fee_uncertainty = Decimal(
             0
-        )  # coins by which the venue's fees may differ from our model since the last match
+        )  # coins by which the venue's fees may differ from our model, since last settled
 
     @property
     def asset_class(self) -> AssetClass:

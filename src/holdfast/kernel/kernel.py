@@ -64,7 +64,6 @@ from holdfast.model.events import (
     CancelUnknown,
     EpochStarted,
     Event,
-    FeePosted,
     LookupFailed,
     LookupMissed,
     OrderFilled,
@@ -136,6 +135,7 @@ class Kernel:
         self.gate = gate
         self.counters = Counters()
         self.timers: dict[str, int] = {}
+        self._cancel_when_known: dict[str, InFlightOrder] = {}
         self.recent_verdicts: deque[Verdict] = deque(maxlen=_VERDICTS_KEPT)
         self.journal_id = ""
         self.epoch = 0
@@ -173,7 +173,6 @@ class Kernel:
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
-            FeePosted: self._on_fee_posted,
         }
         for strategy in self.strategies:
             strategy.bind(self)
@@ -271,7 +270,10 @@ class Kernel:
             portfolio.equity = equity = before + held * (close - book.mark)
             book.mark = close
             guards = self.protections
-            if not (guards.quiet_low < equity < guards.quiet_high and ts < guards.quiet_until):
+            if guards.quiet_low < equity < guards.quiet_high and ts < guards.quiet_until:
+                if equity > guards.quiet_highest:
+                    guards.quiet_highest = equity
+            else:
                 guards.observe_equity(ts, equity, before=before)
         if ts > book.boundary:
             self._cross_boundary(book, ts)
@@ -337,11 +339,10 @@ class Kernel:
     def _decide(self, book: SymbolBook, signal: Signal, request: int | None) -> Decision:
         client_order_id = f"{self.journal_id}-{self._next_intent}"
         decision = self._path.decide(signal, book, client_order_id)
+        if self._stopping and decision.intent is not None:
+            decision = Decision(_stopping_verdict(decision.verdict))
         if self._recorded is not None:
             decision = self._recorded.settle(decision)
-        elif self._stopping and decision.intent is not None:
-            verdict = _stopping_verdict(decision.verdict)
-            decision = Decision(verdict)
         self._enact(book, decision, request)
         return decision
 
@@ -371,6 +372,7 @@ class Kernel:
         elif decision.waits:
             held = self.portfolio.positions.quantity(book.symbol)
             book.exit = PendingExit(verdict.signal, request, everything=verdict.signal.quantity >= abs(held))
+            book.busy = True
             self.cancel(book.symbol)
 
     def _continue_exit(self, book: SymbolBook) -> None:
@@ -378,6 +380,8 @@ class Kernel:
         waiting = book.exit
         if waiting is None or self._tracker.has_open(book.symbol):
             return
+        if self._path.closed_with_fills_missing(book.symbol):
+            return  # the look that is coming brings them, and with them the position that is to be left
         book.exit, book.busy = None, False
         held = self.portfolio.positions.quantity(book.symbol)
         signal = waiting.signal
@@ -447,8 +451,6 @@ class Kernel:
             if order.status is OrderStatus.REJECTED and before is not OrderStatus.REJECTED:
                 self._alert("trading", f"{order.symbol}: order rejected by the venue", order.client_order_id)
             self._order_changed(order)
-        if order.cancel_requested and order.is_open and before in IN_FLIGHT:
-            self._cancel(order)  # asked for before the venue had given the order its id
         if order.fills_missing and order.is_closed:
             self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
@@ -523,7 +525,9 @@ class Kernel:
 
     def _cancel(self, order: InFlightOrder) -> None:
         order.cancel_requested = True
-        if order.broker_id:
+        if not order.broker_id:
+            self._cancel_when_known[order.client_order_id] = order  # there is nothing yet to name in a request
+        else:
             self._out.append(CancelOrder(client_order_id=order.client_order_id, broker_id=order.broker_id))
             self._look_up_later(order, self.settings.cancel_timeout)
 
@@ -539,8 +543,8 @@ class Kernel:
             order = self._tracker.get(client_order_id)
             if order is not None and order.is_open:
                 self._out.append(LookupOrder(client_order_id=client_order_id))
-                if order.cancel_requested and order.status is not OrderStatus.UNKNOWN:
-                    self._look_up_later(order, self.settings.cancel_timeout)
+                if order.cancel_requested and order.broker_id:
+                    self._cancel(order)  # the last request did not work, or its outcome was lost: it may come twice
 
     # -- the run --------------------------------------------------------------------------------
 
@@ -612,10 +616,6 @@ class Kernel:
         self._advance(event.ts)
         self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
 
-    def _on_fee_posted(self, event: FeePosted) -> None:
-        self._advance(event.ts)
-        self.reconciliation.take_fee(event)
-
     # -- inside ---------------------------------------------------------------------------------
 
     def _observe_equity(self, before: float | None = None) -> None:
@@ -634,8 +634,12 @@ class Kernel:
 
     def _order_changed(self, order: InFlightOrder) -> None:
         book = self.portfolio.book(order.symbol)
+        if order.broker_id and self._cancel_when_known.pop(order.client_order_id, None) and order.is_open:
+            self._cancel(order)
         if order.is_closed:
             self.timers.pop(_LOOKUP + order.client_order_id, None)
+            if book.fee_uncertainty or self.portfolio.cash_uncertainty:
+                self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = book.exit is not None or self._tracker.has_open(order.symbol)
         self._tell_order(book, order)
         if book.exit is not None:

@@ -42,6 +42,7 @@ class Portfolio:
         self.day_start_equity = 0.0
         self.verified = False
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
+        self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
         self._committed = _ZERO  # notional of opening orders sent since the account was last described
         self._sessions_for = sessions_for
         by_symbol: dict[str, list[Strategy]] = {}
@@ -82,9 +83,11 @@ class Portfolio:
         taker = order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
         terms = (book.asset_class, execution.side, execution.quantity, execution.price)
         fee_coin, fee_cash = self.fees.fee_for(*terms, taker=taker)
-        if not taker and fee_coin:
+        if not taker and (fee_coin or fee_cash):
             # A limit order that met the market at once was charged as taker; the fill does not say.
-            book.fee_uncertainty += self.fees.fee_for(*terms, taker=True)[0] - fee_coin
+            most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
+            book.fee_uncertainty += most_coin - fee_coin
+            self.cash_uncertainty += most_cash - fee_cash
         trades = self.positions.apply(
             book.symbol,
             execution.side,

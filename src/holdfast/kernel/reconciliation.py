@@ -5,9 +5,9 @@
     shadow     open here and known to have arrived, absent there  looked up by id; reported if it stays
     drift      a position differs and no order is in flight       looked at again after a few seconds, because
                                                                   REST views lag; reported if it is still there
-    fee        a coin position differs by no more than the fee    booked as a labelled adjustment
-               on it was uncertain (fills do not say whether
-               they were charged as maker or taker)
+    fee        a coin position, or the cash, differs by no more   booked as a labelled adjustment; looked at soon
+               than its fees were uncertain (fills do not say     after such a fill, because an exit of more than
+               whether they were charged as maker or taker)       the venue holds for us would be refused
 
 Nothing is adopted silently: the books change by executions and by labelled adjustments only.
 """
@@ -23,7 +23,7 @@ import msgspec
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.settings import KernelSettings
 from holdfast.model import AssetClass, OrderReport
-from holdfast.model.events import BrokerReported, FeePosted
+from holdfast.model.events import BrokerReported
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.state.order_machine import OPEN
 
@@ -69,7 +69,6 @@ class Reconciliation:
         self.venue_positions: dict[str, Decimal] = {}
         self._suspected: frozenset[Drift] = frozenset()
         self._reported: frozenset[Drift] = frozenset()
-        self._posted_fees: set[str] = set()
 
     def begin(self, ts: int) -> None:
         """A run begins. Before the first one nothing at the venue can be ours."""
@@ -108,6 +107,7 @@ class Reconciliation:
         self.shadows = dict(shadows)
         self.venue_positions = {p.symbol: p.quantity for p in event.positions if p.quantity}
         found = self._differences()
+        self._settle_cash(event.account.cash)
         confirmed = found & self._suspected
         for drift in sorted(confirmed - self._reported, key=_symbol):
             alert(
@@ -122,24 +122,18 @@ class Reconciliation:
         missing = bool(self._portfolio.tracker.orders_with_missing_fills())
         return Outcome(self.drift, tuple(shadows.values()), bool(found - confirmed) or bool(shadows) or missing)
 
-    def take_fee(self, event: FeePosted) -> None:
-        """A fee that no execution carried: booked once, as an adjustment with its label."""
-        if event.activity_id in self._posted_fees:
-            return
-        self._posted_fees.add(event.activity_id)
-        self._portfolio.positions.adjust(
-            event.symbol, event.quantity, f"fee {event.activity_id}", event.ts, cash=event.cash
-        )
-
     def _differences(self) -> frozenset[Drift]:
         portfolio = self._portfolio
         symbols = dict.fromkeys([*(p.symbol for p in portfolio.positions.get_all()), *self.venue_positions])
         found = []
         for symbol in symbols:
             ours, theirs = portfolio.positions.quantity(symbol), self.venue_positions.get(symbol, _ZERO)
-            if ours == theirs or portfolio.tracker.open_orders(symbol):
+            if portfolio.tracker.open_orders(symbol):
                 continue  # what is in flight may be on one side already
             book = portfolio.book(symbol)
+            if ours == theirs:
+                book.fee_uncertainty = _ZERO
+                continue
             if book.asset_class is AssetClass.CRYPTO and abs(theirs - ours) <= _FEE_ROUNDING + book.fee_uncertainty:
                 portfolio.positions.adjust(symbol, theirs - ours, "coin fee as charged", self.last_at)
                 portfolio.refresh(book, book.mark or book.last_price)
@@ -147,6 +141,17 @@ class Reconciliation:
                 continue
             found.append(Drift(symbol, ours, theirs))
         return frozenset(found)
+
+    def _settle_cash(self, theirs: Decimal) -> None:
+        portfolio = self._portfolio
+        if not portfolio.cash_uncertainty or portfolio.tracker.open_count:
+            return
+        difference = theirs - portfolio.positions.cash
+        if abs(difference) <= _FEE_ROUNDING + portfolio.cash_uncertainty:
+            if difference:
+                portfolio.positions.adjust("", _ZERO, "cash fee as charged", self.last_at, cash=difference)
+                portfolio.recount_equity()
+            portfolio.cash_uncertainty = _ZERO
 
 
 def _symbol(drift: Drift) -> str:

@@ -4,7 +4,7 @@
 
 Guards judge what would add risk. A signal that reduces a position passes protections and limits
 unasked, but may never flip it: it is cut to what is left to reduce, counting every reducing order
-that is open, in flight or unknown as filled.
+that is open, in flight or unknown as filled, and every fill that the venue has told of as come.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from holdfast.kernel.portfolio import Portfolio
 from holdfast.model import AssetClass, OrderIntent, OrderType, Signal, Stage, TimeInForce, Verdict
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
+from holdfast.state.order_tracker import InFlightOrder
 
 # The two deferrals of an exit, as their verdicts name them.
 EXIT_WAITS = "exit_waits"
@@ -50,6 +51,9 @@ class SignalPath:
 
     def decide(self, signal: Signal, book: SymbolBook, client_order_id: str) -> Decision:
         """Judge a signal. ``client_order_id`` is the id that an order would get."""
+        if not signal.quantity.is_finite() or not (signal.price is None or signal.price.is_finite()):
+            reason = f"quantity and price must be finite numbers, got {signal.quantity} at {signal.price}"
+            return self._refuse(signal, Stage.RISK, "signal", reason)
         held = self._portfolio.positions.quantity(book.symbol)
         if signal.reduce_only:
             return self._decide_reduction(signal, book, held, client_order_id)
@@ -119,12 +123,13 @@ class SignalPath:
             reason = f"{signal.side} does not reduce a position of {held}"
             return self._refuse(signal, Stage.POSITION, "wrong_side", reason)
         quantity, price = min(signal.quantity, self._reducible(book, held)), signal.price
+        flaw = "" if quantity > 0 and (price is None or price > 0) else "quantity and price must be positive"
         if book.properties is not None:
             quantity, price, flaw = book.properties.round_then_validate(
                 quantity=quantity, side=signal.side, price=price, time_in_force=signal.time_in_force, reduce_only=True
             )
-            if flaw:
-                return self._refuse(signal, Stage.SYMBOL, "symbol_rules", flaw)
+        if flaw:
+            return self._refuse(signal, Stage.SYMBOL, "symbol_rules", flaw)
         return self._accept(signal, book, quantity, price, client_order_id, ())
 
     def _what_rests(self, book: SymbolBook, held: Decimal) -> tuple[str, str] | None:
@@ -136,6 +141,8 @@ class SignalPath:
             if not order.reduce_only or order.order_type is not OrderType.MARKET or order.cancel_requested:
                 return EXIT_WAITS, "cancels what rests on the symbol first"
             leaving += order.remaining
+        if self.closed_with_fills_missing(book.symbol):
+            return EXIT_WAITS, "the venue has told of fills that have not come yet"
         if leaving and leaving >= abs(held):
             return EXIT_IN_FLIGHT, "orders in flight already close the position"
         return None
@@ -146,7 +153,15 @@ class SignalPath:
         for order in self._portfolio.tracker.open_orders(book.symbol):
             if (order.side.sign > 0) != (held > 0):
                 left -= order.remaining
+        for order in self.closed_with_fills_missing(book.symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.reported_filled_qty - order.filled_quantity
         return max(left, _ZERO)
+
+    def closed_with_fills_missing(self, symbol: str) -> list[InFlightOrder]:
+        """Orders that are over, of which the venue has told more than we have counted: the position is not final."""
+        missing = self._portfolio.tracker.orders_with_missing_fills()
+        return [order for order in missing if order.symbol == symbol and order.is_closed]
 
     # -- the three outcomes ---------------------------------------------------------------------
 

@@ -13,6 +13,7 @@
     │   ├── BrokerRefusedError     a definite "no": the request was not carried out
     │   ├── BrokerAuthError        a definite "no" to our keys
     │   └── OutcomeUnknownError    no verdict: the request may or may not have been carried out
+    │       └── MalformedMessageError   (holdfast.brokers) the venue said something that cannot be read
     ├── JournalError               the log cannot be written or read; the bot stops
     │   └── JournalOwnedError      another process owns the journal
     ├── StrategyError              the user's strategy raised; names the strategy and the place

@@ -6,8 +6,6 @@ quote, when it was known to the market). Times of the thing itself have names of
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import msgspec
 
 from holdfast.model.enums import Source, TradingState
@@ -195,16 +193,6 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     reason: str
 
 
-class FeePosted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="fee_posted"):
-    """The venue charged a fee that no execution carried: a labelled adjustment of cash (USD) or of a coin."""
-
-    ts: int
-    activity_id: str
-    symbol: str
-    quantity: Decimal = Decimal(0)
-    cash: Decimal = Decimal(0)
-
-
 Event = (
     Bar
     | Quote
@@ -230,5 +218,4 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
-    | FeePosted
 )

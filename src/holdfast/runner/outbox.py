@@ -72,6 +72,9 @@ class Outbox:
         clock: For deadlines.
         trading_state: Asked once more at the moment an order would leave.
         serial: One command at a time, in order.
+
+    Attributes:
+        closed: The bot is stopping: no new order leaves any more; cancels and look-ups do.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Outbox:
         self._unfinished = 0
         self.failure: Exception | None = None
         self.orders_sent = 0
+        self.closed = False
         self._actions: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             SubmitOrder: self._submit,
             CancelOrder: self._cancel,
@@ -156,6 +160,8 @@ class Outbox:
         order_id = intent.client_order_id
 
         def admit() -> str | None:
+            if self.closed:
+                return "the bot is stopping"
             state = self._trading_state()
             if state is TradingState.HALTED or (state is TradingState.REDUCING and not intent.reduce_only):
                 return f"trading is {state}"

@@ -19,7 +19,7 @@ from holdfast.journal import EpochRecord, Journal
 from holdfast.kernel import Kernel
 from holdfast.model import Signal, TradingState, Verdict
 from holdfast.model.commands import ORDER_COMMANDS, Command, RecordVerdict
-from holdfast.model.errors import JournalError, StrategyError
+from holdfast.model.errors import JournalError, OrderDroppedError, StrategyError
 from holdfast.model.events import EpochStarted, Event, ShutdownStarted, SignalReceived, TimerFired, TradingStateChanged
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.outbox import Outbox
@@ -32,6 +32,7 @@ _FLUSH_RECORDS = 2_000
 _FLUSH_SECONDS = 1.0
 # After this many events in a row, sockets and the status API get a turn.
 _EVENTS_PER_TURN = 64
+_ENDED = "the bot has ended"
 
 
 class Runner:
@@ -72,6 +73,7 @@ class Runner:
         self._trusted = True
         self._requests = count(1)
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
+        self._ended = False
         self._buffered = 0
 
     # -- a run's beginning ----------------------------------------------------------------------
@@ -88,7 +90,13 @@ class Runner:
     # -- what others may ask --------------------------------------------------------------------
 
     async def submit(self, signal: Signal) -> Verdict:
-        """Send a signal through the inbox and the whole guarded path; returns its verdict."""
+        """Send a signal through the inbox and the whole guarded path; returns its verdict.
+
+        Raises:
+            OrderDroppedError: The bot has ended, or ends before it comes to a verdict.
+        """
+        if self._ended:
+            raise OrderDroppedError(_ENDED)
         request = next(self._requests)
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
         self._verdicts[request] = verdict
@@ -113,6 +121,9 @@ class Runner:
                 await self._pump()
                 if not self._paused:
                     await self._wait()
+        except BaseException:
+            self._end()  # whoever waits for a verdict must not wait for ever
+            raise
         finally:
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
@@ -143,12 +154,16 @@ class Runner:
         After a failure of the journal, or an impossible state of the kernel, nothing more is decided or sent.
         """
         self._paused = True
-        if self._trusted and not isinstance(self.outbox.failure, JournalError):
-            self.outbox.failure = None
-            await self._process(ShutdownStarted(ts=self.clock.now_ns(), cancel_orders=cancel_orders))
-            if cancel_orders:
-                await self._await_cancels(patience_seconds)
-        await self.outbox.stop()
+        self.outbox.closed = True
+        try:
+            if self._trusted and not isinstance(self.outbox.failure, JournalError):
+                self.outbox.failure = None
+                await self._process(ShutdownStarted(ts=self.clock.now_ns(), cancel_orders=cancel_orders))
+                if cancel_orders:
+                    await self._await_cancels(patience_seconds)
+        finally:
+            self._end()
+            await self.outbox.stop()
 
     async def _await_cancels(self, patience_seconds: float) -> None:
         tracker = self.kernel.portfolio.tracker
@@ -204,14 +219,17 @@ class Runner:
         return TimerFired(ts=now, name=name) if timers[name] <= now else None
 
     async def _process(self, event: Event) -> None:
-        self.journal.append_event(event)
         try:
-            commands = self.kernel.handle(event)
-        except StrategyError:
+            await self._take(event)
+        except (StrategyError, asyncio.CancelledError):
             raise
         except BaseException:
-            self._trusted = False
+            self._trusted = False  # the kernel may be ahead of its log, or in a state that cannot be
             raise
+
+    async def _take(self, event: Event) -> None:
+        self.journal.append_event(event)
+        commands = self.kernel.handle(event)
         for observe in self.observers:
             observe(event)
         self._buffered += 1
@@ -266,6 +284,12 @@ class Runner:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
+
+    def _end(self) -> None:
+        self._ended = True
+        for verdict in self._verdicts.values():
+            if not verdict.done():
+                verdict.set_exception(OrderDroppedError(_ENDED))
 
     def _raise_failure(self) -> None:
         if self.outbox.failure is not None:

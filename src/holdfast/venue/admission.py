@@ -3,9 +3,10 @@
 The rules, in the order in which they are asked (the request itself was checked before, see ``instruments``):
 
     no price yet             a market order cannot be valued before the first trade of its symbol
+    cost                     neither too small nor too large, where there are such limits
     wash trade               it could trade against an order of ours that rests on the other side
     reducing                 by no more than is held and not held for other orders: so nothing crosses zero
-    opening long             not beside an open short sale; cost limits; buying power
+    opening long             not beside an open short sale; buying power
     opening short            whole shares of a shortable asset, not beside an open buy, $2,000 of equity; buying power
 
 An order on the side opposite to the position reduces it, any other one opens; crypto is never sold short.
@@ -46,7 +47,10 @@ def assess(
     else:
         # Only before the first bar of a replay; the text is ours.
         return forbidden(f"no trade in {instrument.symbol} yet: a market order cannot be valued")
-    if resting and (refusal := _wash_trade(new, resting)):
+    refusal = instrument.cost_refusal(new, new.quantity * reference)
+    if refusal is None and resting:
+        refusal = _wash_trade(new, resting)
+    if refusal is not None:
         return refusal
     held = account.held(instrument.symbol)
     if new.side is _BUY:
@@ -54,8 +58,7 @@ def assess(
             return _too_much(new, instrument, -held, resting) or ZERO
         return _open_long(new, instrument, account, resting, reference)
     if held > 0 or instrument.is_crypto:
-        cost = new.quantity * reference
-        return _too_much(new, instrument, held, resting) or instrument.cost_refusal(new, cost) or ZERO
+        return _too_much(new, instrument, held, resting) or ZERO
     return _open_short(new, instrument, account, resting, reference if price is None else Decimal(repr(price)))
 
 
@@ -69,8 +72,6 @@ def _open_long(
 ) -> Decimal | Refusal:
     if resting and any(order.side is _SELL and order.reserve_price for order in resting):
         return forbidden("cannot open a long buy while a short sell order is open")
-    if refusal := instrument.cost_refusal(new, new.quantity * reference):
-        return refusal
     value = instrument.buy_value(new.limit_price, reference)
     return _too_expensive(instrument, account, new.quantity * value) or value
 

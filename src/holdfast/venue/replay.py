@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise, repeat
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -44,6 +44,7 @@ __all__ = ["Market", "Replay", "Step"]
 # Rows that are turned into bars at once: enough to drown the cost of a NumPy call, few enough to stay small.
 _CHUNK_ROWS = 8192
 
+_T = TypeVar("_T")
 StepKind = Literal["close", "open", "expiry", "limit"]
 
 
@@ -195,7 +196,7 @@ class Replay:
             self._session_close = self._sessions.at(at).close
         return Step(at, bars, kind)
 
-    def coast(self, show: Callable[[Bar], Sequence[object]], prices: dict[str, float]) -> Sequence[object]:
+    def coast(self, show: Callable[[Bar], Sequence[_T]], prices: dict[str, float]) -> Sequence[_T]:
         """Show bar after bar while nothing else can happen: the same as ``advance`` without orders, and much quicker.
 
         Only for a caller without a limit, whose market has no open order. Stops after a moment's bar that was
@@ -206,7 +207,7 @@ class Replay:
             show: Called with each bar. The replay's own ``now`` stands still meanwhile; the bar's ``ts`` is the time.
             prices: The market's last prices, kept up to date here.
         """
-        nothing: Sequence[object] = ()
+        nothing: Sequence[_T] = ()
         while self._next_close is not None:
             chunk, start, session_close = self._chunk, self._at, self._session_close
             stop = len(chunk)

@@ -158,8 +158,10 @@ class Protection(ABC):
 
 
 class Quiet(NamedTuple):
-    """Where an observation changes nothing but the last equity known: before ``until`` (UTC ns), strictly between the
-    two levels (USD)."""
+    """Where an observation changes nothing but the last equity known.
+
+    That is before ``until`` (UTC ns), and strictly between the two levels (USD).
+    """
 
     until: int
     low: float
@@ -175,8 +177,8 @@ class EquityProtection(Protection):
         """Observations that a caller may skip, if it tells the last of them by ``level`` before the next that it may not."""
 
     @abstractmethod
-    def level(self, equity: float) -> None:
-        """The last of the observations that were skipped."""
+    def level(self, equity: float, highest: float) -> None:
+        """The last and the highest of the observations that were skipped."""
 
     @abstractmethod
     def observe_equity(self, now_ns: int, equity: float) -> None:

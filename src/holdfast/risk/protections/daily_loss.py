@@ -117,7 +117,7 @@ class DailyLossLimit(EquityProtection):
         """See ``EquityProtection``: until the day's end, above the floor."""
         return Quiet(self._day_end + 1, self._floor, inf)
 
-    def level(self, equity: float) -> None:
+    def level(self, equity: float, highest: float) -> None:
         """See ``EquityProtection``."""
         self._equity = equity
 

@@ -111,12 +111,13 @@ class MaxDrawdown(EquityProtection):
 
     @property
     def quiet(self) -> Quiet:
-        """See ``EquityProtection``: until the bucket's end, above the floor and below the bucket's peak."""
-        return Quiet(self._bucket_end, self._floor, self._bucket_peak)
+        """See ``EquityProtection``: until the bucket's end, above the floor and below the peak."""
+        return Quiet(self._bucket_end, self._floor, self._peak)
 
-    def level(self, equity: float) -> None:
+    def level(self, equity: float, highest: float) -> None:
         """See ``EquityProtection``."""
         self._equity = equity
+        self._bucket_peak = max(self._bucket_peak, highest)
 
     def judge_trades(self, symbol: str, trades: Iterable[Any], now: int) -> Hold | None:
         """The equity's verdict where it is known, else that of the trades."""

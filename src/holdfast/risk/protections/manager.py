@@ -54,12 +54,12 @@ class ProtectionManager:
                 raise ConfigurationError(message)
         asked = [protection for protection in self.protections if protection.mode is not GuardMode.OFF]
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
-        self._observers = tuple(watcher.observe_equity for watcher in self._by_equity)
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
         self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
         # Before ``quiet_until`` and strictly between the two levels, an observation changes nothing but the last
         # equity known: whoever observes once a bar may skip those, and tell the last one before asking.
         self.quiet_until, self.quiet_low, self.quiet_high = 0, inf, -inf
+        self.quiet_highest = -inf  # kept by that caller: the highest of those it has skipped
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
 
@@ -74,10 +74,20 @@ class ProtectionManager:
         while trades and trades[0].closed_at <= after:
             trades.popleft()
 
-    def observe_equity(self, now_ns: int, equity: float) -> None:
-        """Tell the protections that watch the equity (USD) at a moment (UTC ns)."""
-        for observe in self._observers:
-            observe(now_ns, equity)
+    def observe_equity(self, now_ns: int, equity: float, *, before: float | None = None) -> None:
+        """Tell the protections that watch the equity (USD) at a moment (UTC ns).
+
+        ``before`` is the level just before, for a caller that skips quiet observations.
+        """
+        until, low, high = 1 << 62, -inf, inf
+        highest, self.quiet_highest = self.quiet_highest, -inf
+        for protection in self._by_equity:
+            if before is not None:
+                protection.level(before, max(highest, before))
+            protection.observe_equity(now_ns, equity)
+            quiet = protection.quiet
+            until, low, high = min(until, quiet.until), max(low, quiet.low), min(high, quiet.high)
+        self.quiet_until, self.quiet_low, self.quiet_high = until, low, high
 
     def check(
         self,
