@@ -271,7 +271,7 @@ class Kernel:
             book.mark = close
             guards = self.protections
             if guards.quiet_low < equity < guards.quiet_high and ts < guards.quiet_until:
-                if equity > guards.quiet_highest:
+                if equity > guards.quiet_highest:  # noqa: PLR1730 - once a bar, and a call costs more than it
                     guards.quiet_highest = equity
             else:
                 guards.observe_equity(ts, equity, before=before)

@@ -42,7 +42,6 @@ from holdfast.model.events import (
     CancelUnknown,
     EpochStarted,
     Event,
-    FeePosted,
     LookupFailed,
     LookupMissed,
     OrderFilled,
@@ -178,7 +177,6 @@ EVENTS: tuple[Event, ...] = (
     ),
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
-    FeePosted(ts=_TS, activity_id="f", symbol="BTC/USD", quantity=Decimal("-0.000000001"), cash=Decimal("-0.01")),
 )
 """One event of each type."""
 
