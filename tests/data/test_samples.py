@@ -30,7 +30,7 @@ def test_the_sample_is_named_in_the_notice() -> None:
     """What it is, where it comes from, under which licence."""
     notice = (ROOT / "NOTICE").read_text()
 
-    for words in (samples.BTCUSD_TWO_DAYS, "BTC-PERP", "nautilus_trader", "LGPL-3.0", "5 and 6 January 2022"):
+    for words in (samples.BTCUSD_TWO_DAYS, "BTC-PERP", "nautilus_trader", "LGPL-3.0", "24 and 25 January 2022"):
         assert words in notice
 
 
@@ -43,7 +43,7 @@ def test_the_sample_holds_no_time_of_packing() -> None:
 def test_the_sample_is_an_unchanged_cut_of_its_source() -> None:
     """Header and the rows of the two days, byte for byte."""
     header, *rows = gzip.decompress(SOURCE.read_bytes()).splitlines(keepends=True)
-    cut = b"".join([header, *(row for row in rows if row.startswith((b"2022-01-05", b"2022-01-06")))])
+    cut = b"".join([header, *(row for row in rows if row.startswith((b"2022-01-24", b"2022-01-25")))])
 
     assert gzip.decompress(samples.path().read_bytes()) == cut
 

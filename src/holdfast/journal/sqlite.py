@@ -16,6 +16,7 @@ the process, however the process ends. The lock file names the owner for the mes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sqlite3
@@ -33,15 +34,17 @@ try:
 except ImportError:  # pragma: no cover - Windows has no flock; there SQLite's own lock is the second line
     fcntl = None  # type: ignore[assignment]
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE records (
-    seq INTEGER PRIMARY KEY,
-    kind INTEGER NOT NULL,
-    payload BLOB NOT NULL,
-    crc INTEGER NOT NULL
-) STRICT;
-"""
+_SCHEMA = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    """
+    CREATE TABLE records (
+        seq INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT
+    """,
+)
 _INSERT = "INSERT INTO records (seq, kind, payload, crc) VALUES (?, ?, ?, ?)"
 _Row = tuple[int, int, bytes, int]
 
@@ -65,16 +68,16 @@ class SqliteJournal:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._open_or_create()
-            self._seq = self._db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0]
+            try:
+                self._open_or_create()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.Error as error:
             self._release_ownership()
             message = f"{path} cannot be used as a journal: {error}"
             raise JournalError(message) from None
-        except JournalError:
-            self._db.close()
+        except BaseException:
             self._release_ownership()
             raise
 
@@ -153,29 +156,41 @@ class SqliteJournal:
         except sqlite3.Error as error:
             message = f"the journal {self.path} could not be written: {error}; trading stops, nothing unsynced was sent"
             self._failure = JournalError(message)
+            with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
+                self._db.execute("ROLLBACK")
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _open_or_create(self) -> None:
-        tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        db = self._db
+        tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        meta = self._read_meta(tables) if tables else {"form": str(FORM), "journal_id": secrets.token_hex(16)}
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("BEGIN IMMEDIATE")
         if not tables:
-            self._journal_id = secrets.token_hex(16)
-            self._db.executescript("BEGIN;" + _SCHEMA)
-            self._db.executemany(
-                "INSERT INTO meta (key, value) VALUES (?, ?)", [("form", str(FORM)), ("journal_id", self._journal_id)]
-            )
-            self._db.execute("COMMIT")
-            return
-        if not {"meta", "records"} <= tables:
+            for statement in _SCHEMA:
+                db.execute(statement)
+            db.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", meta.items())
+        # Changes nothing; better to learn now than at the first order that the file cannot be written.
+        db.execute("UPDATE meta SET value = value WHERE key = 'form'")
+        db.execute("COMMIT")
+        self._journal_id = meta["journal_id"]
+        self._seq = db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0]
+
+    def _read_meta(self, tables: set[str]) -> dict[str, str]:
+        """What an existing file says of itself. Nothing is written to a file that is not ours."""
+        meta = dict(self._db.execute("SELECT key, value FROM meta")) if {"meta", "records"} <= tables else {}
+        form = str(meta.get("form", ""))
+        if not form.isdecimal() or not meta.get("journal_id"):
             message = f"{self.path} is an SQLite file but no journal of Holdfast"
             raise JournalError(message)
-        meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        if int(meta["form"]) > FORM:
-            message = f"{self.path} has journal form {meta['form']}; this version of Holdfast reads up to form {FORM}"
+        if int(form) > FORM:
+            message = f"{self.path} has journal form {form}; this version of Holdfast reads up to form {FORM}"
             raise JournalError(message)
-        self._journal_id = meta["journal_id"]
+        return meta
 
     def _release_ownership(self) -> None:
         os.close(self._lock_file)

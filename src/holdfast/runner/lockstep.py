@@ -107,7 +107,7 @@ class LockstepDriver:
         self._clock = clock
         self._link = link
         self._received = received
-        self._synced_at_orders = 0
+        self._synced_at_requests = 0
         self._stopping = False
         runner.before_market = self._catch_up
 
@@ -134,9 +134,9 @@ class LockstepDriver:
 
     async def _catch_up(self) -> None:
         """Before a bar is shown: what our own requests made the venue send must have been seen."""
-        sent = self._runner.outbox.orders_sent
-        if sent != self._synced_at_orders:
-            self._synced_at_orders = sent
+        sent = self._runner.outbox.requests_sent
+        if sent != self._synced_at_requests:
+            self._synced_at_requests = sent
             await self._wait_for_messages(await self._link.advance(None, -1, -1))
 
     async def _wait_for_messages(self, reply: Reply) -> None:

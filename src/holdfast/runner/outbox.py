@@ -97,7 +97,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unfinished = 0
         self.failure: Exception | None = None
-        self.orders_sent = 0
+        self.requests_sent = 0  # submits and cancels that left: each of them makes the venue send updates
         self.closed = False
         self._actions: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             SubmitOrder: self._submit,
@@ -167,7 +167,7 @@ class Outbox:
                 return f"trading is {state}"
             if self._clock.now_ns() > command.deadline:
                 return "its deadline had passed before it could leave"
-            self.orders_sent += 1
+            self.requests_sent += 1
             return None
 
         try:
@@ -186,6 +186,7 @@ class Outbox:
 
     async def _cancel(self, command: CancelOrder) -> None:
         order_id = command.client_order_id
+        self.requests_sent += 1
         try:
             await self._broker.request_cancel(command.broker_id)
         except BrokerRefusedError as error:

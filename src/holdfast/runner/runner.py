@@ -196,19 +196,15 @@ class Runner:
                 continue
             if not market or (self._serial and self.outbox.unfinished):
                 return
-            event_due = self._due_timer() or await self._next_market_event()
+            event_due = self._due_timer()
+            if event_due is None and self.before_market is not None and self.inbox.depth:
+                await self.before_market()
+                if self.inbox.has_posts:
+                    continue  # what it brought comes first, with all that follows from it
+            event_due = event_due or self.inbox.take_market()
             if event_due is None:
                 return
             await self._process(event_due)
-
-    async def _next_market_event(self) -> Event | None:
-        if self.before_market is not None and self.inbox.depth:
-            await self.before_market()
-            if self.inbox.has_posts:
-                post = self.inbox.take_posts()
-                for event in post(self.clock.now_ns()) if post is not None else ():
-                    await self._process(event)
-        return self.inbox.take_market()
 
     def _due_timer(self) -> Event | None:
         timers = self.kernel.timers

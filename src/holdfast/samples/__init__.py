@@ -1,8 +1,8 @@
 """Real market data that travels with the package, so that the first run needs no download and no keys.
 
-``btcusd_1m_2022-01-05_06.csv.gz``: the one-minute bars of two whole UTC days, 5 and 6 January 2022, cut
+``btcusd_1m_2022-01-24_25.csv.gz``: the one-minute bars of two whole UTC days, 24 and 25 January 2022, cut
 unchanged from the BTC-PERP test data of the nautilus_trader repository and used here under the symbol
-``BTC/USD``. A violent day (a range of 10.8 %) followed by an ordinary one: guards have something to do, and so
+``BTC/USD``. A violent day followed by a calmer one: the guards have something to do, and so
 has a strategy. 2,880 rows, no gaps; ``timestamp`` is the start of the bar (UTC), prices are in USD, ``volume``
 is in BTC (the source's USD volume divided by the close). The NOTICE of the project says where it comes from.
 """
@@ -15,7 +15,7 @@ from typing import Final
 
 from holdfast.model.errors import DataError
 
-BTCUSD_TWO_DAYS: Final = "btcusd_1m_2022-01-05_06.csv.gz"
+BTCUSD_TWO_DAYS: Final = "btcusd_1m_2022-01-24_25.csv.gz"
 
 # File name -> the symbol that its bars are used under.
 SAMPLES: Final = {BTCUSD_TWO_DAYS: "BTC/USD"}

@@ -1,0 +1,359 @@
+"""The journal in a file: what it does when bytes, disks and processes fail."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.journal import Record, SqliteJournal
+from holdfast.model.errors import JournalError, JournalOwnedError
+from holdfast.model.events import TimerFired
+from holdfast.testing import FaultyJournal
+
+_OWNER = Path(__file__).with_name("owner.py")
+_NOBODY = 65_534
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the journal is."""
+    return tmp_path / "bot.journal"
+
+
+def timer(number: int) -> TimerFired:
+    """A small event."""
+    return TimerFired(ts=number, name=f"timer {number}")
+
+
+async def written(path: Path, count: int) -> None:
+    """A journal with so many events, closed."""
+    journal = SqliteJournal(path)
+    for number in range(1, count + 1):
+        journal.append_event(timer(number))
+    await journal.sync()
+    journal.close()
+
+
+def edit(path: Path, statement: str) -> None:
+    """Do to the file what nobody should."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(statement)
+        db.commit()
+
+
+##### Damage
+
+
+async def test_a_damaged_byte_is_found_and_its_record_named(path: Path) -> None:
+    """The records before it are given; the damaged one stops everything."""
+    await written(path, 5)
+    edit(
+        path,
+        "UPDATE records SET payload = CAST(substr(payload, 1, 3) || x'ff' || substr(payload, 5) AS BLOB) WHERE seq = 4",
+    )
+    journal = SqliteJournal(path)
+
+    found: list[Record] = []
+    with pytest.raises(JournalError, match=r"record 4 is damaged"):
+        found.extend(journal.records())
+
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "complaint"),
+    [
+        ("UPDATE records SET crc = crc + 1 WHERE seq = 2", "record 2 is damaged"),
+        ("UPDATE records SET kind = 3 WHERE seq = 2", "record 2 is damaged"),
+        ("UPDATE records SET kind = 9 WHERE seq = 2", "record 2 has unknown kind 9"),
+        ("DELETE FROM records WHERE seq = 2", r"record 2 is missing \(found 3"),
+        ("DELETE FROM records WHERE seq = 1", r"record 1 is missing \(found 2"),
+    ],
+)
+async def test_whatever_is_changed_is_found(path: Path, statement: str, complaint: str) -> None:
+    """Checksum, kind, and order are all guarded."""
+    await written(path, 3)
+    edit(path, statement)
+    journal = SqliteJournal(path)
+
+    with pytest.raises(JournalError, match=complaint):
+        list(journal.records())
+
+    journal.close()
+
+
+##### What is refused at the door
+
+
+async def test_a_newer_form_is_refused(path: Path) -> None:
+    """Not misread; and the refused file stays usable by who can read it."""
+    await written(path, 1)
+    edit(path, "UPDATE meta SET value = '2' WHERE key = 'form'")
+
+    for _ in range(2):  # the second time shows that the first let go of the lock
+        with pytest.raises(JournalError, match="form 2; this version of Holdfast reads up to form 1"):
+            SqliteJournal(path)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE other (x)",
+        "CREATE TABLE meta (key, value)",
+    ],
+)
+def test_another_database_is_no_journal(path: Path, statement: str) -> None:
+    """Somebody else's SQLite file is told apart, and left as it is."""
+    edit(path, statement)
+    if "meta" in statement:
+        edit(path, "CREATE TABLE records (x)")
+    before = path.read_bytes()
+
+    with pytest.raises(JournalError, match="is an SQLite file but no journal of Holdfast"):
+        SqliteJournal(path)
+    assert path.read_bytes() == before
+
+
+def test_another_file_is_no_journal(path: Path) -> None:
+    """A file that is not even a database: one sentence, and the file is left as it is."""
+    text = b"timestamp,open,high,low,close,volume\n" * 100
+    path.write_bytes(text)
+
+    with pytest.raises(JournalError, match="cannot be used as a journal: file is not a database"):
+        SqliteJournal(path)
+    assert path.read_bytes() == text
+
+
+def test_a_missing_folder_is_one_sentence(path: Path) -> None:
+    """It is not made: a mistyped path should not start an empty journal somewhere."""
+    with pytest.raises(JournalError, match="cannot be opened: No such file or directory"):
+        SqliteJournal(path / "nowhere" / "bot.journal")
+
+
+@contextlib.contextmanager
+def no_privileges() -> Iterator[None]:
+    """Without the rights of root, where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(_NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_read_only_folder_is_one_sentence(path: Path) -> None:
+    """Nothing can be written there, so there is no journal."""
+    path.parent.chmod(0o555)
+    try:
+        with no_privileges(), pytest.raises(JournalError, match="cannot be opened: Permission denied"):
+            SqliteJournal(path)
+    finally:
+        path.parent.chmod(0o755)
+
+
+def test_a_read_only_file_is_refused_at_once(tmp_path: Path, path: Path) -> None:
+    """Not at the first order, when it would be too late to do anything else."""
+    asyncio.run(written(path, 2))
+    folders = [tmp_path, *list(tmp_path.parents)[:2]]
+    modes = [folder.stat().st_mode for folder in folders]
+    for folder in folders:
+        folder.chmod(0o777)
+    path.chmod(0o444)
+    path.with_name(path.name + ".lock").chmod(0o666)
+    try:
+        with no_privileges(), pytest.raises(JournalError, match=r"cannot be used as a journal: .*(readonly|unable)"):
+            SqliteJournal(path)
+    finally:
+        for folder, mode in zip(folders, modes, strict=True):
+            folder.chmod(mode)
+
+
+##### Failure while running
+
+
+async def test_a_full_disk_fails_the_sync_and_everything_after_it(path: Path) -> None:
+    """Nothing is built on records that are not durable; those before are all there for the next run."""
+    journal = SqliteJournal(path)
+    journal.append_event(timer(1))
+    await journal.sync()
+    pages = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(2, 2_000):
+        journal.append_event(timer(number))
+
+    with pytest.raises(JournalError, match="could not be written: database or disk is full"):
+        await journal.sync()
+    with pytest.raises(JournalError, match="disk is full"):
+        journal.append_event(timer(2_000))
+    with pytest.raises(JournalError, match="disk is full"):
+        await journal.sync()
+    assert [record.content for record in journal.records()] == [timer(1)]
+    with pytest.raises(JournalError, match="disk is full"):
+        journal.close()
+
+    again = SqliteJournal(path)
+    assert [record.content for record in again.records()] == [timer(1)]
+    again.close()
+
+
+async def test_a_table_that_is_gone_fails_the_sync(path: Path) -> None:
+    """Any error of the database is an error of the journal, and final."""
+    journal = SqliteJournal(path)
+    edit(path, "DROP TABLE records")
+    journal.append_event(timer(1))
+
+    with pytest.raises(JournalError, match="could not be written"):
+        await journal.sync()
+    with pytest.raises(JournalError, match="could not be written"):
+        journal.append_commands(())
+    with pytest.raises(JournalError, match="could not be written"):
+        journal.close()
+
+
+async def test_a_sync_that_nobody_waits_for_any_more_still_happens(path: Path) -> None:
+    """Cancelling who waits may not tear a gap into the sequence."""
+    journal = SqliteJournal(path)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")  # the writer thread now waits, with whatever it is given
+    journal.append_event(timer(1))
+    first = asyncio.ensure_future(journal.sync())
+    await asyncio.sleep(0)
+    journal.append_event(timer(2))
+    second = asyncio.ensure_future(journal.sync())
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert second.cancelled()
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    await first
+
+    journal.append_event(timer(3))
+    await journal.sync()
+
+    assert [record.seq for record in journal.records()] == [1, 2, 3]
+    journal.close()
+
+
+async def test_concurrent_syncs_are_one_order(path: Path) -> None:
+    """Each returns only when what was appended before it is durable, also where an earlier one carries it."""
+    journal = SqliteJournal(path)
+    reader = sqlite3.connect(path)
+
+    async def append_and_sync(number: int) -> int:
+        journal.append_event(timer(number))
+        await journal.sync()
+        count: int = reader.execute("SELECT count(*) FROM records WHERE seq <= ?", (number,)).fetchone()[0]
+        return count
+
+    async def only_sync() -> None:
+        await journal.sync()
+
+    counts = await asyncio.gather(*(append_and_sync(number) for number in range(1, 21)), only_sync())
+
+    assert counts[:-1] == list(range(1, 21))
+    assert journal.buffered == 0
+    reader.close()
+    journal.close()
+
+
+async def test_close_flushes(path: Path) -> None:
+    """An orderly end loses nothing."""
+    journal = SqliteJournal(path)
+    journal.append_event(timer(1))
+    assert journal.buffered == 1
+    journal.close()
+
+    again = SqliteJournal(path)
+    assert [record.content for record in again.records()] == [timer(1)]
+    again.close()
+
+
+async def test_commits_are_durable_ones(path: Path) -> None:
+    """Write-ahead log, and a flush at every commit: this is what a sync promises."""
+    journal = SqliteJournal(path)
+
+    assert journal._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    assert journal._db.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+    journal.close()
+
+
+##### Owners
+
+
+@contextlib.contextmanager
+def owner(path: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Another process that owns the journal, and what it said: its pid and the journal's id."""
+    process = subprocess.Popen(
+        [sys.executable, str(_OWNER), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield process, process.stdout.readline().split()
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def test_a_second_owner_is_refused_and_a_dead_one_is_not_in_the_way(path: Path) -> None:
+    """The refusal names the owner's pid. After SIGKILL the lock is gone, the synced records are there, others are not."""
+    with owner(path) as (process, (pid, journal_id)):
+        assert int(pid) == process.pid
+        with pytest.raises(JournalOwnedError, match=rf"owned by another running process \(pid {process.pid}\)"):
+            SqliteJournal(path)
+        process.kill()
+        process.wait(timeout=30)
+
+        journal = SqliteJournal(path)
+
+        assert journal.journal_id == journal_id
+        assert [record.content for record in journal.records()] == [TimerFired(ts=n, name="synced") for n in (1, 2, 3)]
+        journal.append_event(timer(4))
+        journal.close()
+    again = SqliteJournal(path)
+    assert [record.seq for record in again.records()] == [1, 2, 3, 4]
+    again.close()
+
+
+def test_a_second_owner_in_the_same_process_is_refused(path: Path) -> None:
+    """Two containers on one journal are as bad as two processes; the first goes on undisturbed."""
+    journal = SqliteJournal(path)
+
+    with pytest.raises(JournalOwnedError, match=f"pid {os.getpid()}"):
+        SqliteJournal(path)
+
+    journal.append_event(timer(1))
+    journal.close()
+    SqliteJournal(path).close()
+
+
+##### The fakes
+
+
+async def test_a_crash_loses_exactly_what_was_not_synced() -> None:
+    """And the crashed journal takes nothing more."""
+    journal = FaultyJournal()
+    journal.append_event(timer(1))
+    await journal.sync()
+    journal.append_event(timer(2))
+    assert journal.unsynced == 1
+
+    after = journal.crash()
+
+    assert [record.content for record in after.records()] == [timer(1)]
+    assert after.journal_id == journal.journal_id
+    with pytest.raises(JournalError, match="crashed"):
+        journal.append_event(timer(3))
