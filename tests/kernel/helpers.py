@@ -46,7 +46,7 @@ from holdfast.model.events import (
     SubmitUnknown,
     TimerFired,
 )
-from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
+from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import Protection, ProtectionManager
 from holdfast.state.order_tracker import InFlightOrder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,8 +11,9 @@ import pytest
 from holdfast.model import OrderSide, OrderStatus, Source, Stage, TimeInForce
 from holdfast.model.commands import QueryAccount, Reconcile
 from holdfast.model.events import OrderFilled
+from holdfast.risk import RiskLimits
 from holdfast.risk.protections import StoplossGuard
-from tests.kernel.helpers import COIN, SPY, Bench, alerts, buy, leave, of, report_of, sell
+from tests.kernel.helpers import COIN, SPY, Action, Bench, alerts, buy, leave, of, report_of, sell
 
 
 def test_a_fill_is_counted_told_and_paid_for() -> None:
@@ -21,7 +23,7 @@ def test_a_fill_is_counted_told_and_paid_for() -> None:
     bench.accepted(intent)
     commands = bench.filled(intent, 4, 101.5)
     assert bench.position() == Decimal(4)
-    assert bench.kernel.portfolio.positions.cash == Decimal("100000") - Decimal("406.0")
+    assert bench.kernel.portfolio.positions.cash == Decimal(100000) - Decimal("406.0")
     assert "fill 4, holds 4" in bench.strategy.told
     assert of(QueryAccount, commands)
     assert bench.strategy.view(SPY).average_price_float == 101.5
@@ -123,17 +125,35 @@ def test_an_execution_that_names_only_the_venues_id_waits_until_that_id_is_known
     assert bench.kernel.counters.executions == 1
 
 
-def test_a_report_of_everything_brings_fills_of_an_unknown_order_without_a_false_alarm() -> None:
+@pytest.mark.parametrize("client_order_id", [None, "J-1"])
+def test_a_report_of_everything_brings_fills_of_an_unknown_order_without_a_false_alarm(
+    client_order_id: str | None,
+) -> None:
     """The execution and its order come in one report: there is no moment at which it belonged to nobody."""
     bench = Bench()
     intent = bench.order(buy(10))
     bench.unknown(intent)
-    activity = bench.execution(intent, 10, client_order_id=None)
+    activity = bench.execution(intent, 10, client_order_id=client_order_id)
     commands = bench.reported(
         executions=[activity], orders=[report_of(intent, OrderStatus.FILLED)], positions={SPY: 10}
     )
     assert bench.position() == Decimal(10)
     assert alerts(commands) == []
+
+
+def test_an_order_whose_fills_are_missing_is_not_over_for_the_strategy() -> None:
+    """P7: it sees no position yet, and must not enter again; guards count what the venue has told of."""
+    bench = Bench(limits=RiskLimits(max_position_notional=Decimal(1_500)))
+    intent = bench.order(buy(10))
+    bench.updated(intent, OrderStatus.FILLED, source=Source.LOOKUP)
+    view = bench.strategy.view(SPY)
+    assert view.busy
+    assert not view.flat
+    bench.act(buy(10))
+    assert bench.verdict.guard == "position_notional"
+    bench.filled(intent, 10)
+    assert not view.busy
+    assert bench.position() == Decimal(10)
 
 
 def test_an_execution_of_nobodys_order_is_reported_and_moves_nothing() -> None:
@@ -164,7 +184,7 @@ def test_the_coin_fee_of_a_crypto_buy_makes_the_position_smaller() -> None:
     bench.filled(out, out.quantity, 40_000.0)
     assert bench.position(COIN) == 0
     # 0.9975 x 40,000 came back, less 0.25 % in cash.
-    assert bench.kernel.portfolio.positions.cash == 100_000 - 40_000 + Decimal("39900") - Decimal("99.75")
+    assert bench.kernel.portfolio.positions.cash == 100_000 - 40_000 + Decimal(39900) - Decimal("99.75")
 
 
 def test_what_a_limit_order_paid_is_settled_by_the_venues_position() -> None:
@@ -182,10 +202,9 @@ def test_what_a_limit_order_paid_is_settled_by_the_venues_position() -> None:
 
 
 @pytest.mark.parametrize(("enter", "price", "profit"), [(buy, 98.0, -20), (sell, 98.0, 20)])
-def test_a_closed_trade_knows_why_it_was_closed(enter: object, price: float, profit: int) -> None:
+def test_a_closed_trade_knows_why_it_was_closed(enter: Callable[[float], Action], price: float, profit: int) -> None:
     """The reason is that of the exit order; long and short, and the profit is the prices' difference."""
     bench = Bench()
-    assert callable(enter)
     entry = bench.order(enter(10))
     bench.accepted(entry)
     bench.filled(entry, 10)

@@ -168,7 +168,7 @@ def test_an_id_that_the_venue_says_is_taken_is_looked_up_and_adopted_if_it_is_ou
         {"order_type": "limit", "limit_price": Decimal(100)},
         {"time_in_force": "gtc"},
     ],
-    ids=lambda difference: ",".join(difference),
+    ids=",".join,
 )
 def test_another_order_under_our_id_halts_trading(difference: dict[str, object]) -> None:
     """P2: somebody else uses our ids. Nothing is adopted, people are told what differs, and nothing more is sent."""
@@ -246,7 +246,7 @@ def test_a_rejection_by_the_stream_alerts_once() -> None:
     bench = Bench()
     intent = bench.order(buy(10))
     bench.accepted(intent)
-    assert alerts(bench.updated(intent, OrderStatus.REJECTED)) == ["trading: order rejected by the venue"]
+    assert alerts(bench.updated(intent, OrderStatus.REJECTED)) == ["trading: SPY: order rejected by the venue"]
     assert alerts(bench.updated(intent, OrderStatus.REJECTED)) == []
 
 

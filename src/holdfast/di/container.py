@@ -263,9 +263,9 @@ class Container:
             self._tasks = [asyncio.create_task(self.monitor.run(), name="holdfast-monitor")]
 
     async def wait(self) -> None:
-        """Until the runner ends; raises what ended it."""
+        """Until the runner ends; raises what ended it. Who no longer waits does not stop the runner."""
         if self._tasks:
-            await self._tasks[0]
+            await asyncio.shield(self._tasks[0])
 
     async def stop(self) -> None:
         """Handle open orders as configured, write everything, let go of everything. Ends within five seconds."""

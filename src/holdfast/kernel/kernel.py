@@ -380,7 +380,7 @@ class Kernel:
         waiting = book.exit
         if waiting is None or self._tracker.has_open(book.symbol):
             return
-        if self._path.closed_with_fills_missing(book.symbol):
+        if self.portfolio.closed_with_fills_missing(book.symbol):
             return  # the look that is coming brings them, and with them the position that is to be left
         book.exit, book.busy = None, False
         held = self.portfolio.positions.quantity(book.symbol)
@@ -596,8 +596,14 @@ class Kernel:
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
+        told = {report.broker_id for report in event.orders if self._tracker.get(report.client_order_id) is not None}
         for execution in event.executions:
-            self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
+            nameless = not execution.client_order_id and self._tracker.by_broker_id(execution.broker_id) is None
+            if nameless and execution.broker_id in told:
+                self._tracker.apply_execution(execution)  # an orphan until its order's report, below, names it
+                self._tracker.take_discrepancies()
+            else:
+                self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
         for report in event.orders:
             self._take_report(report, Source.RECONCILE)
         self.portfolio.take_account(event.account)
@@ -640,7 +646,11 @@ class Kernel:
             self.timers.pop(_LOOKUP + order.client_order_id, None)
             if book.fee_uncertainty or self.portfolio.cash_uncertainty:
                 self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
-        book.busy = book.exit is not None or self._tracker.has_open(order.symbol)
+        book.busy = (
+            book.exit is not None
+            or self._tracker.has_open(order.symbol)
+            or bool(self.portfolio.closed_with_fills_missing(order.symbol))
+        )
         self._tell_order(book, order)
         if book.exit is not None:
             self._continue_exit(book)

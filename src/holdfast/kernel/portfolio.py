@@ -128,6 +128,11 @@ class Portfolio:
             first -= 1
         return trades[first:]
 
+    def closed_with_fills_missing(self, symbol: str) -> list[InFlightOrder]:
+        """Orders that are over, of which the venue has told more than we have counted: the position is not final."""
+        missing = self.tracker.orders_with_missing_fills()
+        return [order for order in missing if order.symbol == symbol and order.is_closed]
+
     # -- what guards ask ------------------------------------------------------------------------
 
     def last_price(self, symbol: str) -> float | None:
@@ -143,6 +148,8 @@ class Portfolio:
     def position_quantity(self, symbol: str) -> Decimal:
         """Signed quantity held plus all that is open, in flight or unknown, in the direction that makes it larger."""
         held = self.positions.quantity(symbol)
+        for order in self.closed_with_fills_missing(symbol):
+            held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
         orders = self.tracker.open_orders(symbol)
         if not orders:
             return held

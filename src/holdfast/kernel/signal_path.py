@@ -18,7 +18,6 @@ from holdfast.kernel.portfolio import Portfolio
 from holdfast.model import AssetClass, OrderIntent, OrderType, Signal, Stage, TimeInForce, Verdict
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_tracker import InFlightOrder
 
 # The two deferrals of an exit, as their verdicts name them.
 EXIT_WAITS = "exit_waits"
@@ -141,7 +140,7 @@ class SignalPath:
             if not order.reduce_only or order.order_type is not OrderType.MARKET or order.cancel_requested:
                 return EXIT_WAITS, "cancels what rests on the symbol first"
             leaving += order.remaining
-        if self.closed_with_fills_missing(book.symbol):
+        if self._portfolio.closed_with_fills_missing(book.symbol):
             return EXIT_WAITS, "the venue has told of fills that have not come yet"
         if leaving and leaving >= abs(held):
             return EXIT_IN_FLIGHT, "orders in flight already close the position"
@@ -153,15 +152,10 @@ class SignalPath:
         for order in self._portfolio.tracker.open_orders(book.symbol):
             if (order.side.sign > 0) != (held > 0):
                 left -= order.remaining
-        for order in self.closed_with_fills_missing(book.symbol):
+        for order in self._portfolio.closed_with_fills_missing(book.symbol):
             if (order.side.sign > 0) != (held > 0):
                 left -= order.reported_filled_qty - order.filled_quantity
         return max(left, _ZERO)
-
-    def closed_with_fills_missing(self, symbol: str) -> list[InFlightOrder]:
-        """Orders that are over, of which the venue has told more than we have counted: the position is not final."""
-        missing = self._portfolio.tracker.orders_with_missing_fills()
-        return [order for order in missing if order.symbol == symbol and order.is_closed]
 
     # -- the three outcomes ---------------------------------------------------------------------
 
