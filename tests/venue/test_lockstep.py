@@ -154,11 +154,10 @@ async def test_the_market_ends_and_timers_may_still_fire(start_venue: StartVenue
 
 async def test_another_account_follows_without_driving(venue: VenueProcess) -> None:
     """Its streams get the same market, and its counts do not matter to the driver."""
-    async with Bot.connected(venue) as bot:
-        async with connect(venue.socket_url + "/v1beta3/crypto/us", proxy=None) as data:
-            await subscribe(data, ["BTC/USD"], key="follower")
-            await bot.run(5)
-            bars = [bar for _ in range(5) for bar in await hear(data)]
+    async with Bot.connected(venue) as bot, connect(venue.socket_url + "/v1beta3/crypto/us", proxy=None) as data:
+        await subscribe(data, ["BTC/USD"], key="follower")
+        await bot.run(5)
+        bars = [bar for _ in range(5) for bar in await hear(data)]
 
     assert bars == bot.bars
 

@@ -114,7 +114,10 @@ async def test_trading_client_and_streams_trade_a_session(venue: VenueProcess, t
         position = await call(trading.get_open_position, "BTCUSD")
         fills = await call(trading.get, "/account/activities", {"activity_types": "FILL"})
         with pytest.raises(APIError, match="minimal amount"):
-            await call(trading.submit_order, bought.model_copy(update={"qty": 1e-09}))
+            await call(
+                trading.submit_order,
+                rests.model_copy(update={"qty": 1e-09, "side": OrderSide.BUY, "limit_price": 30_000}),
+            )
         await call(trading.cancel_order_by_id, resting.id)
         canceled = await call(trading.cancel_orders)
         closing = await call(trading.close_position, "BTCUSD")
@@ -126,7 +129,10 @@ async def test_trading_client_and_streams_trade_a_session(venue: VenueProcess, t
     assert [one.id for one in opened] == [resting.id]
     assert (resting.qty, resting.limit_price) == ("0.00002", "50000")
     assert [one.qty for one in positions] == [position.qty] == ["0.09975"]
-    assert [update.event.value if hasattr(update.event, "value") else update.event for update in updates[:2]] == ["new", "fill"]
+    assert [update.event.value if hasattr(update.event, "value") else update.event for update in updates[:2]] == [
+        "new",
+        "fill",
+    ]
     assert (updates[1].qty, updates[1].position_qty, updates[1].order.id) == (0.1, 0.09975, order.id)
     assert str(updates[1].execution_id) == fills[0]["id"].partition("::")[2]
     assert (bars[0].symbol, bars[0].timestamp) == ("BTC/USD", datetime(2022, 1, 3, tzinfo=UTC))
@@ -180,13 +186,15 @@ async def test_history_clients_read_bars(start_venue: StartVenue) -> None:
             stocks.get_stock_bars, StockBarsRequest(symbol_or_symbols="SPY", timeframe=TimeFrame.Minute, start=start)
         )
         btc = await call(
-            coins.get_crypto_bars, CryptoBarsRequest(symbol_or_symbols=["BTC/USD"], timeframe=TimeFrame.Minute, start=start)
+            coins.get_crypto_bars,
+            CryptoBarsRequest(symbol_or_symbols=["BTC/USD"], timeframe=TimeFrame.Minute, start=start),
         )
         last_spy = await call(stocks.get_stock_latest_bar, StockLatestBarRequest(symbol_or_symbols="SPY"))
         last_btc = await call(coins.get_crypto_latest_bar, CryptoLatestBarRequest(symbol_or_symbols="BTC/USD"))
         clock = await call(trading.get_clock)
         calendar = await call(
-            trading.get_calendar, GetCalendarRequest(start=datetime(2024, 7, 3).date(), end=datetime(2024, 7, 5).date())  # noqa: DTZ001 - days
+            trading.get_calendar,
+            GetCalendarRequest(start=datetime(2024, 7, 3).date(), end=datetime(2024, 7, 5).date()),  # noqa: DTZ001 - days
         )
     finally:
         for client in (stocks, coins, trading):
@@ -194,6 +202,12 @@ async def test_history_clients_read_bars(start_venue: StartVenue) -> None:
 
     assert len(bars) == len(spy.data["SPY"]) == len(btc.data["BTC/USD"]) == 4
     assert [bar.close for bar in bars] == [bar.close for bar in spy.data["SPY"]]
-    assert (last_spy["SPY"].close, last_btc["BTC/USD"].close) == (spy.data["SPY"][-1].close, btc.data["BTC/USD"][-1].close)
+    assert (last_spy["SPY"].close, last_btc["BTC/USD"].close) == (
+        spy.data["SPY"][-1].close,
+        btc.data["BTC/USD"][-1].close,
+    )
     assert (clock.is_open, clock.timestamp.astimezone(UTC)) == (True, datetime(2024, 1, 2, 14, 34, tzinfo=UTC))
-    assert [(day.date.isoformat(), f"{day.close:%H:%M}") for day in calendar] == [("2024-07-03", "13:00"), ("2024-07-05", "16:00")]
+    assert [(day.date.isoformat(), f"{day.close:%H:%M}") for day in calendar] == [
+        ("2024-07-03", "13:00"),
+        ("2024-07-05", "16:00"),
+    ]

@@ -131,7 +131,7 @@ def test_a_killed_venue_comes_back_with_the_same_books(start_venue: StartVenue, 
 def test_what_was_answered_or_streamed_survives_a_kill_at_any_moment(start_venue: StartVenue, tmp_path: Path) -> None:
     """Killed at random moments of a trading session: no answered order, streamed fill or shown bar is ever lost."""
     book = str(tmp_path / "book.sqlite")
-    chance = random.Random(20220103)  # noqa: S311, TID251 - a seeded choice of moments
+    chance = random.Random(20220103)  # noqa: S311 - a seeded choice of moments
     answered: dict[str, str] = {}
     streamed: dict[str, str] = {}
     shown: dict[str, float] = {}

@@ -13,21 +13,87 @@ from hypothesis import strategies as st
 
 from tests.venue.helpers import KEYS, MIDNIGHT, OPENING, Bot, StartVenue, VenueProcess, limit, market, minutes
 
-ACCOUNT_AMOUNTS = """
-    cash equity last_equity buying_power regt_buying_power non_marginable_buying_power initial_margin maintenance_margin
-    last_maintenance_margin long_market_value short_market_value position_market_value portfolio_value multiplier sma
-    accrued_fees pending_transfer_in pending_transfer_out pending_reg_taf_fees intraday_adjustments
-""".split()
-ORDER_MEMBERS = """
-    id client_order_id created_at updated_at submitted_at filled_at expired_at expires_at canceled_at failed_at
-    replaced_at replaced_by replaces asset_id symbol asset_class notional qty filled_qty filled_avg_price order_class
-    order_type type side position_intent time_in_force limit_price stop_price status extended_hours legs trail_percent
-    trail_price hwm subtag source ratio_qty
-""".split()
-POSITION_MEMBERS = """
-    asset_id symbol exchange asset_class avg_entry_price qty qty_available side market_value cost_basis unrealized_pl
-    unrealized_plpc unrealized_intraday_pl unrealized_intraday_plpc current_price lastday_price change_today asset_marginable
-""".split()
+ACCOUNT_AMOUNTS = [
+    "cash",
+    "equity",
+    "last_equity",
+    "buying_power",
+    "regt_buying_power",
+    "non_marginable_buying_power",
+    "initial_margin",
+    "maintenance_margin",
+    "last_maintenance_margin",
+    "long_market_value",
+    "short_market_value",
+    "position_market_value",
+    "portfolio_value",
+    "multiplier",
+    "sma",
+    "accrued_fees",
+    "pending_transfer_in",
+    "pending_transfer_out",
+    "pending_reg_taf_fees",
+    "intraday_adjustments",
+]
+ORDER_MEMBERS = [
+    "id",
+    "client_order_id",
+    "created_at",
+    "updated_at",
+    "submitted_at",
+    "filled_at",
+    "expired_at",
+    "expires_at",
+    "canceled_at",
+    "failed_at",
+    "replaced_at",
+    "replaced_by",
+    "replaces",
+    "asset_id",
+    "symbol",
+    "asset_class",
+    "notional",
+    "qty",
+    "filled_qty",
+    "filled_avg_price",
+    "order_class",
+    "order_type",
+    "type",
+    "side",
+    "position_intent",
+    "time_in_force",
+    "limit_price",
+    "stop_price",
+    "status",
+    "extended_hours",
+    "legs",
+    "trail_percent",
+    "trail_price",
+    "hwm",
+    "subtag",
+    "source",
+    "ratio_qty",
+]
+POSITION_MEMBERS = [
+    "asset_id",
+    "symbol",
+    "exchange",
+    "asset_class",
+    "avg_entry_price",
+    "qty",
+    "qty_available",
+    "side",
+    "market_value",
+    "cost_basis",
+    "unrealized_pl",
+    "unrealized_plpc",
+    "unrealized_intraday_pl",
+    "unrealized_intraday_plpc",
+    "current_price",
+    "lastday_price",
+    "change_today",
+    "asset_marginable",
+]
 
 
 async def bought(venue: VenueProcess, quantity: str = "0.5", symbol: str = "BTC/USD") -> None:
@@ -217,7 +283,9 @@ def test_lists_of_orders_are_filtered_and_paged(venue: VenueProcess) -> None:
             return [row["id"] for row in client.get("/v2/orders", params=query).json()]
 
         walked: list[str] = []
-        while page := listed(status="all", direction="asc", limit=3, **({"after_order_id": walked[-1]} if walked else {})):
+        while page := listed(
+            status="all", direction="asc", limit=3, **({"after_order_id": walked[-1]} if walked else {})
+        ):
             walked += page
 
         assert listed() == ids[5::-1]
@@ -336,7 +404,11 @@ def test_the_limit_counts_orders_in_the_venues_minute(start_venue: StartVenue) -
 def test_every_answer_has_its_headers(venue: VenueProcess) -> None:
     """Request id and limits, also on errors and without keys; request ids differ."""
     with venue.client() as client:
-        answers = [client.get("/v2/account"), client.get("/v2/nope"), httpx.get(venue.url + "/v2/account", trust_env=False)]
+        answers = [
+            client.get("/v2/account"),
+            client.get("/v2/nope"),
+            httpx.get(venue.url + "/v2/account", trust_env=False),
+        ]
 
     assert [answer.status_code for answer in answers] == [200, 404, 401]
     assert len({answer.headers["x-request-id"] for answer in answers}) == 3
@@ -415,9 +487,7 @@ def test_bad_questions_for_bars_are_refused(venue: VenueProcess) -> None:
         start = client.get(path, params={**asked, "start": "soon"})
         stocks = client.get("/v2/stocks/bars", params={**asked, "symbols": "BTC/USD"})
     public = httpx.get(venue.url + path, params=asked, trust_env=False)
-    wrong = httpx.get(
-        venue.url + path, params=asked, headers={**KEYS, "APCA-API-SECRET-KEY": "other"}, trust_env=False
-    )
+    wrong = httpx.get(venue.url + path, params=asked, headers={**KEYS, "APCA-API-SECRET-KEY": "other"}, trust_env=False)
 
     assert slashless.status_code == timeframe.status_code == 400
     assert slashless.json()["message"] == "invalid symbol: BTCUSD does not match ^[A-Z]+/[A-Z]+$"
@@ -472,16 +542,26 @@ def test_equities_have_a_clock_a_calendar_and_shorts(start_venue: StartVenue) ->
 
 METHODS = st.sampled_from(["GET", "POST", "DELETE", "PATCH", "PUT", "OPTIONS"])
 PATHS = st.sampled_from(
-    ["/v2/orders", "/v2/orders/x", "/v2/positions/%00", "/v2/account/activities/FILL", "/v2/calendar", "/%ff", "//", "/v2/assets/a%2Fb"]
+    [
+        "/v2/orders",
+        "/v2/orders/x",
+        "/v2/positions/%00",
+        "/v2/account/activities/FILL",
+        "/v2/calendar",
+        "/%ff",
+        "//",
+        "/v2/assets/a%2Fb",
+    ]
 )
 QUERIES = st.dictionaries(
-    st.sampled_from(["limit", "after", "until", "symbols", "page_token", "status", "start", "end", "date", "page_size"]),
+    st.sampled_from(
+        ["limit", "after", "until", "symbols", "page_token", "status", "start", "end", "date", "page_size"]
+    ),
     st.text(max_size=12) | st.sampled_from(["-1", "0", "9" * 30, "9999-12-31T23:59:59Z", "0001-01-01", "2022-13-01"]),
     max_size=3,
 )
-BODIES = (
-    st.binary(max_size=40)
-    | st.sampled_from([b"[" * 5000, b'{"symbol":', b"\xff\xfe", b"1e999", b'{"symbol":"BTC/USD","qty":' + b"9" * 4000 + b"}"])
+BODIES = st.binary(max_size=40) | st.sampled_from(
+    [b"[" * 5000, b'{"symbol":', b"\xff\xfe", b"1e999", b'{"symbol":"BTC/USD","qty":' + b"9" * 4000 + b"}"]
 )
 
 

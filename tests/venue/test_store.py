@@ -181,7 +181,9 @@ def act(venue: Exchange, kind: str, number: int) -> None:
 
 @given(script=st.lists(ACTIONS, max_size=60))
 @settings(max_examples=60)
-def test_a_restart_gives_the_same_venue(tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, int]]) -> None:
+def test_a_restart_gives_the_same_venue(
+    tmp_path_factory: pytest.TempPathFactory, script: list[tuple[str, int]]
+) -> None:
     """Whatever was done, a venue opened on the book is the one that was committed, and goes on like it."""
     path = tmp_path_factory.mktemp("book") / "book.sqlite"
     series = {s.symbol: s for s in (minutes("BTC/USD", 20), minutes("ETH/USD", 25, base=3000.0))}

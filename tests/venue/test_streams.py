@@ -171,7 +171,18 @@ async def test_msgpack_is_spoken_on_the_trade_stream_when_agreed(venue: VenuePro
     assert msgspec.msgpack.decode(answer)["data"]["status"] == "authorized"
 
 
-GARBAGE = ["", "{", "[]", "null", "1", '"auth"', '{"action":"dance"}', '{"action":"listen","data":[]}', b"\xff\x00", "[" * 9999]
+GARBAGE = [
+    "",
+    "{",
+    "[]",
+    "null",
+    "1",
+    '"auth"',
+    '{"action":"dance"}',
+    '{"action":"listen","data":[]}',
+    b"\xff\x00",
+    "[" * 9999,
+]
 
 
 @pytest.mark.parametrize("frame", GARBAGE)
@@ -353,10 +364,15 @@ async def test_unknown_streams_are_404(venue: VenueProcess) -> None:
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["action", "data", "bars", "key"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["action", "data", "bars", "key"]), inner, max_size=3)
+    ),
     max_leaves=6,
 )
-FRAMES = st.binary(max_size=30) | st.text(max_size=30) | JSON_VALUES.map(lambda value: msgspec.json.encode(value).decode())
+FRAMES = (
+    st.binary(max_size=30) | st.text(max_size=30) | JSON_VALUES.map(lambda value: msgspec.json.encode(value).decode())
+)
 
 
 @given(frames=st.lists(FRAMES, min_size=1, max_size=5), path=st.sampled_from(["/stream", CRYPTO, "/v2/iex"]))

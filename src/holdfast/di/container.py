@@ -61,7 +61,7 @@ _log = structlog.get_logger(__name__)
 
 # How far back a price is looked for when a signal comes for a symbol that no stream follows.
 _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
-_CANCEL_PATIENCE_SECONDS = 3.0
+_CANCEL_PATIENCE_SECONDS = 2.5
 _REPORT_PATIENCE_SECONDS = 5.0
 
 
@@ -344,6 +344,11 @@ class Container:
         Raises:
             ConfigurationError: The signal's dictionary makes no sense.
         """
+        if self.is_lockstep:
+            message = (
+                "in lock-step the recorded market drives the bot; run the venue at a speed to send signals of your own"
+            )
+            raise ConfigurationError(message)
         if self.recovery is None:
             await self.start()
         typed = signal if isinstance(signal, Signal) else Signal.from_mapping(dict(signal))

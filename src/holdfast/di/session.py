@@ -48,6 +48,19 @@ class Session:
             if link is not None:
                 await link.close()
 
+    async def _start(self) -> bool:
+        """Start the container; False where ``stop`` came first: a venue that does not answer must not hold us up."""
+        starting = asyncio.create_task(self._container.start())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            starting.result()
+            return not self._stop.is_set()
+        starting.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+        return False
+
     async def _run_lockstep(self) -> LockstepLink:
         container = self._container
         venue, clock = container.venue, container.clock
@@ -57,10 +70,10 @@ class Session:
         key = container.config.alpaca.api_key
         link, hello = await LockstepLink.open(venue.admin, key.get_secret_value() if key is not None else "")
         clock.advance_to(max(hello.now, clock.now_ns()))
-        await container.start()
+        if not await self._start():
+            return link
         self._driver = driver = LockstepDriver(container.runner, clock, link, container.received)
-        if not self._stop.is_set():
-            await driver.run(hello)
+        await driver.run(hello)
         container.request_reconcile("end of the data")
         await driver.settle()
         if self._keep_open:
@@ -69,7 +82,8 @@ class Session:
 
     async def _run_live(self) -> None:
         container = self._container
-        await container.start()
+        if not await self._start():
+            return
         waits = {
             asyncio.create_task(container.wait()),
             asyncio.create_task(self._stop.wait()),

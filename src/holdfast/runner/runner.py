@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 
+import structlog
+
 from holdfast.journal import EpochRecord, Journal
 from holdfast.kernel import Kernel
 from holdfast.model import Signal, TradingState, Verdict
@@ -26,6 +28,8 @@ from holdfast.runner.outbox import Outbox
 from holdfast.runner.ports import AlertPort, BrokerPort
 from holdfast.runner.recovery import Recovery, recover
 from holdfast.time import Clock
+
+_log = structlog.get_logger(__name__)
 
 # Records that may wait in memory while nothing is being ordered. Losing them costs a backfill.
 _FLUSH_RECORDS = 2_000
@@ -171,7 +175,12 @@ class Runner:
             async with asyncio.timeout(patience_seconds):
                 while tracker.open_orders():
                     self.inbox.activity.clear()
-                    await self._pump(market=False)
+                    try:
+                        await self._pump(market=False)
+                    except StrategyError as error:
+                        # What it thinks of the venue's answers matters no more; the next cancel does.
+                        _log.warning("strategy failed during shutdown", reason=str(error))
+                        continue
                     if tracker.open_orders():
                         await self.inbox.activity.wait()
         except TimeoutError:

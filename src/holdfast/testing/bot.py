@@ -92,6 +92,7 @@ class InProcessBot:
         make: Makes the kernel from the strategies; default: ``make_kernel``.
         make_runner: The runner's class, or a variant of it.
         serial: As the runner's.
+        witness: Tells which intents are durable; default: those among ``journal.records()``.
 
     Attributes:
         broker: Scriptable; remembers every request.
@@ -108,6 +109,7 @@ class InProcessBot:
         make: Callable[[Sequence[Strategy]], Kernel] = make_kernel,
         make_runner: type[Runner] = Runner,
         serial: bool = False,
+        witness: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         self.clock = clock or BacktestClock(START)
         self.engine = engine or make_engine()
@@ -116,7 +118,9 @@ class InProcessBot:
         self.strategies = tuple(make_strategies())
         self.kernel = make(self.strategies)
         self.broker = ScriptedBroker(
-            self.engine, self.clock, witness=lambda: frozenset(journaled_intents(self.journal.records()))
+            self.engine,
+            self.clock,
+            witness=witness or (lambda: frozenset(journaled_intents(self.journal.records()))),
         )
         self.runner = make_runner(self.kernel, self.journal, self.broker, self.alerts, self.clock, serial=serial)
         self.broker.stream = self.runner.inbox.post

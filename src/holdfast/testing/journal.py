@@ -23,6 +23,7 @@ class FaultyJournal:
         inner: What is durable; default: a new journal in memory.
         fail_append_at: The append (counted from 1) that fails, as all later calls do.
         fail_sync_at: The sync that fails, likewise; nothing of it becomes durable.
+        sync_turns: How slow the disk is: the turns of the event loop that a sync takes.
 
     Attributes:
         appends: How many records were appended.
@@ -30,11 +31,17 @@ class FaultyJournal:
     """
 
     def __init__(
-        self, inner: Journal | None = None, *, fail_append_at: int | None = None, fail_sync_at: int | None = None
+        self,
+        inner: Journal | None = None,
+        *,
+        fail_append_at: int | None = None,
+        fail_sync_at: int | None = None,
+        sync_turns: int = 3,
     ) -> None:
         self.inner = inner if inner is not None else MemoryJournal()
         self.fail_append_at = fail_append_at
         self.fail_sync_at = fail_sync_at
+        self.sync_turns = sync_turns
         self.appends = 0
         self.syncs = 0
         self._unsynced: list[_Content] = []
@@ -54,7 +61,7 @@ class FaultyJournal:
         """End this journal as a power cut would; returns what the next run finds: the synced records, and no more."""
         self._unsynced.clear()
         self._failure = JournalError("this journal's process has crashed")
-        return FaultyJournal(self.inner)
+        return FaultyJournal(self.inner, sync_turns=self.sync_turns)
 
     def append_epoch(self, record: EpochRecord) -> None:
         """Append the head of a new run."""
@@ -74,7 +81,8 @@ class FaultyJournal:
         self.syncs += 1
         batch, self._unsynced = self._unsynced, []
         # A disk takes its time: others may append meanwhile, and the process may crash.
-        await asyncio.sleep(0)
+        for _ in range(self.sync_turns):
+            await asyncio.sleep(0)
         self._check()
         if self.syncs == self.fail_sync_at:
             self._fail("sync", self.syncs)
