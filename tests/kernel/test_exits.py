@@ -188,6 +188,18 @@ def test_a_second_exit_while_one_waits_changes_nothing() -> None:
     assert len(of(SubmitOrder, bench.canceled(resting))) == 1
 
 
+def test_nothing_is_opened_beside_an_exit_that_waits() -> None:
+    """It would have to wait for that order as well, and a limit order may rest for ever."""
+    bench = Bench()
+    bench.hold(10)
+    resting = bench.order(buy(5, limit=90.0))
+    bench.accepted(resting)
+    bench.act(leave())
+    assert not of(SubmitOrder, bench.act(buy(5, limit=80.0)))
+    assert (bench.verdict.stage, bench.verdict.guard) == (Stage.POSITION, "exit_under_way")
+    assert of(SubmitOrder, bench.canceled(resting))
+
+
 def test_a_strategy_that_waits_for_its_exit_is_neither_flat_nor_free() -> None:
     """``busy`` holds from the request until the venue's last word."""
     bench = Bench()

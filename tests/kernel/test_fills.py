@@ -146,13 +146,12 @@ def test_an_order_whose_fills_are_missing_is_not_over_for_the_strategy() -> None
     bench = Bench(limits=RiskLimits(max_position_notional=Decimal(1_500)))
     intent = bench.order(buy(10))
     bench.updated(intent, OrderStatus.FILLED, source=Source.LOOKUP)
-    view = bench.strategy.view(SPY)
-    assert view.busy
-    assert not view.flat
+    assert bench.strategy.view(SPY).busy
+    assert not bench.strategy.view(SPY).flat
     bench.act(buy(10))
     assert bench.verdict.guard == "position_notional"
     bench.filled(intent, 10)
-    assert not view.busy
+    assert not bench.strategy.view(SPY).busy
     assert bench.position() == Decimal(10)
 
 

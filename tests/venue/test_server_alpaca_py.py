@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.venue.helpers import KEY, OPENING, SECRET, StartVenue, VenueProcess, hear, minutes, say
+from tests.venue.helpers import KEY, OPENING, SECRET, Bot, StartVenue, VenueProcess, hear, minutes, say
 
 pytestmark = [
     # The SDK uses what newer versions of its own dependencies deprecate.
@@ -60,33 +60,35 @@ async def move(driver: ClientConnection, updates: int, bars: int) -> dict[str, A
             await asyncio.sleep(0.01)
 
 
-async def test_trading_client_and_streams_trade_a_session(venue: VenueProcess, trading: Any) -> None:
-    """Account, assets, orders, streams in JSON and MessagePack, positions, activities: every model parses."""
-    from alpaca.common.exceptions import APIError  # noqa: PLC0415
+class Heard:
+    """What a stream's handler was given, one by one."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def handler(self, message: Any) -> None:
+        """To be subscribed with."""
+        self._queue.put_nowait(message)
+
+    async def next(self) -> Any:
+        """The next message."""
+        async with asyncio.timeout(20):
+            return await self._queue.get()
+
+
+async def test_streams_carry_a_trade(venue: VenueProcess, trading: Any) -> None:
+    """Trade updates in JSON, bars in MessagePack, and both parse into the SDK's models."""
     from alpaca.data.live.crypto import CryptoDataStream  # noqa: PLC0415
-    from alpaca.trading.enums import AssetClass, OrderSide, OrderStatus, QueryOrderStatus, TimeInForce  # noqa: PLC0415
-    from alpaca.trading.requests import (  # noqa: PLC0415
-        GetAssetsRequest,
-        GetOrdersRequest,
-        LimitOrderRequest,
-        MarketOrderRequest,
-    )
+    from alpaca.trading.enums import OrderSide, TimeInForce  # noqa: PLC0415
+    from alpaca.trading.requests import MarketOrderRequest  # noqa: PLC0415
     from alpaca.trading.stream import TradingStream  # noqa: PLC0415
 
-    updates: list[Any] = []
-    bars: list[Any] = []
-
-    async def on_update(update: Any) -> None:
-        updates.append(update)
-
-    async def on_bar(bar: Any) -> None:
-        bars.append(bar)
-
+    updates, bars = Heard(), Heard()
     user = TradingStream(KEY, SECRET, url_override=venue.socket_url + "/stream")
-    user.subscribe_trade_updates(on_update)
+    user.subscribe_trade_updates(updates.handler)
     data = CryptoDataStream(KEY, SECRET, url_override=venue.socket_url + "/v1beta3/crypto/us")
-    data.subscribe_bars(on_bar, "BTC/USD")
-    call = asyncio.to_thread
+    data.subscribe_bars(bars.handler, "BTC/USD")
+    request = MarketOrderRequest(symbol="BTC/USD", qty=0.1, side=OrderSide.BUY, time_in_force=TimeInForce.GTC)
     async with (
         running(user),
         running(data),
@@ -94,48 +96,61 @@ async def test_trading_client_and_streams_trade_a_session(venue: VenueProcess, t
     ):
         await hear(driver)
         await move(driver, 0, 0)
-        account = await call(trading.get_account)
-        assets = await call(trading.get_all_assets, GetAssetsRequest(asset_class=AssetClass.CRYPTO))
-        asset = await call(trading.get_asset, "BTC/USD")
-        bought = MarketOrderRequest(symbol="BTC/USD", qty=0.1, side=OrderSide.BUY, time_in_force=TimeInForce.GTC)
-        order = await call(trading.submit_order, bought)
-        rests = LimitOrderRequest(
-            symbol="BTCUSD", qty=2e-05, limit_price=50_000, side=OrderSide.SELL, time_in_force=TimeInForce.GTC
-        )
-        while len(updates) < 1 or len(bars) < 1:
-            await asyncio.sleep(0.01)
-        await move(driver, 1, 1)  # the next bar's first trade: the fill
-        while len(updates) < 2:
-            await asyncio.sleep(0.01)
-        resting = await call(trading.submit_order, rests)
-        found = await call(trading.get_order_by_client_id, order.client_order_id)
-        opened = await call(trading.get_orders, GetOrdersRequest(status=QueryOrderStatus.OPEN, symbols=["BTC/USD"]))
-        positions = await call(trading.get_all_positions)
-        position = await call(trading.get_open_position, "BTCUSD")
-        fills = await call(trading.get, "/account/activities", {"activity_types": "FILL"})
-        with pytest.raises(APIError, match="minimal amount"):
-            await call(
-                trading.submit_order,
-                rests.model_copy(update={"qty": 1e-09, "side": OrderSide.BUY, "limit_price": 30_000}),
-            )
-        await call(trading.cancel_order_by_id, resting.id)
-        canceled = await call(trading.cancel_orders)
-        closing = await call(trading.close_position, "BTCUSD")
-        configuration = await call(trading.get_account_configurations)
+        bar = await bars.next()
+        order = await asyncio.to_thread(trading.submit_order, request)
+        new = await updates.next()
+        await move(driver, 1, 1)  # the next bar's first trade
+        fill = await updates.next()
+    fills = await asyncio.to_thread(trading.get, "/account/activities", {"activity_types": "FILL"})
 
-    assert (account.cash, account.shorting_enabled, str(account.status.value)) == ("100000", True, "ACTIVE")
-    assert [one.symbol for one in assets] == ["BTC/USD"] == [asset.symbol]
-    assert (found.id, found.status, found.filled_qty) == (order.id, OrderStatus.FILLED, "0.1")
+    assert (bar.symbol, bar.timestamp, bar.volume) == ("BTC/USD", datetime(2022, 1, 3, tzinfo=UTC), 10)
+    assert [update.event.value for update in (new, fill)] == ["new", "fill"]
+    assert new.order.id == fill.order.id == order.id
+    assert (fill.qty, fill.position_qty, fill.order.filled_qty) == (0.1, 0.09975, "0.1")
+    assert str(fill.execution_id) == fills[0]["id"].partition("::")[2]
+
+
+async def test_the_trading_client_reads_and_writes_every_model(venue: VenueProcess, trading: Any) -> None:
+    """Account, assets, orders, cancels, positions, configuration; and errors keep code and message."""
+    from alpaca.common.exceptions import APIError  # noqa: PLC0415
+    from alpaca.trading.enums import AssetClass, OrderSide, OrderStatus, QueryOrderStatus, TimeInForce  # noqa: PLC0415
+    from alpaca.trading.requests import (  # noqa: PLC0415
+        GetAssetsRequest,
+        GetOrdersRequest,
+        LimitOrderRequest,
+        MarketOrderRequest,
+    )
+
+    symbol, tif = "BTC/USD", TimeInForce.GTC
+    async with Bot.connected(venue) as bot:
+        await bot.advance()
+        account = trading.get_account()
+        assets = trading.get_all_assets(GetAssetsRequest(asset_class=AssetClass.CRYPTO))
+        asset = trading.get_asset(symbol)
+        bought = trading.submit_order(MarketOrderRequest(symbol=symbol, qty=0.1, side=OrderSide.BUY, time_in_force=tif))
+        await bot.run(2)
+    tiny = LimitOrderRequest(symbol=symbol, qty=1e-09, limit_price=30_000, side=OrderSide.BUY, time_in_force=tif)
+    with pytest.raises(APIError) as refused:
+        trading.submit_order(tiny)
+    resting = trading.submit_order(
+        LimitOrderRequest(symbol="BTCUSD", qty=2e-05, limit_price=50_000, side=OrderSide.SELL, time_in_force=tif)
+    )
+    found = trading.get_order_by_client_id(bought.client_order_id)
+    opened = trading.get_orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, symbols=[symbol]))
+    positions = trading.get_all_positions()
+    position = trading.get_open_position("BTCUSD")
+    trading.cancel_order_by_id(resting.id)
+    canceled = trading.cancel_orders()
+    closing = trading.close_position("BTCUSD")
+    configuration = trading.get_account_configurations()
+
+    assert (account.cash, account.shorting_enabled, account.status.value) == ("100000", True, "ACTIVE")
+    assert [one.symbol for one in assets] == [symbol] == [asset.symbol]
+    assert (found.id, found.status, found.filled_qty) == (bought.id, OrderStatus.FILLED, "0.1")
+    assert "cost basis must be >= minimal amount of order 10" in refused.value.message
     assert [one.id for one in opened] == [resting.id]
     assert (resting.qty, resting.limit_price) == ("0.00002", "50000")
     assert [one.qty for one in positions] == [position.qty] == ["0.09975"]
-    assert [update.event.value if hasattr(update.event, "value") else update.event for update in updates[:2]] == [
-        "new",
-        "fill",
-    ]
-    assert (updates[1].qty, updates[1].position_qty, updates[1].order.id) == (0.1, 0.09975, order.id)
-    assert str(updates[1].execution_id) == fills[0]["id"].partition("::")[2]
-    assert (bars[0].symbol, bars[0].timestamp) == ("BTC/USD", datetime(2022, 1, 3, tzinfo=UTC))
     assert canceled == []
     assert (closing.side, Decimal(closing.qty)) == (OrderSide.SELL, Decimal("0.09975"))
     assert configuration.no_shorting is False
@@ -156,13 +171,9 @@ async def test_history_clients_read_bars(start_venue: StartVenue) -> None:
     from alpaca.trading.requests import GetCalendarRequest  # noqa: PLC0415
 
     venue = start_venue(minutes("SPY", 30, start=OPENING, base=400.0), minutes("BTC/USD", 30, start=OPENING))
-    bars: list[Any] = []
-
-    async def on_bar(bar: Any) -> None:
-        bars.append(bar)
-
+    heard, bars = Heard(), []
     data = StockDataStream(KEY, SECRET, url_override=venue.socket_url + "/v2/iex")
-    data.subscribe_bars(on_bar, "SPY")
+    data.subscribe_bars(heard.handler, "SPY")
     async with (
         running(data),
         connect(venue.socket_url + "/stream", proxy=None) as trade,
@@ -173,13 +184,12 @@ async def test_history_clients_read_bars(start_venue: StartVenue) -> None:
         await hear(driver)
         for count in range(4):
             await move(driver, 0, count)
-            while len(bars) <= count:
-                await asyncio.sleep(0.01)
+            bars.append(await heard.next())
 
     start = datetime(2024, 1, 2, tzinfo=UTC)
-    stocks = StockHistoricalDataClient(KEY, SECRET, url_override=venue.url)
-    coins = CryptoHistoricalDataClient(url_override=venue.url)
-    trading = TradingClient(KEY, SECRET, url_override=venue.url)
+    stocks: Any = StockHistoricalDataClient(KEY, SECRET, url_override=venue.url)
+    coins: Any = CryptoHistoricalDataClient(url_override=venue.url)
+    trading: Any = TradingClient(KEY, SECRET, url_override=venue.url)
     try:
         call = asyncio.to_thread
         spy = await call(

@@ -26,7 +26,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from holdfast.model import GuardMode
 from holdfast.model.errors import ConfigurationError
@@ -185,6 +191,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigurationError: The file is missing or not TOML, or a value is wrong; names the key and what was expected.
     """
+    # Merged here, and not left to pydantic, for which a file is as good as an argument and beats the environment.
     values: dict[str, Any] = {}
     if path is not None:
         try:
@@ -210,6 +217,8 @@ def build(values: Mapping[str, Any], *, where: str = "") -> Config:
     """
     try:
         return Config(**values)
+    except SettingsError as error:
+        raise _unreadable_environment(error) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -231,7 +240,18 @@ class _AlpacaEnvironment(BaseSettings):
 
 def _from_environment() -> dict[str, Any]:
     found = _AlpacaEnvironment().model_dump(exclude_none=True)
-    return {"alpaca": {key: value for key, value in found.items() if value}} if found else {}
+    alpaca = {"alpaca": {key: value for key, value in found.items() if value}} if found else {}
+    try:
+        return _merged(alpaca, EnvSettingsSource(Config)())
+    except SettingsError as error:
+        raise _unreadable_environment(error) from None
+
+
+def _unreadable_environment(error: SettingsError) -> ConfigurationError:
+    return ConfigurationError(
+        f"configuration in the environment: {error}; expected lists and tables as JSON, "
+        """such as HOLDFAST_STRATEGY__SYMBOLS='["SPY"]'"""
+    )
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

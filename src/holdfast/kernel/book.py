@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.market import SymbolProperties
 from holdfast.model import AssetClass, Signal
+from holdfast.strategies.base import Strategy, overrides
 
 if TYPE_CHECKING:
     from holdfast.state import PositionStore
-    from holdfast.strategies import Strategy
     from holdfast.time import Sessions
 
 
@@ -42,10 +42,12 @@ class SymbolBook:
         "busy",
         "exit",
         "fee_uncertainty",
+        "fill_listeners",
         "last_bar_at",
         "last_price",
         "last_price_at",
         "mark",
+        "order_listeners",
         "position_float",
         "properties",
         "session_close",
@@ -63,6 +65,9 @@ class SymbolBook:
         self._positions = positions
         self.sessions = sessions
         self.strategies = strategies
+        # Only those that have something to say: a call that does nothing still costs a call.
+        self.fill_listeners = tuple(s for s in strategies if overrides(s, "on_fill"))
+        self.order_listeners = tuple(s for s in strategies if overrides(s, "on_order"))
         self.properties: SymbolProperties | None = None
         self.shortable = False
         self.position_float = 0.0

@@ -433,7 +433,7 @@ class Kernel:
         self.counters.executions += 1
         self._observe_equity(before)
         self._out.append(QueryAccount())
-        for strategy in book.strategies:
+        for strategy in book.fill_listeners:
             self._tell(strategy, "on_fill", execution, order)
         self._order_changed(order)
 
@@ -656,7 +656,7 @@ class Kernel:
             self._continue_exit(book)
 
     def _tell_order(self, book: SymbolBook, order: InFlightOrder) -> None:
-        for strategy in book.strategies:
+        for strategy in book.order_listeners:
             self._tell(strategy, "on_order", order)
 
     def _tell(self, strategy: Strategy, method: str, *arguments: object) -> None:

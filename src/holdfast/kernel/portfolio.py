@@ -128,8 +128,10 @@ class Portfolio:
             first -= 1
         return trades[first:]
 
-    def closed_with_fills_missing(self, symbol: str) -> list[InFlightOrder]:
+    def closed_with_fills_missing(self, symbol: str) -> Sequence[InFlightOrder]:
         """Orders that are over, of which the venue has told more than we have counted: the position is not final."""
+        if not self.tracker.missing_count:
+            return ()
         missing = self.tracker.orders_with_missing_fills()
         return [order for order in missing if order.symbol == symbol and order.is_closed]
 

@@ -73,6 +73,10 @@ class SignalPath:
 
     def _decide_opening(self, signal: Signal, book: SymbolBook, held: Decimal, client_order_id: str) -> Decision:
         portfolio, now = self._portfolio, self._portfolio.now_ns
+        if book.exit is not None:
+            # It would wait for this order, too, and a resting one might never end.
+            reason = f"an exit from {signal.symbol} waits for the venue's word; nothing is opened beside it"
+            return self._refuse(signal, Stage.POSITION, "exit_under_way", reason)
         if not portfolio.verified:
             return self._refuse(
                 signal, Stage.RISK, "unverified_books", "our books were not compared with the venue yet"

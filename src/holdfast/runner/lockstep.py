@@ -73,9 +73,11 @@ class LockstepLink:
 
     async def advance(self, next_timer: int | None, updates: int, bars: int) -> Reply:
         """Ask for the next step; refused while messages are still on their way to us."""
-        await self._connection.send(
-            msgspec.json.encode({"op": "advance", "next_timer": next_timer, "updates": updates, "bars": bars}).decode()
-        )
+        question = {"op": "advance", "next_timer": next_timer, "updates": updates, "bars": bars}
+        try:
+            await self._connection.send(msgspec.json.encode(question).decode())
+        except ConnectionClosed as error:
+            raise _ended(error) from None
         return await self._receive()
 
     async def close(self) -> None:
@@ -86,8 +88,12 @@ class LockstepLink:
         try:
             return self._decoder.decode(await self._connection.recv())
         except ConnectionClosed as error:
-            message = f"the venue ended the lock-step connection: {error.reason or error}"
-            raise VenueError(message) from None
+            raise _ended(error) from None
+
+
+def _ended(error: ConnectionClosed) -> VenueError:
+    reason = error.rcvd.reason if error.rcvd is not None else ""
+    return VenueError(f"the venue ended the lock-step connection: {reason or error}")
 
 
 class LockstepDriver:

@@ -88,7 +88,11 @@ class Runner:
 
     async def begin(self, epoch: EpochRecord) -> None:
         """Start a new epoch: ask the venue for everything, look up what was in flight."""
-        self.journal.append_epoch(epoch)
+        try:
+            self.journal.append_epoch(epoch)
+        except JournalError:
+            self._trusted = False
+            raise
         await self._process(EpochStarted(ts=epoch.started_at, epoch=epoch.epoch, journal_id=self.journal.journal_id))
 
     # -- what others may ask --------------------------------------------------------------------

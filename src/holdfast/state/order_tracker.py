@@ -318,6 +318,11 @@ class OrderTracker:
         """Orders whose submit has no verdict, oldest first."""
         return [order for order in self._open.values() if order.status is OrderStatus.UNKNOWN]
 
+    @property
+    def missing_count(self) -> int:
+        """Of how many orders the venue has told more than we counted."""
+        return len(self._missing)
+
     def orders_with_missing_fills(self) -> list[InFlightOrder]:
         """Orders of which the venue has told more than we counted, open or closed, oldest first."""
         return sorted(self._missing.values(), key=_sequence)

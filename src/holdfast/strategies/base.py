@@ -221,6 +221,11 @@ class Strategy:
         )
 
 
+def overrides(strategy: Strategy, method: str) -> bool:
+    """Whether a strategy has its own version of a method of Strategy."""
+    return getattr(type(strategy), method) is not getattr(Strategy, method)
+
+
 def to_decimal(value: Number) -> Decimal:
     """A number at the order boundary: floats by their shortest repr, so that 0.1 is 0.1."""
     if isinstance(value, Decimal):

@@ -73,7 +73,7 @@ class MaxDrawdown(EquityProtection):
         self._bucket = 1 << 62 if self._lookback is None else max(self._lookback // _BUCKETS, 1)
         self._kept = 1.0 - self.max_drawdown
         self._equity: float | None = None
-        self._peaks: deque[tuple[int, float]] = deque()  # (end of bucket, peak in it), older buckets
+        self._peaks: deque[tuple[int, float]] = deque()  # (end of bucket, peak in it), each higher than the next
         self._bucket_end = BEGINNING_OF_TIME
         self._bucket_peak = -inf
         self._peak = -inf
@@ -135,15 +135,19 @@ class MaxDrawdown(EquityProtection):
 
     def _forget(self, now: int) -> None:
         """Close the running bucket, drop those that have left the window, and find the peak of the rest."""
+        peaks = self._peaks
         if self._bucket_peak > -inf:
-            self._peaks.append((self._bucket_end, self._bucket_peak))
+            # An older peak that is no higher will leave the window before this one: it can never matter again.
+            while peaks and peaks[-1][1] <= self._bucket_peak:
+                peaks.pop()
+            peaks.append((self._bucket_end, self._bucket_peak))
         self._bucket_end = now - now % self._bucket + self._bucket
         # The last equity is a level that lasts: it is a peak of the new bucket too.
         self._bucket_peak = -inf if self._equity is None or not isfinite(self._equity) else self._equity
         if self._lookback is not None:
-            while self._peaks and self._peaks[0][0] <= now - self._lookback:
-                self._peaks.popleft()
-        self._set_peak(max((peak for _, peak in self._peaks), default=self._bucket_peak))
+            while peaks and peaks[0][0] <= now - self._lookback:
+                peaks.popleft()
+        self._set_peak(peaks[0][1] if peaks else self._bucket_peak)
 
     def _set_peak(self, peak: float) -> None:
         self._peak = max(peak, self._bucket_peak)

@@ -79,6 +79,11 @@ class ProtectionManager:
 
         ``before`` is the level just before, for a caller that skips quiet observations.
         """
+        if self.quiet_low < equity < self.quiet_high and now_ns < self.quiet_until:
+            self.quiet_highest = max(self.quiet_highest, equity)
+            for protection in self._by_equity:
+                protection.level(equity, self.quiet_highest)
+            return
         until, low, high = 1 << 62, -inf, inf
         highest, self.quiet_highest = self.quiet_highest, -inf
         for protection in self._by_equity:
