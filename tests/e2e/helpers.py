@@ -42,7 +42,7 @@ SAMPLE_SYMBOL = "BTC/USD"
 #: The account that ``holdfast paper`` opens on a built-in venue where no keys are configured.
 LOCAL_KEYS = {"APCA-API-KEY-ID": "HOLDFAST-LOCAL", "APCA-API-SECRET-KEY": "local-venue-only"}
 PATIENCE = 90.0
-_TICK = 0.01
+_TICK = 0.02
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -220,6 +220,11 @@ def venue_time(url: str) -> int:
     """The venue's time (UTC ns); zero while nobody answers."""
     state = venue_state(url)
     return 0 if state is None else int(state["now_ns"])
+
+
+def open_orders(url: str) -> list[dict[str, Any]]:
+    """What rests there for the bot. One request: they count against the bot's own rate limit."""
+    return httpx.get(url + "/v2/orders", headers=LOCAL_KEYS, timeout=5.0, trust_env=False).raise_for_status().json()  # type: ignore[no-any-return]
 
 
 class VenueBooks(msgspec.Struct, frozen=True):

@@ -293,7 +293,7 @@ class World:
 _HISTORIES = st.lists(st.tuples(st.sampled_from([*_ACTIONS, *_VENUE]), st.integers(0, 99)), min_size=20, max_size=80)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(history=_HISTORIES)
 def test_reducing_orders_together_never_flip_the_position(history: list[tuple[str, int]]) -> None:
     """P2, P7: at every moment of every history, however little the kernel was told; and no id is sent twice."""

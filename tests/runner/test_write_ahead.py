@@ -164,10 +164,10 @@ async def test_who_waits_for_a_verdict_is_told_that_the_bot_has_ended() -> None:
 
 
 class Broken(Runner):
-    """A runner whose kernel has a bug that shows at the price of 13."""
+    """A runner whose kernel has a bug that shows at the price of 113."""
 
     async def _take(self, event: Event) -> None:
-        if isinstance(event, Bar) and event.close == 13.0:
+        if isinstance(event, Bar) and event.close == 113.0:
             message = "a bug"
             raise ZeroDivisionError(message)
         await super()._take(event)
@@ -178,7 +178,7 @@ async def test_a_bug_of_ours_sends_nothing_more() -> None:
     bot = await trading(make_runner=Broken)
     await bot.submit(buy(limit=50))
     with pytest.raises(ZeroDivisionError):
-        await bot.play(bar(2, 13.0))
+        await bot.play(bar(2, 113.0))
     requests = len(bot.broker.requests)
 
     await bot.runner.shut_down(cancel_orders=True, patience_seconds=10)

@@ -126,15 +126,15 @@ async def test_there_is_one_driver_at_a_time(venue: VenueProcess) -> None:
 
 @pytest.mark.parametrize("frame", ["", "{}", '{"op":"jump"}', '{"op":"advance"}', '{"op":"advance","updates":"1","bars":0}', b"\xff",
                                    '{"op":"advance","updates":0,"bars":0,"next_timer":99999999999999999999}'])  # fmt: skip
-async def test_garbage_ends_the_driver_and_not_the_venue(venue: VenueProcess, frame: str | bytes) -> None:
+async def test_garbage_ends_the_driver_and_not_the_venue(lasting_venue: VenueProcess, frame: str | bytes) -> None:
     """One message that says what was expected, then a clean close."""
-    async with connect(venue.lockstep_url + "?key=key", proxy=None) as driver:
+    async with connect(lasting_venue.lockstep_url + "?key=key", proxy=None) as driver:
         await hear(driver)
         await driver.send(frame)
         assert "expected" in (await hear(driver))["error"]
         await driver.wait_closed()
         assert driver.close_code == 1003
-    async with Bot.connected(venue) as bot:
+    async with Bot.connected(lasting_venue) as bot:
         await bot.advance()
 
 

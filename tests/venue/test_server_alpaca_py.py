@@ -104,7 +104,7 @@ async def test_streams_carry_a_trade(venue: VenueProcess, trading: Any) -> None:
     fills = await asyncio.to_thread(trading.get, "/account/activities", {"activity_types": "FILL"})
 
     assert (bar.symbol, bar.timestamp, bar.volume) == ("BTC/USD", datetime(2022, 1, 3, tzinfo=UTC), 10)
-    assert [update.event.value for update in (new, fill)] == ["new", "fill"]
+    assert [update.event for update in (new, fill)] == ["new", "fill"]
     assert new.order.id == fill.order.id == order.id
     assert (fill.qty, fill.position_qty, fill.order.filled_qty) == (0.1, 0.09975, "0.1")
     assert str(fill.execution_id) == fills[0]["id"].partition("::")[2]

@@ -187,17 +187,17 @@ GARBAGE = [
 
 @pytest.mark.parametrize("frame", GARBAGE)
 async def test_garbage_on_the_trade_stream_is_an_error_and_a_clean_close(
-    venue: VenueProcess, frame: str | bytes
+    lasting_venue: VenueProcess, frame: str | bytes
 ) -> None:
     """One error message, then a close; the venue lives."""
-    async with to(venue, "/stream") as trade:
+    async with to(lasting_venue, "/stream") as trade:
         await trade.send(frame)
         error = await hear(trade)
         code = await closed(trade)
 
     assert error["action"] == "error"
     assert code == 1003
-    async with to(venue, "/stream") as trade:
+    async with to(lasting_venue, "/stream") as trade:
         await listen(trade)
 
 

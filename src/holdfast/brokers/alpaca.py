@@ -378,9 +378,13 @@ class AlpacaConnector:
         return _reports(await self._all_orders(status="open"))
 
     async def fetch_orders(self, since: int) -> tuple[OrderReport, ...]:
-        """All orders, open and closed, that were submitted at or after a moment (UTC ns), oldest first."""
+        """Open orders, however old, and all that were submitted at or after a moment (UTC ns); oldest first."""
+        # Open ones first: what closes between the two requests is then told by the second, or was told as open.
+        resting = await self.fetch_open_orders()
         # The venue's "after" is exclusive and its clocks are in milliseconds: ask a little earlier.
-        return _reports(await self._all_orders(status="all", after=format_rfc3339(max(since - NS_PER_MS, 0))))
+        recent = _reports(await self._all_orders(status="all", after=format_rfc3339(max(since - NS_PER_MS, 0))))
+        known = {report.broker_id for report in recent}
+        return (*(report for report in resting if report.broker_id not in known), *recent)
 
     # ------------------------------------------------------------------ typed: everything else
 

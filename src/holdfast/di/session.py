@@ -27,6 +27,7 @@ class Session:
         self._keep_open = keep_open
         self._stop = asyncio.Event()
         self._driver: LockstepDriver | None = None
+        self._link: LockstepLink | None = None
 
     def stop(self) -> None:
         """Ask for the end; ``run`` returns soon after."""
@@ -37,16 +38,15 @@ class Session:
     async def run(self) -> None:
         """Trade until the data ends, or ``stop``, or something fails (which is raised); then compare the books once more."""
         container = self._container
-        link: LockstepLink | None = None
         try:
             if container.is_lockstep:
-                link = await self._run_lockstep()
+                await self._run_lockstep()
             else:
                 await self._run_live()
         finally:
             await container.stop()
-            if link is not None:
-                await link.close()
+            if self._link is not None:
+                await self._link.close()
 
     async def _start(self) -> bool:
         """Start the container; False where ``stop`` came first: a venue that does not answer must not hold us up."""
@@ -61,24 +61,23 @@ class Session:
         await asyncio.gather(starting, stopping, return_exceptions=True)
         return False
 
-    async def _run_lockstep(self) -> LockstepLink:
+    async def _run_lockstep(self) -> None:
         container = self._container
         venue, clock = container.venue, container.clock
         if venue is None or not isinstance(clock, LockstepClock):
             message = "a lock-step session needs a venue that replays at full speed"
             raise VenueError(message)
         key = container.config.alpaca.api_key
-        link, hello = await LockstepLink.open(venue.admin, key.get_secret_value() if key is not None else "")
+        self._link, hello = await LockstepLink.open(venue.admin, key.get_secret_value() if key is not None else "")
         clock.advance_to(max(hello.now, clock.now_ns()))
         if not await self._start():
-            return link
-        self._driver = driver = LockstepDriver(container.runner, clock, link, container.received)
+            return
+        self._driver = driver = LockstepDriver(container.runner, clock, self._link, container.received)
         await driver.run(hello)
         container.request_reconcile("end of the data")
         await driver.settle()
         if self._keep_open:
             await self._stop.wait()
-        return link
 
     async def _run_live(self) -> None:
         container = self._container

@@ -260,7 +260,8 @@ class Kernel:
             self.counters.duplicate_bars += 1  # backfill and stream overlap; the first one counted
             return _NOTHING
         portfolio = self.portfolio
-        portfolio.now_ns = max(portfolio.now_ns, ts)
+        if ts > portfolio.now_ns:  # noqa: PLR1730 - once a bar, and a call costs more than it
+            portfolio.now_ns = ts
         book.bars += 1
         book.last_bar_at = book.last_price_at = ts
         book.last_price = close = bar.close
@@ -412,30 +413,32 @@ class Kernel:
         self._advance(event.ts)
         order = self._tracker.apply_execution(event.execution)
         if order is not None:
-            self._take_execution(order, event.execution)
-        self._take_adopted()
+            self._take_counted((order, event.execution))
+        else:
+            self._take_counted()
         if event.report is not None:
             self._take_report(event.report, event.source)
         elif self._tracker.discrepancies:
             self._report_discrepancies()
 
-    def _take_adopted(self) -> None:
-        """Executions that were orphans until their order became known count in the positions from now on."""
-        while self._tracker.adopted:
-            for order, execution in self._tracker.take_adopted():
-                self._take_execution(order, execution)
+    def _take_counted(self, *counted: tuple[InFlightOrder, Execution]) -> None:
+        """Book what the tracker has just counted, and with it the executions that were orphans until now.
 
-    def _take_execution(self, order: InFlightOrder, execution: Execution) -> None:
+        All of it before anyone is told: whoever decides on the first must see the position after the last.
+        """
+        if self._tracker.adopted:
+            counted += tuple(self._tracker.take_adopted())
         portfolio = self.portfolio
-        book = portfolio.book(order.symbol)
-        before = portfolio.equity
-        portfolio.book_fill(book, order, execution)
-        self.counters.executions += 1
-        self._observe_equity(before)
-        self._out.append(QueryAccount())
-        for strategy in book.fill_listeners:
-            self._tell(strategy, "on_fill", execution, order)
-        self._order_changed(order)
+        for order, execution in counted:
+            before = portfolio.equity
+            portfolio.book_fill(portfolio.book(order.symbol), order, execution)
+            self.counters.executions += 1
+            self._observe_equity(before)
+            self._out.append(QueryAccount())
+        for order, execution in counted:
+            for strategy in portfolio.book(order.symbol).fill_listeners:
+                self._tell(strategy, "on_fill", execution, order)
+            self._order_changed(order)
 
     def _take_report(self, report: OrderReport, source: Source) -> None:
         order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
@@ -444,7 +447,7 @@ class Kernel:
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
-        self._take_adopted()
+        self._take_counted()
         if self._tracker.discrepancies:
             self._report_discrepancies()
         if changed:

@@ -76,6 +76,11 @@ class ScriptedBroker:
         invariant(hasattr(type(self), method), f"there is no broker method {method!r} to script")
         self._scripts[method].extend(answers)
 
+    def heal(self) -> None:
+        """The faults stop: nothing is scripted any more, and each stream message arrives once."""
+        self._scripts.clear()
+        self.copies = 1
+
     def made(self, method: str) -> list[Call]:
         """The requests of one method."""
         return [call for call in self.requests if call.method == method]

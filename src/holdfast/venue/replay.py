@@ -26,6 +26,7 @@ traded in that minute.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise, repeat
 from typing import Literal, Protocol, TypeVar
@@ -42,7 +43,7 @@ from holdfast.time import Sessions, sessions_for
 __all__ = ["Market", "Replay", "Step"]
 
 # Rows that are turned into bars at once: enough to drown the cost of a NumPy call, few enough to stay small.
-_CHUNK_ROWS = 8192
+_CHUNK_ROWS = 512
 
 _T = TypeVar("_T")
 StepKind = Literal["close", "open", "expiry", "limit"]
@@ -124,6 +125,7 @@ class Replay:
             crypto_only = all("/" in symbol for symbol in series)
             account_class = AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY
         self._sessions = sessions(account_class)
+        self._is_single = len(tape.names) == 1
 
         if position is None:
             self._now = int(tape.begins[0])
@@ -201,31 +203,27 @@ class Replay:
 
         Only for a caller without a limit, whose market has no open order. Stops after a moment's bar that was
         answered with something (which is returned), so that the caller can act before time moves on; and at the
-        end of the data. A moment of several bars is left to ``advance``.
+        end of the data. Markets of several symbols, and session closes, are left to ``advance``.
 
         Args:
             show: Called with each bar. The replay's own ``now`` stands still meanwhile; the bar's ``ts`` is the time.
             prices: The market's last prices, kept up to date here.
         """
         nothing: Sequence[_T] = ()
-        while self._next_close is not None:
-            chunk, start, session_close = self._chunk, self._at, self._session_close
-            stop = len(chunk)
+        while self._next_close is not None and self._is_single:
+            chunk, start = self._chunk, self._at
+            stop = bisect_left(chunk, self._session_close, start, key=_end)
             answer = nothing
             for index in range(start, stop):
-                bars = chunk[index]
-                if len(bars) != 1 or bars[0].ts >= session_close:
-                    stop = index
-                    break
-                bar = bars[0]
-                prices[bar.symbol] = bar.close
-                answer = show(bar)
+                answer = show(chunk[index][0])
                 if answer:
                     stop = index + 1
                     break
             if stop == start:
                 return nothing
-            self._now = chunk[stop - 1][0].ts
+            last = chunk[stop - 1][0]
+            prices[last.symbol] = last.close
+            self._now = last.ts
             self._closed += stop - start
             self._at = stop
             if stop == len(chunk):
@@ -284,6 +282,10 @@ class Replay:
         self._chunk = self._tape.chunk(self._closed)
         self._at = 0
         self._next_close = self._chunk[0][0].ts if self._chunk else None
+
+
+def _end(bars: tuple[Bar, ...]) -> int:
+    return bars[0].ts
 
 
 class _Tape:

@@ -36,7 +36,7 @@ from holdfast.venue.http import Answer, HttpApp, Request, Route, Router, keys_of
 from holdfast.venue.lockstep import DRIVER_PRESENT, NOT_IN_LOCKSTEP, LockstepSession, Pacer
 from holdfast.venue.market_data import MarketDataApi
 from holdfast.venue.rest import TradingApi
-from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, header, serve_socket
+from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, header, is_still, serve_socket
 from holdfast.venue.store import BOOK_ID_BITS, open_book
 from holdfast.venue.streams import DataSession, Hub, TradeSession
 
@@ -358,17 +358,14 @@ class Venue:
     async def _serve_trade_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         key, _ = keys_of(scope)
         known = self._exchange.account_of(key)
-        if known is not None and known.number in self._hub.trade:
+        if known is not None and await is_still(lambda: known.number in self._hub.trade):
             await _deny(receive, send, 429, "connection limit exceeded")
             return
         socket_ = Socket(Codec(packed=_is_packed(scope), binary=True))
         session = TradeSession(self._hub, socket_, self._authenticate, self._on_listen)
         await receive()
         await send({"type": "websocket.accept"})
-        try:
-            await serve_socket(socket_, receive, send, session.on_frame)
-        finally:
-            session.release()
+        await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=session.release)
 
     async def _serve_data_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket_ = Socket(Codec(packed=_is_packed(scope), binary=False))
@@ -379,10 +376,9 @@ class Venue:
         session.greet(*keys_of(scope))
         patience = asyncio.get_running_loop().call_later(self._config.auth_seconds, session.on_auth_timeout)
         try:
-            await serve_socket(socket_, receive, send, session.on_frame)
+            await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=session.release)
         finally:
             patience.cancel()
-            session.release()
 
     async def _serve_driver(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket_ = Socket(Codec(packed=False, binary=False))
@@ -390,18 +386,19 @@ class Venue:
         await send({"type": "websocket.accept"})
         if self.pacer is not None:
             socket_.close(NOT_IN_LOCKSTEP, "this venue runs at a speed of its own")
-        elif self._driver is not None:
+        elif await is_still(lambda: self._driver is not None):
             socket_.close(DRIVER_PRESENT, "another driver is connected")
-        if socket_.closing:
-            await serve_socket(socket_, receive, send, lambda _: None)
-            return
-        key = dict(_query(scope)).get("key", "")
+        else:
+            self._driver = socket_
+        key = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("key", "")
         session = LockstepSession(self._exchange, self._hub, key, self.settle, socket_)
-        self._driver = socket_
         session.greet()
-        try:
-            await serve_socket(socket_, receive, send, session.on_frame)
-        finally:
+        await serve_socket(
+            socket_, receive, send, on_frame=session.on_frame, on_gone=lambda: self._release_driver(socket_)
+        )
+
+    def _release_driver(self, socket_: Socket) -> None:
+        if self._driver is socket_:
             self._driver = None
 
 
@@ -514,10 +511,6 @@ def _url(host: str, listener: socket.socket) -> str:
 
 def _is_packed(scope: Scope) -> bool:
     return "msgpack" in header(scope, b"content-type")
-
-
-def _query(scope: Scope) -> list[tuple[str, str]]:
-    return parse_qsl(scope["query_string"].decode("latin-1"))
 
 
 async def _deny(receive: Receive, send: Send, status: int, message: str) -> None:

@@ -25,6 +25,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 BACKLOG_FRAMES: Final = 200_000
 
+_TURNS: Final = 16
+
 NORMAL_CLOSURE: Final = 1000
 BAD_DATA: Final = 1003
 POLICY_VIOLATION: Final = 1008
@@ -113,10 +115,22 @@ class Socket:
                     return
 
 
-async def serve_socket(socket: Socket, receive: Receive, send: Send, on_frame: Callable[[Message], None]) -> None:
-    """Run an accepted WebSocket until one side ends it; its frames go to ``on_frame``.
+async def serve_socket(
+    socket: Socket,
+    receive: Receive,
+    send: Send,
+    *,
+    on_frame: Callable[[Message], None],
+    on_gone: Callable[[], None] = lambda: None,
+) -> None:
+    """Run an accepted WebSocket until one side ends it.
 
-    Returns as soon as the connection is gone, so that whoever owns it can release its place at once.
+    Args:
+        socket: Its sending side.
+        receive: ASGI's; gives what comes in.
+        send: ASGI's; takes what goes out.
+        on_frame: Gets the client's frames.
+        on_gone: Called as soon as the connection is gone, so that its place is free for the client's next one.
     """
     writer = asyncio.ensure_future(socket.write(send))
     try:
@@ -124,16 +138,29 @@ async def serve_socket(socket: Socket, receive: Receive, send: Send, on_frame: C
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if socket.closing:
-                continue
-            on_frame(message)
+            if not socket.closing:
+                on_frame(message)
     except VenueError:
         # The venue is stopping, for a reason that it keeps: nothing more may be said here.
         return
     finally:
+        on_gone()
         writer.cancel()
         # Sending into a connection that the client has just cut is not an error of ours.
         await asyncio.gather(writer, return_exceptions=True)
+
+
+async def is_still(taken: Callable[[], bool]) -> bool:
+    """Whether a place is taken, once the end of an earlier connection has had its chance to be noticed.
+
+    A client that reconnects has ended its old connection before it opened the new one, so that end is
+    already known to the operating system, and a few turns of the event loop bring it to us.
+    """
+    for _ in range(_TURNS):
+        if not taken():
+            return False
+        await asyncio.sleep(0)
+    return taken()
 
 
 def header(scope: Scope, name: bytes) -> str:

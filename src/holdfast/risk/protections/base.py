@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import msgspec
 
@@ -157,32 +157,26 @@ class Protection(ABC):
         return NOT_PROTECTED if hold is None else hold.result(self.name)
 
 
-class Quiet(NamedTuple):
-    """Where an observation changes nothing but the last equity known.
-
-    That is before ``until`` (UTC ns), and strictly between the two levels (USD).
-    """
-
-    until: int
-    low: float
-    high: float
+# Where an observation changes nothing but the last equity known: before a moment (UTC ns), and strictly between two
+# levels (USD). A plain tuple, because one is made for every observation that does count.
+Quiet = tuple[int, float, float]
 
 
 class EquityProtection(Protection):
     """A protection that watches the account's equity, and reads trades only as long as it was told of none."""
-
-    @property
-    @abstractmethod
-    def quiet(self) -> Quiet:
-        """Observations that a caller may skip, if it tells the last of them by ``level`` before the next that it may not."""
 
     @abstractmethod
     def level(self, equity: float, highest: float) -> None:
         """The last and the highest of the observations that were skipped."""
 
     @abstractmethod
-    def observe_equity(self, now_ns: int, equity: float) -> None:
-        """The account was worth ``equity`` USD at ``now_ns`` (UTC ns, not before the last observation)."""
+    def observe_equity(self, now_ns: int, equity: float) -> Quiet:
+        """The account was worth ``equity`` USD at ``now_ns`` (UTC ns, not before the last observation).
+
+        Returns:
+            Which next observations a caller may skip, if it tells the last of them by ``level`` before one that it
+            may not.
+        """
 
     @abstractmethod
     def export_state(self) -> dict[str, Any]:

@@ -104,18 +104,14 @@ class DailyLossLimit(EquityProtection):
 
     # -- From equity ---------------------------------------------------------------------------------------
 
-    def observe_equity(self, now_ns: int, equity: float) -> None:
+    def observe_equity(self, now_ns: int, equity: float) -> Quiet:
         """See ``EquityProtection``. What is observed exactly at a day's end belongs to that day."""
         if now_ns > self._day_end:
             self._start_day(now_ns, equity)
         self._equity = equity
         if not equity > self._floor:  # written so that a NaN lands here
             self._note_breach(equity)
-
-    @property
-    def quiet(self) -> Quiet:
-        """See ``EquityProtection``: until the day's end, above the floor."""
-        return Quiet(self._day_end + 1, self._floor, inf)
+        return self._day_end + 1, self._floor, inf
 
     def level(self, equity: float, highest: float) -> None:
         """See ``EquityProtection``."""

@@ -97,7 +97,7 @@ class MaxDrawdown(EquityProtection):
 
     # -- From equity ---------------------------------------------------------------------------------------
 
-    def observe_equity(self, now_ns: int, equity: float) -> None:
+    def observe_equity(self, now_ns: int, equity: float) -> Quiet:
         """See ``EquityProtection``. Called once a bar while a position is open, so it is short."""
         if now_ns >= self._bucket_end:
             self._forget(now_ns)
@@ -108,11 +108,7 @@ class MaxDrawdown(EquityProtection):
                 self._set_peak(equity)
         if not equity > self._floor:  # written so that a NaN lands here
             self._note_breach(now_ns, equity)
-
-    @property
-    def quiet(self) -> Quiet:
-        """See ``EquityProtection``: until the bucket's end, above the floor and below the peak."""
-        return Quiet(self._bucket_end, self._floor, self._peak)
+        return self._bucket_end, self._floor, self._peak
 
     def level(self, equity: float, highest: float) -> None:
         """See ``EquityProtection``."""

@@ -89,9 +89,10 @@ class ProtectionManager:
         for protection in self._by_equity:
             if before is not None:
                 protection.level(before, max(highest, before))
-            protection.observe_equity(now_ns, equity)
-            quiet = protection.quiet
-            until, low, high = min(until, quiet.until), max(low, quiet.low), min(high, quiet.high)
+            its_until, its_low, its_high = protection.observe_equity(now_ns, equity)
+            until = its_until if its_until < until else until
+            low = its_low if its_low > low else low
+            high = its_high if its_high < high else high
         self.quiet_until, self.quiet_low, self.quiet_high = until, low, high
 
     def check(

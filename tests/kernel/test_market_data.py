@@ -1,0 +1,159 @@
+"""Bars, quotes, days and sessions as the kernel takes them; and strategies that raise."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.model import Bar, Quote
+from holdfast.model.errors import InvariantError, StrategyError
+from holdfast.model.events import EpochStarted
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE
+from holdfast.strategies import Strategy
+from tests.kernel.helpers import SPY, START, Bench, buy, make_kernel
+
+
+def test_a_bar_that_comes_again_or_late_is_ignored_and_counted() -> None:
+    """Backfill and stream overlap; a strategy sees each minute once, in order."""
+    bench = Bench()
+    seen, counted = bench.strategy.bars, bench.kernel.bars
+    for ts in (bench.now, bench.now - NS_PER_MINUTE):
+        assert bench.show(Bar(ts, SPY, 1.0, 1.0, 1.0, 1.0, 1.0)) == []
+    assert (bench.strategy.bars, bench.kernel.bars) == (seen, counted)
+    assert bench.kernel.counters.duplicate_bars == 2
+    assert bench.strategy.view(SPY).last_price == 100.0
+
+
+def test_symbols_may_be_at_different_minutes() -> None:
+    """Late is judged by symbol; the kernel's time is the latest of all and never goes back."""
+    bench = Bench("SPY", "QQQ")
+    bench.bar(symbol="SPY", after=600)
+    now = bench.now
+    bench.show(Bar(now - NS_PER_MINUTE, "QQQ", 50.0, 50.0, 50.0, 50.0, 1.0))
+    assert bench.strategy.view("QQQ").last_price == 50.0
+    assert bench.kernel.portfolio.now_ns == now
+    assert bench.kernel.counters.duplicate_bars == 0
+
+
+def test_a_quote_moves_the_price_and_is_shown() -> None:
+    """The midpoint is the last price until the next trade."""
+    bench = Bench()
+    bench.wait(1)
+    bench.show(Quote(bench.now, SPY, 101.0, 102.0))
+    assert bench.strategy.view(SPY).last_price == 101.5
+    assert bench.strategy.told == ["quote 101.0/102.0"]
+    bench.bar(99.0)
+    assert bench.strategy.view(SPY).last_price == 99.0
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask"), [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (float("nan"), 1.0), (1.0, float("nan"))]
+)
+def test_a_quote_that_makes_no_sense_is_ignored(bid: float, ask: float) -> None:
+    """Crossed, one-sided or not a number: no price to judge by."""
+    bench = Bench()
+    bench.wait(1)
+    bench.show(Quote(bench.now, SPY, bid, ask))
+    assert bench.strategy.view(SPY).last_price == 100.0
+    assert bench.strategy.told == []
+
+
+def test_a_quote_older_than_the_last_price_is_ignored() -> None:
+    """Sockets are not in step."""
+    bench = Bench()
+    bench.show(Quote(bench.now - 1, SPY, 101.0, 102.0))
+    assert bench.strategy.view(SPY).last_price == 100.0
+
+
+def test_the_days_profit_starts_anew_at_midnight_utc() -> None:
+    """A bar that ends at midnight is the old day's last; the next one is the new day's first."""
+    bench = Bench()
+    bench.hold(10)
+    bench.now = (START // NS_PER_DAY + 1) * NS_PER_DAY
+    bench.bar(110.0, after=0)
+    assert bench.kernel.portfolio.day_pnl == pytest.approx(100.0)
+    bench.bar(111.0)
+    assert bench.kernel.portfolio.day_pnl == pytest.approx(0.0)
+    bench.bar(112.0)
+    assert bench.kernel.portfolio.day_pnl == pytest.approx(10.0)
+
+
+def test_views_know_the_session_of_the_last_bar() -> None:
+    """A bar that ends at the close still belongs to the session."""
+    bench = Bench()
+    day = START // NS_PER_DAY * NS_PER_DAY
+    view = bench.strategy.view(SPY)
+    assert (view.session_open, view.session_close) == (day, day + NS_PER_DAY)
+    bench.now = day + NS_PER_DAY
+    bench.bar(after=0)
+    assert view.session_open == day
+    bench.bar()
+    assert view.session_open == day + NS_PER_DAY
+
+
+def test_a_symbol_that_nobody_trades_is_followed_all_the_same() -> None:
+    """Its price may be needed for a position that is reported; nobody is woken."""
+    bench = Bench()
+    seen = bench.strategy.bars
+    bench.show(Bar(bench.now, "IWM", 200.0, 200.0, 200.0, 200.0, 1.0))
+    assert bench.kernel.view("IWM").last_price == 200.0
+    assert bench.strategy.bars == seen
+
+
+# -- strategies that raise -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["on_bar", "on_quote", "on_fill", "on_order"])
+def test_a_strategy_that_raises_is_named_with_the_place(method: str) -> None:
+    """One sentence: which strategy, what it was doing, file and line, and its own words."""
+    bench = Bench()
+    intent = bench.order(buy(10))
+
+    def broken(*_arguments: object) -> None:
+        message = "my bad"
+        raise RuntimeError(message)
+
+    setattr(bench.strategy, method, broken)
+    with pytest.raises(StrategyError, match="my bad") as caught:
+        if method == "on_bar":
+            bench.bar()
+        elif method == "on_quote":
+            bench.show(Quote(bench.now, SPY, 99.0, 101.0))
+        elif method == "on_fill":
+            bench.filled(intent, 10)
+        else:
+            bench.accepted(intent)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"strategy Scripted raised RuntimeError in {method} (")
+    assert "test_market_data.py:" in sentence
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_strategy_that_asks_for_nonsense_is_told_so() -> None:
+    """Both sizes at once, or none: the sentence names the strategy and the symbol."""
+    bench = Bench()
+    with pytest.raises(StrategyError, match="give either quantity or notional for SPY, not both"):
+        bench.act(lambda s: s.buy(SPY, 1, notional=100))
+    bench = Bench()
+    with pytest.raises(StrategyError, match="give either quantity or notional for SPY, not neither"):
+        bench.act(lambda s: s.buy(SPY))
+
+
+def test_a_kernel_belongs_to_one_journal() -> None:
+    """An epoch of another journal is a bug of whoever drives it."""
+    bench = Bench()
+    with pytest.raises(InvariantError, match="another journal"):
+        bench.show(EpochStarted(ts=bench.now, epoch=2, journal_id="other"))
+
+
+def test_strategies_are_bound_before_anything_is_shown() -> None:
+    """Views exist in ``on_start``; before that, asking is an error that says so."""
+
+    class Eager(Strategy):
+        def on_start(self) -> None:
+            assert self.view(SPY).flat
+
+    unbound = Eager([SPY])
+    with pytest.raises(StrategyError, match="Eager is not running"):
+        unbound.view(SPY)
+    make_kernel([unbound])
+    assert unbound.view(SPY).symbol == SPY
