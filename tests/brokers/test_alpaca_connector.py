@@ -227,10 +227,20 @@ async def test_all_orders_are_walked_however_many(desk: MakeDesk, order: Row, co
 async def test_orders_since_a_moment_include_the_moment(desk: MakeDesk, order: Row) -> None:
     """The venue's bound is exclusive, so a millisecond earlier is asked for."""
     d = desk(httpx.Response(200, json=[order]))
-    await d.connector.fetch_orders(since=parse_rfc3339("2024-01-02T14:30:00Z"))
+    reports = await d.connector.fetch_orders(since=parse_rfc3339("2024-01-02T14:30:00Z"))
 
-    assert query(d)["after"] == "2024-01-02T14:29:59.999Z"
-    assert query(d)["status"] == "all"
+    assert query(d, -1)["after"] == "2024-01-02T14:29:59.999Z"
+    assert query(d, -1)["status"] == "all"
+    assert len(reports) == 1
+
+
+async def test_an_order_that_rests_since_long_ago_is_among_those_since_a_moment(desk: MakeDesk, order: Row) -> None:
+    """Left out, it would look as if the venue had lost it."""
+    d = desk(httpx.Response(200, json=[order]), httpx.Response(200, json=[]))
+    reports = await d.connector.fetch_orders(since=parse_rfc3339("2030-01-01T00:00:00Z"))
+
+    assert [query(d, number)["status"] for number in (0, 1)] == ["open", "all"]
+    assert [report.broker_id for report in reports] == [order["id"]]
 
 
 async def test_a_page_that_comes_twice_is_an_error_and_no_endless_loop(desk: MakeDesk, order: Row) -> None:

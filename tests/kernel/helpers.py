@@ -341,6 +341,11 @@ class Bench:
         assert order is not None
         return order
 
+    def sent(self, client_order_id: str) -> OrderIntent:
+        """The intent of an order that the kernel sent by itself."""
+        submits = of(SubmitOrder, self.commands)
+        return next(submit.intent for submit in submits if submit.intent.client_order_id == client_order_id)
+
     def position(self, symbol: str = SPY) -> Decimal:
         """What the kernel holds."""
         return self.kernel.portfolio.positions.quantity(symbol)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from holdfast.model import Bar, Quote
@@ -113,15 +115,14 @@ def test_a_strategy_that_raises_is_named_with_the_place(method: str) -> None:
         raise RuntimeError(message)
 
     setattr(bench.strategy, method, broken)
+    cause: dict[str, Callable[[], object]] = {
+        "on_bar": bench.bar,
+        "on_quote": lambda: bench.show(Quote(bench.now, SPY, 99.0, 101.0)),
+        "on_fill": lambda: bench.filled(intent, 10),
+        "on_order": lambda: bench.accepted(intent),
+    }
     with pytest.raises(StrategyError, match="my bad") as caught:
-        if method == "on_bar":
-            bench.bar()
-        elif method == "on_quote":
-            bench.show(Quote(bench.now, SPY, 99.0, 101.0))
-        elif method == "on_fill":
-            bench.filled(intent, 10)
-        else:
-            bench.accepted(intent)
+        cause[method]()
     sentence = str(caught.value)
     assert sentence.startswith(f"strategy Scripted raised RuntimeError in {method} (")
     assert "test_market_data.py:" in sentence

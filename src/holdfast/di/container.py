@@ -249,6 +249,7 @@ class Container:
         await self._user_stream.start()
         for stream in self.market_streams.values():
             await stream.start()
+        await self._follow_venue_time()
         await self.runner.begin(self._epoch(self.recovery))
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
@@ -396,6 +397,13 @@ class Container:
         self.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason=reason),))
 
     # -- inside ---------------------------------------------------------------------------------
+
+    async def _follow_venue_time(self) -> None:
+        """A venue's replayed time begins to run when somebody listens: take it from there."""
+        if isinstance(self._clock, ScaledClock):
+            venue = await discover_venue(self.config.alpaca.base_url)
+            if venue is not None:
+                self._clock.follow(venue.now_ns)
 
     def _is_blocked(self) -> bool:
         return isinstance(self._clock, LockstepClock) and self._clock.waiting > 0

@@ -158,6 +158,7 @@ class InProcessBot:
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, from one timer to the next, settling at each."""
+        await self.settle()
         end = self.clock.now_ns() + round(seconds * NS_PER_SECOND)
         while True:
             due = min(self.runner.next_timer() or inf, self.clock.next_wakeup() or inf)

@@ -130,10 +130,6 @@ class Exchange:
         """A symbol by any of its spellings (``BTC/USD``, ``BTCUSD``); None if it is not traded here."""
         return self._names.get(name)
 
-    def price(self, symbol: str) -> float | None:
-        """The last traded price; None before the first."""
-        return self._group.prices.get(symbol)
-
     def account_of(self, key: str) -> VenueAccount | None:
         """The account of a key, if it has been opened."""
         return self._by_key.get(key)

@@ -90,9 +90,9 @@ class ProtectionManager:
             if before is not None:
                 protection.level(before, max(highest, before))
             its_until, its_low, its_high = protection.observe_equity(now_ns, equity)
-            until = its_until if its_until < until else until
-            low = its_low if its_low > low else low
-            high = its_high if its_high < high else high
+            until = min(until, its_until)
+            low = max(low, its_low)
+            high = min(high, its_high)
         self.quiet_until, self.quiet_low, self.quiet_high = until, low, high
 
     def check(
