@@ -35,7 +35,7 @@ paper: setup ## Trade: the bundled sample on the built-in venue, or Alpaca paper
 	@$(BIN)/holdfast paper $(ARGS)
 
 bench: setup ## Measure: ns a bar and us an order, beside a hand-written loop
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+	@$(BIN)/python -m benchmarks.run $(ARGS)
 
 ##### Check
 

@@ -1,6 +1,6 @@
 """``make bench``: what a bar and an order cost, beside a hand-written loop, measured in turn in one process.
 
-    python benchmarks/run.py [--bars 500000] [--rounds 3]
+    python -m benchmarks.run [--bars 500000] [--rounds 3]
 
 An order's whole life is the difference between a run that trades and one that does the same work a bar and
 never trades, divided by the orders: signal, protections, risk gate, symbol rules, tracking, matching, the
@@ -14,7 +14,7 @@ import gc
 from collections.abc import Callable
 from time import perf_counter
 
-from workload import columns, make_backtest, make_bars, run_by_hand
+from benchmarks.workload import columns, make_backtest, make_bars, run_by_hand
 
 _EMPTY_CALLS = 1_000_000
 

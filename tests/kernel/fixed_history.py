@@ -37,7 +37,7 @@ def many_symbols() -> Bench:
     for _ in range(2):
         positions = dict.fromkeys(("IWM", "DIA", "SPY", "QQQ", "TLT", "GLD"), 3)
         bench.reported(orders=strangers, positions=dict(positions))
-        bench.fire()
+        bench.wait(6)
     bench.begin(epoch=2)
     assert resting.side is OrderSide.SELL
     return bench

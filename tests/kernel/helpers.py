@@ -6,7 +6,7 @@ post. It keeps everything that it showed and what the kernel answered, which is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -296,7 +296,7 @@ class Bench:
         *,
         orders: Sequence[OrderReport] = (),
         executions: Sequence[Execution] = (),
-        positions: dict[str, Decimal | int] | None = None,
+        positions: Mapping[str, Decimal | int] | None = None,
         account: Account = ACCOUNT,
     ) -> list[Command]:
         """The venue's whole truth. Positions that are not given are ours, so that nothing differs."""

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.kernel.reconciliation import Drift
 from holdfast.model import AssetClass, OrderReport, OrderSide, OrderStatus, Source, TradingState
 from holdfast.model.commands import LoadSecurity, LookupOrder, QueryAccount, Reconcile, SubmitOrder
 from holdfast.model.events import ReconcileFailed, ReconcileRequested, StreamConnected, StreamLost
@@ -109,10 +110,10 @@ def test_a_difference_is_reported_only_when_it_persists_and_only_once() -> None:
     bench = Bench()
     bench.hold(10)
     assert alerts(bench.reported(positions={SPY: 7})) == []
-    assert bench.kernel.reconciliation.drift == ()
+    assert not bench.kernel.reconciliation.drift
     assert of(Reconcile, bench.fire())
     assert alerts(bench.reported(positions={SPY: 7})) == ["order-drift: SPY: position differs from the venue's"]
-    assert [(d.ours, d.venue) for d in bench.kernel.reconciliation.drift] == [(Decimal(10), Decimal(7))]
+    assert bench.kernel.reconciliation.drift == (Drift(SPY, Decimal(10), Decimal(7)),)
     assert alerts(bench.reported(positions={SPY: 7})) == []
     assert bench.position() == Decimal(10)
 
@@ -124,7 +125,7 @@ def test_a_difference_that_goes_away_was_none() -> None:
     bench.reported(positions={})
     bench.fire()
     assert alerts(bench.reported()) == []
-    assert bench.kernel.reconciliation.drift == ()
+    assert not bench.kernel.reconciliation.drift
     assert bench.kernel.timers == {}
 
 
