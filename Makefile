@@ -54,8 +54,8 @@ types: setup-dev ## mypy, strict
 pytest: setup-dev ## The tests alone (ARGS="tests/web -x")
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-docs-check: setup-dev ## The house's own rules, links in the documents among them
-	$(BIN)/pytest tests/test_house.py $(ARGS)
+docs-check: setup-dev ## The house rules and the documents: links, snippets, generated pages
+	$(BIN)/pytest tests/test_house.py tests/docs $(ARGS)
 
 format: setup-dev ## Let ruff format, and fix what it can
 	$(BIN)/ruff check --fix-only

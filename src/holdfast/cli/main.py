@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,8 +53,22 @@ ParamOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else on stdout.")
 ]
+
+
+def _usd(value: str | Decimal) -> Decimal:
+    try:
+        amount = Decimal(value)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        message = f"{str(value)!r} is not an amount of USD: expected a number that is not negative."
+        raise typer.BadParameter(message)
+    return amount
+
+
 CashOption = Annotated[
-    Decimal, typer.Option("--cash", parser=Decimal, help="What the built-in venue's account holds (USD).")
+    Decimal,
+    typer.Option("--cash", parser=_usd, metavar="USD", help="What the built-in venue's account holds (USD)."),
 ]
 ParticipationOption = Annotated[
     float,

@@ -202,7 +202,9 @@ def _announce(server: StatusServer, container: Container, options: Options) -> N
 
 def _print_end(summary: Mapping[str, Any]) -> None:
     blocked = ", ".join(f"{guard} {count}" for guard, count in summary["blocked"].items()) or "none"
-    drift = "books equal the venue's" if not summary["drift"] else f"DRIFT: {summary['drift']}"
+    drift = f"DRIFT: {summary['drift']}" if summary["drift"] else "books equal the venue's"
+    if not summary["compared"]:
+        drift = "the venue did not answer the last comparison of the books"
     typer.echo(
         f"bars {summary['bars']}, signals {summary['signals']} (blocked: {blocked}), orders {len(summary['orders'])}, "
         f"fills {len(summary['fills'])}, trades {len(summary['trades'])}, equity {summary['equity']} USD; {drift}"

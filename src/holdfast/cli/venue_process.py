@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 
 from holdfast.cli.market import Market
-from holdfast.model.errors import VenueError
+from holdfast.model.errors import ConfigurationError, VenueError
 
+_EXIT_USAGE = 2
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 
@@ -34,6 +35,7 @@ class VenueProcess:
 
         Raises:
             VenueError: It ended instead; carries its own words.
+            ConfigurationError: It refused its options or its data; carries its own words.
         """
         arguments = ["venue", *market.arguments(), "--speed", str(speed), "--exit-with-parent"]
         if book is not None:
@@ -57,8 +59,9 @@ class VenueProcess:
             raise VenueError(message) from None
         if not line:
             words = (await process.stderr.read()).decode(errors="replace") if process.stderr is not None else ""
-            await process.wait()
-            raise VenueError(_last_words(words))
+            # Its exit code says whose fault it was, as ours does: 2 is what the user asked for.
+            error = ConfigurationError if await process.wait() == _EXIT_USAGE else VenueError
+            raise error(_last_words(words))
         return cls(process, msgspec.json.decode(line, type=_Ready).url)
 
     async def died(self) -> VenueError:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,6 +132,14 @@ class ShutdownConfig(_Section):
     open_orders: Literal["cancel", "leave"] = "cancel"
 
 
+class ClockConfig(_Section):
+    """Whose time it is: see ``holdfast.time.get_clock``. Real time where nothing is said."""
+
+    mode: Literal["real", "backtest", "scaled"] | None = None
+    start: int | datetime | date | str | None = None
+    rate: float | None = Field(default=None, gt=0)
+
+
 class Config(BaseSettings):
     """Everything that can be set. Frozen; build another one to change something."""
 
@@ -149,7 +157,7 @@ class Config(BaseSettings):
     status: StatusConfig = StatusConfig()
     notify: NotifyConfig = NotifyConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
-    clock: dict[str, Any] = Field(default_factory=dict)
+    clock: ClockConfig = ClockConfig()
     watch: tuple[str, ...] = ()
 
     @property
@@ -210,13 +218,13 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
 
 def build(values: Mapping[str, Any], *, where: str = "") -> Config:
-    """A configuration from a dictionary, such as the guide's.
+    """A configuration from a dictionary, such as the guide's; what it leaves out may come from the environment.
 
     Raises:
         ConfigurationError: A key is unknown or a value wrong; names the key and what was expected.
     """
     try:
-        return Config(**values)
+        return Config(**_merged(_from_environment(), values))
     except SettingsError as error:
         raise _unreadable_environment(error) from None
     except ValidationError as error:

@@ -19,6 +19,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -92,7 +93,7 @@ class Container:
         self.config = config = config if isinstance(config, Config) else build(config)
         self.venue = venue
         self._strategies = make_strategies(config) if strategies is None else tuple(strategies)
-        self._clock = clock or get_clock({"clock": config.clock} if config.clock else None)
+        self._clock = clock or get_clock({"clock": config.clock})
         self._throttler = create_combined_throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
         self._notifier = Notifier(config.notify.channels(), RealTimeClock())
@@ -101,7 +102,7 @@ class Container:
             throttler=self._throttler,
             api_key=keys[0],
             api_secret=keys[1],
-            base_url=config.alpaca.base_url or _default_url(config),
+            base_url=_trading_url(config),
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
@@ -129,7 +130,10 @@ class Container:
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
         self.recovery: Recovery | None = None
+        self._stopped = False
         self.progress: float | None = None
+        # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
+        self._early_bars: list[Bar] | None = []
         self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
         self._tasks: list[asyncio.Task[None]] = []
@@ -253,7 +257,10 @@ class Container:
         await self.runner.begin(self._epoch(self.recovery))
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
-        await self._backfill()
+        await self.backfill()
+        early, self._early_bars = self._early_bars or [], None
+        for bar in early:
+            self.runner.inbox.post_bar(bar)
         if not self.is_lockstep:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
@@ -269,7 +276,13 @@ class Container:
             await asyncio.shield(self._tasks[0])
 
     async def stop(self) -> None:
-        """Handle open orders as configured, write everything, let go of everything. Ends within five seconds."""
+        """Handle open orders as configured, write everything, let go of everything. Ends within five seconds.
+
+        Stopping again does nothing; to run again, make another container.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         try:
             if self.recovery is not None:
                 self.runner.pause()
@@ -472,7 +485,10 @@ class Container:
         self.runner.inbox.post(events)
 
     def _on_bar(self, bar: Bar) -> None:
-        self.runner.inbox.post_bar(bar)
+        if self._early_bars is None:
+            self.runner.inbox.post_bar(bar)
+        else:
+            self._early_bars.append(bar)
 
     def _on_quote(self, quote: Quote) -> None:
         self.runner.inbox.post_quote(quote)
@@ -493,7 +509,7 @@ class Container:
                 if self.kernel.portfolio.book(symbol).properties is None:
                     await self._broker.fetch_asset(symbol)  # raises what is the matter, in one sentence
 
-    async def _backfill(self) -> None:
+    async def backfill(self) -> None:
         """Bars that were missed while the bot was down; on a first start, those of the session so far."""
         now = self._clock.now_ns()
         missed: list[Bar] = []
@@ -539,11 +555,17 @@ def _keys(config: Config) -> tuple[str, str]:
     return found[0], found[1]
 
 
-def _default_url(config: Config) -> str:
-    if config.account.mode == "live" and not config.account.live_confirmed:
+def _trading_url(config: Config) -> str:
+    """Where orders go. Real money needs two words, whoever gave the address: the mode, and its confirmation."""
+    account = config.account
+    url = config.alpaca.base_url or (LIVE_URL if account.mode == "live" else PAPER_URL)
+    if account.mode == "live" and not account.live_confirmed:
         message = "account.mode is live and account.live_confirmed is not true: expected both, on purpose"
         raise ConfigurationError(message)
-    return LIVE_URL if config.account.mode == "live" else PAPER_URL
+    if account.mode != "live" and urlsplit(url).hostname == urlsplit(LIVE_URL).hostname:
+        message = f"alpaca.base_url {url} trades real money and account.mode is {account.mode}: expected mode live"
+        raise ConfigurationError(message)
+    return url
 
 
 def _open_journal(config: Config) -> Journal:

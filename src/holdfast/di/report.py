@@ -54,6 +54,7 @@ def summary(kernel: Kernel) -> dict[str, Any]:
         ],
         "orphans": list(reconciliation.orphans),
         "shadows": list(reconciliation.shadows),
+        "compared": reconciliation.is_current,
         "trading_state": portfolio.trading_state.value,
     }
 

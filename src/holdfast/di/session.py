@@ -12,6 +12,7 @@ from holdfast.model.errors import VenueError
 from holdfast.runner.lockstep import LockstepClock, LockstepDriver, LockstepLink
 
 _END_POLL_SECONDS = 0.25
+_CATCH_UP_SECONDS = 10.0
 
 
 class Session:
@@ -98,6 +99,15 @@ class Session:
             await asyncio.gather(*waits, return_exceptions=True)
         await container.reconcile_orders()
 
+    async def _take_what_is_left(self) -> None:
+        """The venue has said everything: what is still on its way to us, or was said before we listened, counts too."""
+        container = self._container
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                await container.runner.quiet()
+                await container.backfill()
+                await container.runner.quiet()
+
     async def _end_of_data(self) -> None:
         """Returns when a replayed market at a speed of its own has ended; never, for a real one."""
         venue = self._container.venue
@@ -112,5 +122,6 @@ class Session:
                     if state["done"]:
                         break
                 await asyncio.sleep(_END_POLL_SECONDS)
+        await self._take_what_is_left()
         if self._keep_open:
             await self._stop.wait()

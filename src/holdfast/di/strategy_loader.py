@@ -22,7 +22,7 @@ def load_strategy(source: str, symbols: Sequence[str], params: Mapping[str, Any]
         StrategyError: The module or the constructor raised.
     """
     place, _, name = source.rpartition(":")
-    if not place or not name.isidentifier():
+    if not place or not name.isidentifier() or (place.startswith(".") and not place.endswith(".py")):
         message = f"strategy {source!r} is not of the form FILE.py:Class or module:Class"
         raise ConfigurationError(message)
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
@@ -52,7 +52,7 @@ def _load_module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         message = f"strategy module {name!r} cannot be found: {error}"
         raise ConfigurationError(message) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"strategy module {name!r} raised {type(error).__name__} on import: {error}"
         raise StrategyError(message) from error
 
@@ -70,7 +70,8 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        del sys.modules[module_name]
         message = f"the strategy file {path} raised {type(error).__name__}: {error}"
         raise StrategyError(message) from error
     return module

@@ -65,6 +65,7 @@ class SqliteJournal:
         self._lock_file = _take_ownership(path)
         self._buffer: list[_Row] = []
         self._failure: JournalError | None = None
+        self._closed = False
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -123,10 +124,18 @@ class SqliteJournal:
                 message = f"{self.path}: journal record {expected} is missing (found {seq} in its place)"
                 raise JournalError(message)
             expected += 1
-            yield decode(seq, kind, payload, crc)
+            try:
+                record = decode(seq, kind, payload, crc)
+            except JournalError as error:
+                message = f"{self.path}: {error}"
+                raise JournalError(message) from None
+            yield record
 
     def close(self) -> None:
-        """Commit the rest, where the journal has not failed, and release the file."""
+        """Commit the rest, where the journal has not failed, and release the file. Again is nothing."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             if self._failure is None and self._buffer:
                 batch, self._buffer = self._buffer, []

@@ -595,6 +595,7 @@ class Kernel:
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
+        self.reconciliation.is_current = False
         self._out.append(Reconcile(reason=reason, since=self.reconciliation.since))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:

@@ -62,6 +62,7 @@ class Reconciliation:
         self._settings = settings
         self.count = 0
         self.last_at = 0
+        self.is_current = False  # the last look that was asked for has been answered
         self.drift: tuple[Drift, ...] = ()  # confirmed by a second look
         self.differences: tuple[Drift, ...] = ()  # found by the last look
         self.orphans: dict[str, OrderReport] = {}
@@ -96,6 +97,7 @@ class Reconciliation:
         """Lay the venue's report beside our books. Its executions and orders are already in them."""
         self.count += 1
         self.last_at = event.ts
+        self.is_current = True
         open_there = {report.broker_id: report for report in event.orders if report.status in OPEN}
         self.orphans = {k: v for k, v in self.orphans.items() if k in open_there}
         shadows = self._portfolio.tracker.get_shadow_orders(open_there)

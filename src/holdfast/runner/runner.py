@@ -74,6 +74,7 @@ class Runner:
         self.observers: list[Callable[[Event], None]] = []
         self._serial = serial
         self._paused = False
+        self._quiet = asyncio.Event()
         self._trusted = True
         self._requests = count(1)
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
@@ -128,6 +129,7 @@ class Runner:
                 self.inbox.activity.clear()
                 await self._pump()
                 if not self._paused:
+                    self._quiet.set()
                     await self._wait()
         except BaseException:
             self._end()  # whoever waits for a verdict must not wait for ever
@@ -135,6 +137,12 @@ class Runner:
         finally:
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
+
+    async def quiet(self) -> None:
+        """Return once ``run`` has handled all that has arrived, and every command is carried out."""
+        while self.inbox.depth or self.outbox.unfinished:
+            self._quiet.clear()
+            await self._quiet.wait()
 
     async def settle(self, *, blocked: Callable[[], bool]) -> None:
         """Handle everything until all is quiet, or what is left waits for the clock (``blocked``)."""

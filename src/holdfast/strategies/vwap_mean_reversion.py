@@ -11,7 +11,7 @@ It is an example of the Strategy API that is complete enough to trade: it is no 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, isfinite, sqrt
 from typing import TYPE_CHECKING
 
 from holdfast.model import Bar, Execution
@@ -76,18 +76,16 @@ class VwapMeanReversion(Strategy):
             raise ConfigurationError(message)
         if quantity is None and notional is None:
             notional = 10_000
-        _require("quantity", quantity, "a positive number", quantity is None or quantity > 0)
-        _require("notional", notional, "a positive number of USD", notional is None or notional > 0)
-        _require("deviations", deviations, "a number above 0", deviations > 0)
-        _require("warmup_bars", warmup_bars, "a whole number of at least 2", warmup_bars == int(warmup_bars) >= 2)
-        _require("stop_loss", stop_loss, "a fraction between 0 and 1, or none", stop_loss is None or 0 < stop_loss < 1)
-        _require(
-            "time_stop_bars",
-            time_stop_bars,
-            "a whole number of at least 1, or none",
-            time_stop_bars is None or time_stop_bars == int(time_stop_bars) >= 1,
-        )
-        _require("flat_minutes", flat_minutes, "a whole number of at least 1", flat_minutes == int(flat_minutes) >= 1)
+        _require("quantity", quantity, "a positive number", quantity is None or _is_between(0, quantity))
+        _require("notional", notional, "a positive number of USD", notional is None or _is_between(0, notional))
+        _require("deviations", deviations, "a number above 0", _is_between(0, deviations))
+        _require("warmup_bars", warmup_bars, "a whole number of at least 2", _is_whole(2, warmup_bars))
+        fraction = "a fraction between 0 and 1, or none"
+        _require("stop_loss", stop_loss, fraction, stop_loss is None or _is_between(0, stop_loss, 1))
+        count = "a whole number of at least 1, or none"
+        _require("time_stop_bars", time_stop_bars, count, time_stop_bars is None or _is_whole(1, time_stop_bars))
+        _require("flat_minutes", flat_minutes, "a whole number of at least 1", _is_whole(1, flat_minutes))
+        _require("allow_short", allow_short, "true or false", isinstance(allow_short, bool))
         self.quantity, self.notional = quantity, notional
         self.deviations = float(deviations)
         self.warmup_bars = int(warmup_bars)
@@ -160,6 +158,14 @@ class VwapMeanReversion(Strategy):
         if self.time_stop_bars is not None and s.bars_held >= self.time_stop_bars:
             return "time_stop"
         return ""
+
+
+def _is_between(low: float, value: object, high: float = inf) -> bool:
+    return isinstance(value, Number) and not isinstance(value, bool) and isfinite(value) and low < value < high
+
+
+def _is_whole(least: int, value: object) -> bool:
+    return _is_between(least - 1, value) and value == int(value)  # type: ignore[call-overload]  # it is a number
 
 
 def _require(name: str, value: object, expected: str, holds: bool) -> None:

@@ -108,6 +108,7 @@ class JournalConformance(ABC):
         await again.sync()
         records = list(again.records())
         again.close()
+        again.close()  # closing what is closed does no harm
 
         _same(records, [Record(number, _event(number)) for number in (1, 2, 3)])
 
