@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from holdfast.model import OrderSide, OrderStatus, Source, Stage, TimeInForce
-from holdfast.model.commands import QueryAccount, Reconcile
+from holdfast.model.commands import Reconcile
 from holdfast.model.events import OrderFilled
 from holdfast.risk import RiskLimits
 from holdfast.risk.protections import StoplossGuard
@@ -17,20 +17,20 @@ from tests.kernel.helpers import COIN, SPY, Action, Bench, alerts, buy, leave, o
 
 
 def test_a_fill_is_counted_told_and_paid_for() -> None:
-    """Position first, then the strategy, then the account is asked for."""
+    """Position and cash first, then the strategy is told."""
     bench = Bench()
     intent = bench.order(buy(10))
     bench.accepted(intent)
-    commands = bench.filled(intent, 4, 101.5)
+    bench.filled(intent, 4, 101.5)
     assert bench.position() == Decimal(4)
     assert bench.kernel.portfolio.positions.cash == Decimal(100000) - Decimal("406.0")
     assert "fill 4, holds 4" in bench.strategy.told
-    assert of(QueryAccount, commands)
     assert bench.strategy.view(SPY).average_price_float == 101.5
     assert bench.strategy.view(SPY).busy
     bench.filled(intent, 6, 102.0)
     assert bench.position() == Decimal(10)
     assert not bench.strategy.view(SPY).busy
+    assert bench.kernel.portfolio.cash_power == power - Decimal("1018.0")
 
 
 def test_an_execution_that_comes_from_every_source_counts_once() -> None:

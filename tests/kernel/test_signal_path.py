@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -341,14 +342,23 @@ def test_orders_in_flight_and_unknown_count_as_filled() -> None:
     assert bench.order(buy(60)).quantity == Decimal(60)
 
 
-def test_buying_power_shrinks_by_what_was_sent_since_the_venue_spoke() -> None:
-    """Between an order and the account's next description its cost is ours to remember."""
+def test_buying_power_is_the_venues_last_word_carried_on_by_our_books() -> None:
+    """An order counts from when it is sent; a description of the account that does not know it yet changes nothing."""
     bench = Bench()
-    bench.order(buy(1_500))
+    first = bench.order(buy(1_500))
+    for _ in range(2):
+        bench.act(buy(600))
+        assert bench.verdict.guard == "buying_power"
+        bench.show(AccountUpdated(ts=bench.now, account=ACCOUNT))
+    bench.accepted(first)
+    bench.show(AccountUpdated(ts=bench.now, account=msgspec.structs.replace(ACCOUNT, buying_power=Decimal(50_000))))
     bench.act(buy(600))
     assert bench.verdict.guard == "buying_power"
-    bench.show(AccountUpdated(ts=bench.now, account=ACCOUNT))
-    assert bench.order(buy(600)).quantity == Decimal(600)
+    bench.filled(first, 1_500)
+    assert bench.kernel.portfolio.buying_power == Decimal(50_000)
+    out = bench.order(leave())
+    bench.filled(out, 1_500)
+    assert bench.kernel.portfolio.buying_power == Decimal(200_000)
 
 
 def test_a_second_strategy_sees_only_its_own_symbols() -> None:

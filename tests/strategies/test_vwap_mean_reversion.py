@@ -243,46 +243,50 @@ def test_risk_is_watched_while_there_is_no_average() -> None:
 
 
 def _by_hand(rows: list[Row], parameters: dict[str, Any]) -> tuple[list[Asked], int]:
-    """The rule, computed anew from the whole session on every bar. Also up to which row it is beyond doubt:
-    where the distance is within a billionth of the threshold, rounding may decide either way.
+    """The rule, computed anew from the whole session on every bar; and up to which row that is beyond doubt.
+
+    Where the distance is within a billionth of the threshold, rounding may decide either way.
     """
     asked: list[Asked] = []
     position, entry, held_bars = 0, 0.0, 0
     for index, (close, _) in enumerate(rows):
-        first = index // BARS_A_DAY * BARS_A_DAY
-        minute = index - first
-        closes = np.array([row[0] for row in rows[first : index + 1]])
-        volumes = np.array([row[1] for row in rows[first : index + 1]])
-        traded = np.cumsum(volumes)
-        known = traded > 0
-        distances = closes[known] - np.cumsum(closes * volumes)[known] / traded[known]
-        over = minute + 1 >= BARS_A_DAY - parameters["flat_minutes"]
-        if position == 0:
-            if over or len(distances) < parameters["warmup_bars"]:
-                continue
+        distances, over = _distances(rows, index), index % BARS_A_DAY + 1 >= BARS_A_DAY - parameters["flat_minutes"]
+        if position:
+            held_bars += 1
+            loss = position * (entry - close) / entry
+            if reason := _why_leave(position, distances, loss, held_bars, over=over, parameters=parameters):
+                asked.append((index, "sell" if position > 0 else "buy", reason))
+                position = 0
+        elif not over and len(distances) >= parameters["warmup_bars"]:
             distance, threshold = distances[-1], parameters["deviations"] * np.std(distances)
             if 0 < abs(abs(distance) - threshold) < 1e-9:
                 return asked, index
             if abs(distance) > threshold:
-                position = 10 if distance < 0 else -10
-                entry, held_bars = close, 0
-                asked.append((index, "buy" if position > 0 else "sell", "below_vwap" if position > 0 else "above_vwap"))
-            continue
-        held_bars += 1
-        sign = 1 if position > 0 else -1
-        reason = ""
-        if over:
-            reason = "session_end"
-        elif len(distances) and sign * distances[-1] >= 0:
-            reason = "reverted"
-        elif sign * (entry - close) >= entry * parameters["stop_loss"]:
-            reason = "stop_loss"
-        elif held_bars >= parameters["time_stop_bars"]:
-            reason = "time_stop"
-        if reason:
-            asked.append((index, "sell" if position > 0 else "buy", reason))
-            position = 0
+                position, entry, held_bars = (1 if distance < 0 else -1), close, 0
+                asked.append((index, *(("buy", "below_vwap") if position > 0 else ("sell", "above_vwap"))))
     return asked, len(rows)
+
+
+def _distances(rows: list[Row], index: int) -> np.ndarray:
+    """Of each bar of the session so far from the average of its moment, as long as there was one."""
+    session = np.array(rows[index // BARS_A_DAY * BARS_A_DAY : index + 1])
+    closes, volumes = session[:, 0], session[:, 1]
+    traded = np.cumsum(volumes)
+    known = traded > 0
+    distances: np.ndarray = closes[known] - np.cumsum(closes * volumes)[known] / traded[known]
+    return distances
+
+
+def _why_leave(
+    position: int, distances: np.ndarray, loss: float, bars: int, *, over: bool, parameters: dict[str, Any]
+) -> str:
+    reasons = {
+        "session_end": over,
+        "reverted": len(distances) > 0 and position * distances[-1] >= 0,
+        "stop_loss": loss >= parameters["stop_loss"],
+        "time_stop": bars >= parameters["time_stop_bars"],
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 _ROWS = st.lists(

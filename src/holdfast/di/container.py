@@ -36,6 +36,7 @@ from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
 from holdfast.model.events import (
+    AccountUpdated,
     BrokerReported,
     Event,
     ReconcileFailed,
@@ -460,6 +461,7 @@ class Container:
     def _wire_streams(self) -> None:
         inbox = self.runner.inbox
         self._user_stream.on_trade_update(self._on_trade_update)
+        self._user_stream.on_account_update(self._on_account_update)
         for name, stream in self.streams.items():
             kind = name.split()[0]
             stream.on_connected(lambda kind=kind: inbox.post(lambda ts: (StreamConnected(ts=ts, stream=kind),)))
@@ -483,6 +485,10 @@ class Container:
             return found
 
         self.runner.inbox.post(events)
+
+    def _on_account_update(self, row: dict[str, Any]) -> None:
+        account = wire.account(row)
+        self.runner.inbox.post(lambda ts: (AccountUpdated(ts=ts, account=account),))
 
     def _on_bar(self, bar: Bar) -> None:
         if self._early_bars is None:

@@ -9,7 +9,7 @@ The order path, for one that goes well:
 
     Bar -> strategy.buy() -> SignalPath.decide() -> [RecordVerdict, SubmitOrder]
     OrderUpdated (accepted) -> tracker                         -> strategy.on_order()
-    OrderFilled -> tracker -> positions -> [QueryAccount]      -> strategy.on_fill()
+    OrderFilled -> tracker -> positions                        -> strategy.on_fill()
 
 and for one that does not: SubmitUnknown -> [LookupOrder] -> OrderUpdated (it was there after all), or
 LookupMissed again and again until the grace period has passed -> closed as never sent, with the
@@ -30,7 +30,7 @@ from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
-from holdfast.market import FeeModel, SymbolProperties, price_to_decimal
+from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
     Bar,
@@ -358,9 +358,6 @@ class Kernel:
             self._tracker.apply(intent.client_order_id, OrderEvent.SUBMIT, self.portfolio.now_ns)
             book.busy = True
             self.counters.orders += 1
-            if not intent.reduce_only:
-                price = intent.limit_price or price_to_decimal(book.last_price)
-                self.portfolio.commit(price * intent.quantity)
             self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
             self._tell_order(book, order)
         elif not verdict.approved:
@@ -434,7 +431,6 @@ class Kernel:
             portfolio.book_fill(portfolio.book(order.symbol), order, execution)
             self.counters.executions += 1
             self._observe_equity(before)
-            self._out.append(QueryAccount())
         for order, execution in counted:
             for strategy in portfolio.book(order.symbol).fill_listeners:
                 self._tell(strategy, "on_fill", execution, order)
@@ -471,6 +467,7 @@ class Kernel:
         self._advance(event.ts)
         if self._close(event.client_order_id, OrderEvent.REFUSED, event.reason):
             self._alert("trading", "order refused by the venue", f"{event.client_order_id}: {event.reason}")
+            self._out.append(QueryAccount())  # perhaps there is less to spend than we thought
 
     def _on_submit_dropped(self, event: SubmitDropped) -> None:
         self._advance(event.ts)

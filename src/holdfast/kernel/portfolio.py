@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
 from holdfast.kernel.book import SymbolBook, asset_class_of
-from holdfast.market import FeeModel
+from holdfast.market import FeeModel, price_to_decimal
 from holdfast.model import Account, AssetClass, ClosedTrade, Execution, OrderType, TimeInForce, TradingState
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
@@ -43,7 +43,9 @@ class Portfolio:
         self.verified = False
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
-        self._committed = _ZERO  # notional of opening orders sent since the account was last described
+        # Our own books when the account was last described: what changed since is carried on to its powers.
+        self._cash_then, self._reserved_then = _ZERO, _ZERO
+        self._equity_then = self._exposure_then = 0.0
         self._sessions_for = sessions_for
         by_symbol: dict[str, list[Strategy]] = {}
         for strategy in strategies:
@@ -72,11 +74,9 @@ class Portfolio:
             self.foreign_value = float(account.equity - account.cash)
             self.equity = self.day_start_equity = float(account.equity)
         self.account = account
-        self._committed = _ZERO
-
-    def commit(self, notional: Decimal) -> None:
-        """An opening order was sent whose cost the venue's account does not show yet."""
-        self._committed += notional
+        self._cash_then, self._equity_then = self.positions.cash, self.equity
+        self._reserved_then = self._reserved(known_to_venue=True)
+        self._exposure_then = self._exposure(known_to_venue=True)
 
     def book_fill(self, book: SymbolBook, order: InFlightOrder, execution: Execution) -> tuple[ClosedTrade, ...]:
         """Count one execution in the positions and the cash; returns the round trips that it closed."""
@@ -165,12 +165,26 @@ class Portfolio:
 
     def gross_exposure(self) -> float:
         """Sum of the absolute values of positions and of open orders, USD at last prices."""
+        return self._exposure()
+
+    def _exposure(self, *, known_to_venue: bool = False) -> float:
         total = 0.0
         for position in self.positions.get_all():
-            total += abs(position.quantity_float * self.book(position.symbol).mark)
-        for order in self.tracker.open_orders():
-            if not order.reduce_only:
-                total += float(order.remaining) * self.book(order.symbol).last_price
+            total += abs(position.quantity_float * self.books[position.symbol].mark)
+        if self.tracker.open_count:
+            for order in self.tracker.open_orders():
+                if not order.reduce_only and (order.broker_id or not known_to_venue):
+                    total += float(order.remaining) * self.book(order.symbol).last_price
+        return total
+
+    def _reserved(self, *, known_to_venue: bool = False) -> Decimal:
+        """What open buys that add to a position may cost, USD."""
+        total = _ZERO
+        if self.tracker.open_count:
+            for order in self.tracker.open_orders():
+                if not order.reduce_only and order.side.sign > 0 and (order.broker_id or not known_to_venue):
+                    price = order.limit_price or price_to_decimal(self.book(order.symbol).last_price)
+                    total += order.remaining * price
         return total
 
     def open_order_count(self) -> int:
@@ -184,10 +198,21 @@ class Portfolio:
 
     @property
     def buying_power(self) -> Decimal | None:
-        """What the venue said that we may spend on margin, less what we have sent since; None before it spoke."""
-        return None if self.account is None else self.account.buying_power - self._committed
+        """What may be spent on margin (USD): the venue's last word, carried on by our own books.
+
+        Margin power is ``multiplier * equity - exposure``: it moves with both. None before the venue spoke.
+        """
+        account = self.account
+        if account is None:
+            return None
+        moved = account.multiplier * (self.equity - self._equity_then) - (self._exposure() - self._exposure_then)
+        return account.buying_power + Decimal(moved)
 
     @property
     def cash_power(self) -> Decimal | None:
-        """The same without margin: what buys crypto."""
-        return None if self.account is None else self.account.non_marginable_buying_power - self._committed
+        """The same without margin, exactly: what buys crypto."""
+        account = self.account
+        if account is None:
+            return None
+        spent = self._cash_then - self.positions.cash + self._reserved() - self._reserved_then
+        return account.non_marginable_buying_power - spent

@@ -256,6 +256,12 @@ class Replay:
         """The first opening that is still to come, before this moment, in a symbol with open orders."""
         tape, has_open = self._tape, self._engine.has_open
         begins, ranks, names = tape.begins, tape.opening_ranks, tape.names
+        if self._is_single:
+            # One symbol: the only opening before the next close is that of the bar which is next to end.
+            first = self._closed
+            begin = begins.item(first)
+            is_ahead = self._now <= begin < before and self._opened <= first
+            return first if is_ahead and has_open(names[0]) else None
         first = self._passed()
         if first == len(begins) or begins.item(first) >= before:
             return None

@@ -1,0 +1,45 @@
+"""What the command says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+import holdfast
+from tests.e2e.helpers import Commands
+
+# Each command, what its help says that it does, and the options that it must offer.
+COMMANDS = {
+    "paper": ("play money", ("--data", "--symbol", "--synthetic", "--speed", "--venue", "--journal", "--once", "--json")),
+    "live": ("real money", ("--i-accept-real-orders", "account.live_confirmed")),
+    "backtest": ("matching engine in-process", ("--data", "--symbol", "--strategy", "--param", "--json")),
+    "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),
+    "status": ("running bot", ("--url", "--token", "--json")),
+}
+
+
+def test_help_names_every_command_and_what_the_whole_is_for(commands: Commands) -> None:
+    """Also without any argument: whoever types the bare command wants to know."""
+    said = commands.run("--help")
+    assert said.code == 0
+    for command in COMMANDS:
+        assert f"\n  {command} " in said.out
+    assert "Trade a strategy on Alpaca" in said.out
+    bare = commands.run()
+    assert "\n  paper " in bare.out + bare.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_says_what_it_does(commands: Commands, command: str) -> None:
+    """And names its options."""
+    purpose, options = COMMANDS[command]
+    said = commands.run(command, "--help")
+    assert (said.code, said.err) == (0, "")
+    words = " ".join(said.out.split())
+    for expected in (purpose, *options):
+        assert expected in words
+
+
+def test_the_version_is_the_packages(commands: Commands) -> None:
+    """As ``holdfast X.Y.Z``."""
+    said = commands.run("--version")
+    assert (said.code, said.out) == (0, f"holdfast {holdfast.__version__}\n")
