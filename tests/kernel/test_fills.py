@@ -19,6 +19,8 @@ from tests.kernel.helpers import COIN, SPY, Action, Bench, alerts, buy, leave, o
 def test_a_fill_is_counted_told_and_paid_for() -> None:
     """Position and cash first, then the strategy is told."""
     bench = Bench()
+    power = bench.kernel.portfolio.cash_power
+    assert power is not None
     intent = bench.order(buy(10))
     bench.accepted(intent)
     bench.filled(intent, 4, 101.5)
