@@ -65,12 +65,37 @@ CASES = (
     # market data
     Case("missing file", "backtest --data {dir}/nothing.csv --symbol SPY", ("{dir}/nothing.csv", "no such file")),
     Case("missing file, paper", "paper --data {dir}/nothing.csv --symbol SPY --once", ("nothing.csv", "no such file")),
-    Case("malformed row", f"backtest {BARS}", ("bars.csv, line 4", "close", "ten"), rows("2022-01-03T00:02:00Z,10,11,9,ten,5\n")),
-    Case("malformed row, paper", f"paper {BARS} --once --json", ("bars.csv, line 4", "columns"), rows("2022-01-03T00:02:00Z,10\n")),
-    Case("malformed row, venue", f"venue {BARS}", ("bars.csv, line 4", "volume"), rows("2022-01-03T00:02:00Z,1,1,1,1,-5\n")),
-    Case("negative price", f"backtest {BARS}", ("line 4", "price is negative"), rows("2022-01-03T00:02:00Z,10,11,-9,10,5\n")),
+    Case(
+        "malformed row",
+        f"backtest {BARS}",
+        ("bars.csv, line 4", "close", "ten"),
+        rows("2022-01-03T00:02:00Z,10,11,9,ten,5\n"),
+    ),
+    Case(
+        "malformed row, paper",
+        f"paper {BARS} --once --json",
+        ("bars.csv, line 4", "columns"),
+        rows("2022-01-03T00:02:00Z,10\n"),
+    ),
+    Case(
+        "malformed row, venue",
+        f"venue {BARS}",
+        ("bars.csv, line 4", "volume"),
+        rows("2022-01-03T00:02:00Z,1,1,1,1,-5\n"),
+    ),
+    Case(
+        "negative price",
+        f"backtest {BARS}",
+        ("line 4", "price is negative"),
+        rows("2022-01-03T00:02:00Z,10,11,-9,10,5\n"),
+    ),
     Case("time goes back", f"backtest {BARS}", ("line 4",), rows("2022-01-03T00:00:30Z,10,11,9,10,5\n")),
-    Case("wrong header", f"backtest {BARS}", ("line 1", "timestamp,open,high,low,close,volume"), {"bars.csv": "a,b\n1,2\n"}),
+    Case(
+        "wrong header",
+        f"backtest {BARS}",
+        ("line 1", "timestamp,open,high,low,close,volume"),
+        {"bars.csv": "a,b\n1,2\n"},
+    ),
     Case("empty file", f"backtest {BARS}", ("empty",), {"bars.csv": ""}),
     Case("no symbol", "backtest --data {dir}/bars.csv", ("--symbol",), rows("")),
     Case("data and synthetic", f"backtest {BARS} --synthetic SPY", ("--data or --synthetic",), rows("")),
@@ -80,15 +105,37 @@ CASES = (
     Case("bad speed", "paper --speed quick --once", ("--speed", "'quick'", "positive number or max")),
     Case("speed of nothing", "paper --speed 0 --once", ("--speed", "positive number or max")),
     Case("bad venue speed", "venue --speed -3", ("--speed", "positive number or max")),
-    Case("journal in a file", "paper --journal {dir}/bars.csv/journal --speed max --once", ("{dir}/bars.csv/journal",), rows("")),
+    Case(
+        "journal in a file",
+        "paper --journal {dir}/bars.csv/journal --speed max --once",
+        ("{dir}/bars.csv/journal",),
+        rows(""),
+    ),
     # configuration
-    Case("missing configuration", "backtest --config {dir}/config.toml", ("no configuration file", "{dir}/config.toml")),
+    Case(
+        "missing configuration", "backtest --config {dir}/config.toml", ("no configuration file", "{dir}/config.toml")
+    ),
     Case("invalid TOML", "backtest --config {dir}/config.toml", ("config.toml is not TOML",), config("[risk\n")),
-    Case("unknown key", "backtest --config {dir}/config.toml", ("risk.max_ordr", "no such setting"), config("[risk]\nmax_ordr = 1\n")),
-    Case("bad value", "backtest --config {dir}/config.toml", ("risk.max_open_orders", "integer"), config("[risk]\nmax_open_orders = 'few'\n")),
+    Case(
+        "unknown key",
+        "backtest --config {dir}/config.toml",
+        ("risk.max_ordr", "no such setting"),
+        config("[risk]\nmax_ordr = 1\n"),
+    ),
+    Case(
+        "bad value",
+        "backtest --config {dir}/config.toml",
+        ("risk.max_open_orders", "integer"),
+        config("[risk]\nmax_open_orders = 'few'\n"),
+    ),
     Case("bad choice", "paper --open-orders keep --once", ("shutdown.open_orders", "'cancel' or 'leave'")),
     Case("unknown protection", "backtest --config {dir}/config.toml", ("hope",), config("[protections.hope]\nx = 1\n")),
-    Case("bad protection value", "backtest --config {dir}/config.toml", ("stoploss_guard", "max_stoplosses"), config("[protections.stoploss_guard]\nmax_stoplosses = 'x'\n")),
+    Case(
+        "bad protection value",
+        "backtest --config {dir}/config.toml",
+        ("stoploss_guard", "max_stoplosses"),
+        config("[protections.stoploss_guard]\nmax_stoplosses = 'x'\n"),
+    ),
     Case("bad environment", "backtest", ("risk.max_open_orders",), env={"HOLDFAST_RISK__MAX_OPEN_ORDERS": "many"}),
     Case("short token", "paper --speed max --once", ("token",), env={"HOLDFAST_STATUS__TOKEN": "x"}),
     # strategies
@@ -97,27 +144,71 @@ CASES = (
     Case("param out of range", "backtest --param deviations=-1", ("deviations", "above 0")),
     Case("param of another kind", "backtest --param deviations=much", ("VwapMeanReversion", "deviations")),
     Case("no strategy file", "backtest --strategy {dir}/mine.py:Mine", ("no strategy file", "{dir}/mine.py")),
-    Case("no such class", "backtest --strategy {dir}/mine.py:Mine", ("no subclass of Strategy named Mine",), strategy("X = 1\n")),
-    Case("not a strategy", "backtest --strategy {dir}/mine.py:Mine", ("no subclass of Strategy named Mine",), strategy("class Mine: pass\n")),
-    Case("raises at import", "backtest --strategy {dir}/mine.py:Mine", ("mine.py", "ZeroDivisionError"), strategy("1 / 0\n")),
+    Case(
+        "no such class",
+        "backtest --strategy {dir}/mine.py:Mine",
+        ("no subclass of Strategy named Mine",),
+        strategy("X = 1\n"),
+    ),
+    Case(
+        "not a strategy",
+        "backtest --strategy {dir}/mine.py:Mine",
+        ("no subclass of Strategy named Mine",),
+        strategy("class Mine: pass\n"),
+    ),
+    Case(
+        "raises at import",
+        "backtest --strategy {dir}/mine.py:Mine",
+        ("mine.py", "ZeroDivisionError"),
+        strategy("1 / 0\n"),
+    ),
     Case("syntax error", "backtest --strategy {dir}/mine.py:Mine", ("mine.py", "SyntaxError"), strategy("def\n")),
-    Case("exits at import", "backtest --strategy {dir}/mine.py:Mine", ("mine.py", "SystemExit"), strategy("raise SystemExit(3)\n")),
+    Case(
+        "exits at import",
+        "backtest --strategy {dir}/mine.py:Mine",
+        ("mine.py", "SystemExit"),
+        strategy("raise SystemExit(3)\n"),
+    ),
     Case("no such module", "backtest --strategy nowhere.at_all:Mine", ("nowhere",)),
     Case("no form", "backtest --strategy Mine", ("FILE.py:Class",)),
     # the rest
     Case("no bot to ask", "status", ("no bot was started here", "--url")),
-    Case("nobody answers", "status --url http://127.0.0.1:9 --token 0123456789abcdef0123456789abcdef", ("no bot answers",)),
+    Case(
+        "nobody answers",
+        "status --url http://127.0.0.1:9 --token 0123456789abcdef0123456789abcdef",
+        ("no bot answers",),
+    ),
     Case("bad cash", "backtest --cash much", ("--cash", "much")),
     Case("cash of nan", "backtest --cash nan", ("cash",)),
     Case("negative participation", "backtest --participation -1", ("--participation",)),
     Case("participation beyond all", "backtest --participation 7", ("participation",)),
     Case("unknown option", "backtest --hope", ("--hope",)),
     Case("unknown command", "hope", ("hope",)),
-    Case("live, unconfirmed", "live --symbol SPY", ("account.live_confirmed", "--i-accept-real-orders"), env={"APCA_API_KEY_ID": "k", "APCA_API_SECRET_KEY": "s"}),
+    Case(
+        "live, unconfirmed",
+        "live --symbol SPY",
+        ("account.live_confirmed", "--i-accept-real-orders"),
+        env={"APCA_API_KEY_ID": "k", "APCA_API_SECRET_KEY": "s"},
+    ),
     Case("live, only on the command line", "live --symbol SPY --i-accept-real-orders", ("account.live_confirmed",)),
-    Case("live, only in the configuration", "live --symbol SPY --config {dir}/config.toml", ("--i-accept-real-orders",), config("[account]\nlive_confirmed = true\n")),
-    Case("live without symbols", "live --i-accept-real-orders --config {dir}/config.toml", ("strategy.symbols",), config("[account]\nlive_confirmed = true\n")),
-    Case("live without keys", "live --symbol SPY --i-accept-real-orders --config {dir}/config.toml", ("APCA_API_KEY_ID",), config("[account]\nlive_confirmed = true\n")),
+    Case(
+        "live, only in the configuration",
+        "live --symbol SPY --config {dir}/config.toml",
+        ("--i-accept-real-orders",),
+        config("[account]\nlive_confirmed = true\n"),
+    ),
+    Case(
+        "live without symbols",
+        "live --i-accept-real-orders --config {dir}/config.toml",
+        ("strategy.symbols",),
+        config("[account]\nlive_confirmed = true\n"),
+    ),
+    Case(
+        "live without keys",
+        "live --symbol SPY --i-accept-real-orders --config {dir}/config.toml",
+        ("APCA_API_KEY_ID",),
+        config("[account]\nlive_confirmed = true\n"),
+    ),
 )
 
 
@@ -305,7 +396,17 @@ def test_a_strategy_that_raises_loses_nothing(commands: Commands, speed: str) ->
     journal, source = commands.folder / "journal", commands.folder / "mine.py"
     source.write_text(RAISES_IN_MID_RUN.format(flaw="if self.seen == 33: self.missing += 1"))
     venue = commands.venue(*hour(commands), "--speed", speed)
-    arguments = ["paper", "--venue", venue.url, "--strategy", f"{source}:Mine", "--journal", journal, "--once", "--json"]
+    arguments = [
+        "paper",
+        "--venue",
+        venue.url,
+        "--strategy",
+        f"{source}:Mine",
+        "--journal",
+        journal,
+        "--once",
+        "--json",
+    ]
 
     ended = commands.run(*arguments)
     assert_one_sentence(ended, "Mine", "AttributeError", "on_bar", f"{source}:", "missing")

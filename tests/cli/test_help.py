@@ -9,7 +9,10 @@ from tests.e2e.helpers import Commands
 
 # Each command, what its help says that it does, and the options that it must offer.
 COMMANDS = {
-    "paper": ("play money", ("--data", "--symbol", "--synthetic", "--speed", "--venue", "--journal", "--once", "--json")),
+    "paper": (
+        "play money",
+        ("--data", "--symbol", "--synthetic", "--speed", "--venue", "--journal", "--once", "--json"),
+    ),
     "live": ("real money", ("--i-accept-real-orders", "account.live_confirmed")),
     "backtest": ("matching engine in-process", ("--data", "--symbol", "--strategy", "--param", "--json")),
     "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),

@@ -257,7 +257,9 @@ def _all_orders(client: httpx.Client) -> Iterator[dict[str, Any]]:
     after = "1970-01-01T00:00:00Z"
     while True:
         query = {"status": "all", "limit": "500", "direction": "asc", "after": after}
-        page = [row for row in client.get("/v2/orders", params=query).raise_for_status().json() if row["id"] not in seen]
+        page = [
+            row for row in client.get("/v2/orders", params=query).raise_for_status().json() if row["id"] not in seen
+        ]
         if not page:
             return
         seen |= dict.fromkeys(row["id"] for row in page)

@@ -126,7 +126,16 @@ CASES = (
     Case(
         "sample, eager and unlimited",
         bundled,
-        ("--param", "deviations=1.1", "--param", "stop_loss=0.004", "--param", "time_stop_bars=15", "--participation", "0"),
+        (
+            "--param",
+            "deviations=1.1",
+            "--param",
+            "stop_loss=0.004",
+            "--param",
+            "time_stop_bars=15",
+            "--participation",
+            "0",
+        ),
         orders=40,
     ),
     Case("sample, in slices", bundled_cut, ("--participation", "0.0004", "--param", "deviations=1.3"), 4, partial=True),

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,21 +162,18 @@ def test_a_read_only_folder_is_one_sentence(path: Path) -> None:
         path.parent.chmod(0o755)
 
 
-def test_a_read_only_file_is_refused_at_once(tmp_path: Path, path: Path) -> None:
+def test_a_read_only_file_is_refused_at_once() -> None:
     """Not at the first order, when it would be too late to do anything else."""
-    asyncio.run(written(path, 2))
-    folders = [tmp_path, *list(tmp_path.parents)[:2]]
-    modes = [folder.stat().st_mode for folder in folders]
-    for folder in folders:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "bot.journal"
+        asyncio.run(written(path, 2))
         folder.chmod(0o777)
-    path.chmod(0o444)
-    path.with_name(path.name + ".lock").chmod(0o666)
-    try:
+        path.chmod(0o444)
+        path.with_name(path.name + ".lock").chmod(0o666)
+
         with no_privileges(), pytest.raises(JournalError, match=r"cannot be used as a journal: .*(readonly|unable)"):
             SqliteJournal(path)
-    finally:
-        for folder, mode in zip(folders, modes, strict=True):
-            folder.chmod(mode)
 
 
 ##### Failure while running

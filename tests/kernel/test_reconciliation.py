@@ -282,6 +282,22 @@ def test_each_look_begins_a_little_before_the_end_of_the_last() -> None:
     assert look.since == at - 5 * NS_PER_MINUTE
 
 
+def test_missing_fills_are_looked_for_from_the_order_on_however_long_it_takes() -> None:
+    """P9: each look moves the window on, and the execution that an exit waits for must not fall out of it."""
+    bench = Bench()
+    intent = bench.order(buy(10))
+    bench.updated(intent, OrderStatus.FILLED, source=Source.LOOKUP)
+    for _ in range(100):
+        (look,) = of(Reconcile, bench.fire())
+        assert look.since <= intent.created_at
+        bench.wait(10)
+        bench.reported(orders=[], positions={SPY: 10})
+    bench.fire()
+    bench.reported(executions=[bench.execution(intent, 10, at=intent.created_at)], positions={SPY: 10})
+    assert bench.position() == Decimal(10)
+    assert bench.kernel.reconciliation.since == bench.now - 5 * NS_PER_MINUTE
+
+
 def test_crypto_is_recognised_before_the_venue_has_described_it() -> None:
     """Pairs are written with a slash."""
     bench = Bench(COIN, ready=False)

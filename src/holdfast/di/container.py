@@ -358,6 +358,7 @@ class Container:
 
         Raises:
             ConfigurationError: The signal's dictionary makes no sense.
+            UnknownSymbolError: The venue does not know its symbol.
         """
         if self.is_lockstep:
             message = (

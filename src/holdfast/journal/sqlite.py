@@ -32,7 +32,7 @@ from holdfast.model.events import Event
 try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows has no flock; there SQLite's own lock is the second line
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # None stands for a system without it
 
 _SCHEMA = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",

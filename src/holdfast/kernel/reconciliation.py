@@ -77,8 +77,9 @@ class Reconciliation:
 
     @property
     def since(self) -> int:
-        """From when on the venue must be asked for executions (UTC ns)."""
-        return max(self.last_at - _OVERLAP, 0)
+        """From when on the venue must be asked for executions (UTC ns): fills that are missing stay in sight."""
+        moments = [order.created_at for order in self._portfolio.tracker.orders_with_missing_fills()]
+        return max(min([self.last_at, *moments]) - _OVERLAP, 0)
 
     def note_orphan(self, report: OrderReport, alert: Alert) -> None:
         """The venue described an order that is not ours."""

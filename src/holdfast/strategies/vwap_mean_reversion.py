@@ -131,9 +131,10 @@ class VwapMeanReversion(Strategy):
             self.exit(bar.symbol, reason=reason)
 
     def on_fill(self, execution: Execution, order: InFlightOrder) -> None:
-        """Start counting the bars of a new position."""
-        if not order.reduce_only:
-            self._sessions[execution.symbol].bars_held = 0
+        """The bars of a position are counted from its first piece to its last."""
+        s = self._sessions[execution.symbol]
+        if not s.view.position_float:
+            s.bars_held = 0
 
     def _enter(self, symbol: str, s: _Session, *, below: bool) -> None:
         if s.view.busy:
