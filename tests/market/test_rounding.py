@@ -77,11 +77,11 @@ def test_floats_become_the_decimal_that_they_print_as(value: float, expected: st
 def test_what_is_no_finite_number_is_one_clear_error(value: object) -> None:
     """No NaN gets into a price."""
     with pytest.raises(OrderError, match="number"):
-        to_decimal(value)  # type: ignore[arg-type]
+        to_decimal(value)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize("increment", [0, -1, "-0.01"])
 def test_an_increment_must_be_positive(increment: object) -> None:
     """A step of nothing goes nowhere."""
     with pytest.raises(OrderError, match="positive"):
-        Step(increment)  # type: ignore[arg-type]
+        Step(increment)  # type: ignore[arg-type]  # wrong on purpose

@@ -161,7 +161,7 @@ def plans(draw: st.DrawFn) -> Plan:
     names = sorted(limits)
     plan = Plan(limits, [])
     smallest = {
-        name: min(limits[window].limit for window in plan.windows(name))  # type: ignore[union-attr] # windows are RateLimits
+        name: min(limits[window].limit for window in plan.windows(name))  # type: ignore[union-attr]  # windows are RateLimits
         for name in names
     }
     at = 0

@@ -275,7 +275,7 @@ FACTS_THAT_CAN_BE_MISSING = (
 )
 def test_p7_an_opening_order_with_any_fact_missing_is_blocked(missing: str, order: Signal) -> None:
     """And with none missing the same order passes: it is the missing fact that blocks."""
-    limits = RiskLimits(**WIDE)  # type: ignore[arg-type]
+    limits = RiskLimits(**WIDE)  # type: ignore[arg-type]  # a table of several types
     blocked = PreTradeRiskGate(limits, Forgetful(known(), missing)).evaluate(order)
 
     assert PreTradeRiskGate(limits, known()).check(order) == (True, "")

@@ -258,4 +258,4 @@ def test_other_objects_read_like_closed_trades() -> None:
 def test_wrong_arguments_are_named(arguments: dict[str, object], named: str) -> None:
     """One clear error each."""
     with pytest.raises(ConfigurationError, match=f"stoploss_guard: {named}"):
-        StoplossGuard(**arguments)  # type: ignore[arg-type]
+        StoplossGuard(**arguments)  # type: ignore[arg-type]  # wrong on purpose

@@ -165,4 +165,4 @@ def test_the_daily_limit_takes_the_smaller_of_two() -> None:
 def test_a_daily_limit_must_make_sense(arguments: dict[str, float]) -> None:
     """One clear error that names the argument."""
     with pytest.raises(ConfigurationError, match=r"daily_loss_limit: max_loss"):
-        DailyLossLimit(**arguments)  # type: ignore[arg-type]
+        DailyLossLimit(**arguments)  # type: ignore[arg-type]  # wrong on purpose

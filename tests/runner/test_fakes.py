@@ -189,7 +189,7 @@ async def test_canary_an_order_that_is_held_never_to_have_been() -> None:
     tracker.apply("j-1", OrderEvent.SUBMIT_DROPPED, START, "surely not")
 
     (complaint,) = unaccounted(engine, journal.records(), tracker)
-    assert complaint.startswith("intent j-1 is at the venue, and held to be")
+    assert complaint.startswith("intent j-1 is new at the venue, and held to be")
 
 
 async def test_canary_an_order_sent_twice() -> None:
@@ -204,6 +204,7 @@ async def test_all_well_is_no_complaint() -> None:
     """The checkers can also be content."""
     engine, journal, tracker = scene(1, 2)
     broker = await place(engine, intent(1))
+    tracker.apply_report((await broker.fetch_orders(0))[0], Source.RECONCILE)
     tracker.apply("j-2", OrderEvent.SUBMIT_DROPPED, START, "its deadline had passed")
 
     assert unaccounted(engine, journal.records(), tracker) == []

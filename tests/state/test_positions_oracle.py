@@ -127,7 +127,7 @@ def test_the_store_agrees_with_the_oracle(sequence: list[Fill], with_orders: boo
 class ForgetsEntryFees(PositionStore):
     """Charges a round trip with its exit's fees only."""
 
-    def _close(self, position, opened_by, quantity, price, at, fees, exit_reason, order_id):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - the canary breaks one thing, its types are the parent's
+    def _close(self, position, opened_by, quantity, price, at, fees, exit_reason, order_id):  # type: ignore[no-untyped-def]  # as its parent  # noqa: ANN001, ANN202 - the canary breaks one thing, its types are the parent's
         for lot in position.lots:
             lot.fees = Decimal(0)
         return super()._close(position, opened_by, quantity, price, at, fees, exit_reason, order_id)
@@ -136,7 +136,7 @@ class ForgetsEntryFees(PositionStore):
 class LastInFirstOut(PositionStore):
     """Closes the newest lot first."""
 
-    def _close(self, position, opened_by, quantity, price, at, fees, exit_reason, order_id):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202 - as above
+    def _close(self, position, opened_by, quantity, price, at, fees, exit_reason, order_id):  # type: ignore[no-untyped-def]  # as its parent  # noqa: ANN001, ANN202 - as above
         position.lots.reverse()
         return super()._close(position, opened_by, quantity, price, at, fees, exit_reason, order_id)
 

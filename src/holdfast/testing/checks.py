@@ -77,8 +77,8 @@ def sent_twice(requests: Iterable[Call]) -> list[str]:
 def unaccounted(engine: MatchingEngine, records: Iterable[Record], tracker: OrderTracker) -> list[str]:
     """P2, once nothing is unknown any more.
 
-    Every order of ours at the venue is a journaled intent, unchanged, and every other intent is closed, with its
-    evidence, as refused or never sent.
+    Every order of ours at the venue is a journaled intent, unchanged, and known here with the venue's status; every
+    other intent is closed, with its evidence, as refused or never sent.
     """
     found: list[str] = []
     intents = journaled_intents(records)
@@ -89,12 +89,12 @@ def unaccounted(engine: MatchingEngine, records: Iterable[Record], tracker: Orde
         elif (order.symbol, order.side, order.quantity) != (intent.symbol, intent.side, intent.quantity):
             found.append(f"order {order.client_order_id} at the venue is not what was meant")
     for order_id in intents:
-        known = tracker.get(order_id)
-        if engine.by_client_id(order_id) is None:
-            if known is None or known.status not in {OrderStatus.NEVER_SENT, OrderStatus.REJECTED}:
-                found.append(f"intent {order_id} is not at the venue and not closed as never sent: {known!r}")
-            elif not known.evidence:
-                found.append(f"intent {order_id} is closed as {known.status} without evidence")
-        elif known is None or known.status in {OrderStatus.NEVER_SENT, OrderStatus.UNKNOWN}:
-            found.append(f"intent {order_id} is at the venue, and held to be {known!r}")
+        ours, theirs = tracker.get(order_id), engine.by_client_id(order_id)
+        if theirs is not None:
+            if ours is None or ours.status is not theirs.status:
+                found.append(f"intent {order_id} is {theirs.status} at the venue, and held to be {ours!r}")
+        elif ours is None or ours.status not in {OrderStatus.NEVER_SENT, OrderStatus.REJECTED}:
+            found.append(f"intent {order_id} is not at the venue and not closed as never sent: {ours!r}")
+        elif not ours.evidence:
+            found.append(f"intent {order_id} is closed as {ours.status} without evidence")
     return found

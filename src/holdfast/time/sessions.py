@@ -171,7 +171,7 @@ def sessions_for(asset_class: AssetClass) -> Sessions:
 def _read_calendar(name: str) -> tuple[int, list[int], list[int]]:
     """Where the calendar starts, its opens and its closes (UTC ns)."""
     # It has no types. Imported here, since it takes half a second and pandas: only those who ask pay.
-    import exchange_calendars  # type: ignore[import-untyped] # noqa: PLC0415 - see above
+    import exchange_calendars  # type: ignore[import-untyped]  # it has no types  # noqa: PLC0415 - see above
 
     with warnings.catch_warnings():
         # exchange_calendars uses what newer versions of pandas deprecate; none of it is ours to mend.
