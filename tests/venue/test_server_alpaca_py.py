@@ -78,10 +78,10 @@ class Heard:
 
 async def test_streams_carry_a_trade(venue: VenueProcess, trading: Any) -> None:
     """Trade updates in JSON, bars in MessagePack, and both parse into the SDK's models."""
-    from alpaca.data.live.crypto import CryptoDataStream  # noqa: PLC0415
-    from alpaca.trading.enums import OrderSide, TimeInForce  # noqa: PLC0415
-    from alpaca.trading.requests import MarketOrderRequest  # noqa: PLC0415
-    from alpaca.trading.stream import TradingStream  # noqa: PLC0415
+    from alpaca.data.live.crypto import CryptoDataStream  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.enums import OrderSide, TimeInForce  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.requests import MarketOrderRequest  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.stream import TradingStream  # noqa: PLC0415 - imports when needed: the SDK takes a second
 
     updates, bars = Heard(), Heard()
     user = TradingStream(KEY, SECRET, url_override=venue.socket_url + "/stream")
@@ -112,9 +112,9 @@ async def test_streams_carry_a_trade(venue: VenueProcess, trading: Any) -> None:
 
 async def test_the_trading_client_reads_and_writes_every_model(venue: VenueProcess, trading: Any) -> None:
     """Account, assets, orders, cancels, positions, configuration; and errors keep code and message."""
-    from alpaca.common.exceptions import APIError  # noqa: PLC0415
-    from alpaca.trading.enums import AssetClass, OrderSide, OrderStatus, QueryOrderStatus, TimeInForce  # noqa: PLC0415
-    from alpaca.trading.requests import (  # noqa: PLC0415
+    from alpaca.common.exceptions import APIError  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.enums import AssetClass, OrderSide, OrderStatus, QueryOrderStatus, TimeInForce  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.requests import (  # noqa: PLC0415 - imports when needed: the SDK takes a second
         GetAssetsRequest,
         GetOrdersRequest,
         LimitOrderRequest,
@@ -158,17 +158,17 @@ async def test_the_trading_client_reads_and_writes_every_model(venue: VenueProce
 
 async def test_history_clients_read_bars(start_venue: StartVenue) -> None:
     """Stocks with keys, crypto without; the clock and the calendar parse."""
-    from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient  # noqa: PLC0415
-    from alpaca.data.live.stock import StockDataStream  # noqa: PLC0415
-    from alpaca.data.requests import (  # noqa: PLC0415
+    from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.data.live.stock import StockDataStream  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.data.requests import (  # noqa: PLC0415 - imports when needed: the SDK takes a second
         CryptoBarsRequest,
         CryptoLatestBarRequest,
         StockBarsRequest,
         StockLatestBarRequest,
     )
-    from alpaca.data.timeframe import TimeFrame  # noqa: PLC0415
-    from alpaca.trading.client import TradingClient  # noqa: PLC0415
-    from alpaca.trading.requests import GetCalendarRequest  # noqa: PLC0415
+    from alpaca.data.timeframe import TimeFrame  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.client import TradingClient  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.requests import GetCalendarRequest  # noqa: PLC0415 - imports when needed: the SDK takes a second
 
     venue = start_venue(minutes("SPY", 30, start=OPENING, base=400.0), minutes("BTC/USD", 30, start=OPENING))
     heard, bars = Heard(), []
