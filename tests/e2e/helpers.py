@@ -127,7 +127,8 @@ class Venue(Running):
 
     def wait_ready(self) -> Venue:
         """Returns once it has said where it is."""
-        ready = msgspec.json.decode(self.until(lambda: self.out.endswith("\n") and self.out))
+        line = self.until(lambda: self.out if self.out.endswith("\n") else None)
+        ready = msgspec.json.decode(line)
         self.url, self.admin = ready["url"], ready["admin"]
         return self
 
@@ -403,12 +404,12 @@ def shared_file(name: str) -> Path:
     return path
 
 
-def save_index_minutes(path: Path, volume: float) -> Path:
+def save_index_minutes(path: Path, volume: float, sessions: int) -> Path:
     """The S&P 500 index minutes in our form: New York times to UTC, columns put right, a volume given to each."""
     lines = shared_file("spx_1m_2019-11-05_08.csv").read_text().splitlines()
     assert lines[0] == "Date,Open,Close,High,Low,Volume"
     rows = ["timestamp,open,high,low,close,volume"]
-    for line in lines[1:]:
+    for line in lines[1 : 1 + 390 * sessions]:
         date, open_, close, high, low, _ = line.split(",")
         at = datetime.strptime(date, "%m/%d/%Y %H:%M").replace(tzinfo=ZoneInfo("America/New_York"))
         rows.append(f"{to_ns(at) // NS_PER_SECOND},{open_},{high},{low},{close},{volume}")

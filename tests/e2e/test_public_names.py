@@ -23,7 +23,7 @@ from holdfast.data import PolygonProvider
 from holdfast.di import Container
 from holdfast.market import SecurityCache, SymbolProperties, SymbolPropertiesCache
 from holdfast.model import Signal, Verdict
-from holdfast.model.errors import UnknownSymbolError
+from holdfast.model.errors import OrderBlockedError, UnknownSymbolError
 from holdfast.net import RateLimit, Throttler, create_combined_throttler
 from holdfast.notify import Notifier
 from holdfast.realtime import UserStreamTracker
@@ -254,13 +254,6 @@ async def test_the_guides_flow(container: Container, venue: Venue) -> None:
     assert container.order_tracker.get_orphaned_orders(by_id) == {}
     assert container.order_tracker.get_shadow_orders(by_id) == {}
 
-    # Beyond a limit of the risk gate there is a verdict with its reason; for a symbol that does not exist, an error.
-    assert container.risk_gate.check(Signal(symbol=SAMPLE_SYMBOL, side=OrderSide.BUY, quantity=Decimal(50)))[0] is False
-    refused = await container.execute_signal({"symbol": SAMPLE_SYMBOL, "side": "BUY", "quantity": 50})
-    assert (refused.approved, refused.guard) == (False, "order_notional")
-    with pytest.raises(UnknownSymbolError, match="DOGE/USD"):
-        await container.process_signal({"symbol": "DOGE/USD", "side": "BUY", "quantity": 1})
-
     # The exit takes back what rests first, waits for the venue's word, and sends the remainder.
     held = container.position_store.quantity(SAMPLE_SYMBOL)
     left = await container.execute_signal(
@@ -278,6 +271,25 @@ async def test_the_guides_flow(container: Container, venue: Venue) -> None:
             await minutes(container, 1)
     assert "cash" in accounts[-1]
     assert await container.reconcile_orders() == {"orphans": [], "shadows": [], "drift": []}
+    books = VenueBooks.ask(venue.url, KEYS)
+    assert len(books.orders) == 3
+    assert len({row["client_order_id"] for row in books.orders}) == 3
+
+
+@pytest.mark.slow
+async def test_the_guides_refusals_messages_and_status(container: Container) -> None:
+    """What a guard refuses has a verdict with its reason; messages are kept; every system tells of itself."""
+    too_much = Signal(symbol=SAMPLE_SYMBOL, side=OrderSide.BUY, quantity=Decimal(50))
+    assert container.risk_gate.check(too_much)[0] is False
+    refused = await container.execute_signal(too_much)
+    assert (refused.approved, refused.guard) == (False, "order_notional")
+    assert "order" in refused.reason
+    with pytest.raises(OrderBlockedError, match="order_notional"):
+        await container.create_order(too_much)
+    with pytest.raises(UnknownSymbolError, match="DOGE/USD"):
+        await container.process_signal({"symbol": "DOGE/USD", "side": "BUY", "quantity": 1})
+    assert container.order_tracker.get_stats()["open"] == 0
+
     await container.discord.send_message(channel="trading", message="the flow is done")
     await container.discord.send_alert("Orphan orders found!", {})
     assert {"the flow is done", "Orphan orders found!"} <= {notice.title for notice in container.notifier.recent()}
@@ -286,11 +298,18 @@ async def test_the_guides_flow(container: Container, venue: Venue) -> None:
     assert security.validate_order(quantity=Decimal("0.01"), price=None, side="BUY")[0]
     assert security.round_quantity(Decimal("0.0123456789")) == Decimal("0.012345678")
     assert security.round_price(Decimal("40000.12")) > 0
-    books = VenueBooks.ask(venue.url, KEYS)
-    assert len(books.orders) == 3
-    assert len({row["client_order_id"] for row in books.orders}) == 3
-    status = container.snapshot()
-    assert {"clock", "throttler", "order_tracker", "protections", "user_stream", "securities"} <= set(status)
+    assert container.clock.now().tzinfo == UTC
+    assert container.throttler.get_stats()["alpaca_account"]["total_calls"] > 0
+    assert "stoploss_guard" in container.protections.get_all_statuses()
+    assert container.user_stream.is_connected()
+    assert set(container.snapshot()) >= {
+        "clock",
+        "throttler",
+        "order_tracker",
+        "protections",
+        "user_stream",
+        "securities",
+    }
 
 
 @pytest.mark.slow

@@ -32,32 +32,33 @@ from tests.e2e.helpers import (
 LADDER = ("--strategy", f"{STRATEGIES / 'ladder.py'}:Ladder")
 
 
-def bundled(folder: Path) -> list[object]:
+def bundled(_folder: Path) -> list[object]:
     """Nothing named: the bundled sample."""
     return []
 
 
 def bundled_cut(folder: Path) -> list[object]:
-    """Its first eleven hours, before the violent part and a little of it."""
-    return ["--data", save_sample(folder / "cut.csv.gz", 0, 700), "--symbol", SAMPLE_SYMBOL]
+    """Its first hours."""
+    return ["--data", save_sample(folder / "cut.csv.gz", 0, 450), "--symbol", SAMPLE_SYMBOL]
 
 
 def month_cut(folder: Path) -> list[object]:
-    """Two days of the recorded month, from the middle."""
-    bars = read_bars(shared_file("btcusd_1m_2022-01.csv.gz"), SAMPLE_SYMBOL).slice(28_000, 30_600)
+    """A day of the recorded month, from the middle."""
+    bars = read_bars(shared_file("btcusd_1m_2022-01.csv.gz"), SAMPLE_SYMBOL).slice(28_000, 29_500)
     write_bars(bars, folder / "month.csv")
     return ["--data", folder / "month.csv", "--symbol", SAMPLE_SYMBOL]
 
 
 def odd_rows(folder: Path) -> list[object]:
     """Gaps of minutes and of hours, minutes without volume, minutes that stand still, one that jumps, over a midnight."""
-    bars = sample(900, 1_900)
+    bars = sample(1_100, 1_800)
     rng = np.random.default_rng(20_220_105)
     keep = rng.random(len(bars)) > 0.07
     keep[300:420] = False
-    keep[610:613] = False
-    columns = [column[keep].copy() for column in (bars.ts, bars.open, bars.high, bars.low, bars.close, bars.volume)]
-    ts, opens, highs, lows, closes, volumes = columns
+    keep[510:513] = False
+    ts = bars.ts[keep]
+    columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)
+    opens, highs, lows, closes, volumes = (column[keep].copy() for column in columns)
     volumes[rng.random(len(ts)) < 0.08] = 0.0
     still = rng.random(len(ts)) < 0.05
     highs[still] = lows[still] = opens[still] = closes[still]
@@ -67,12 +68,12 @@ def odd_rows(folder: Path) -> list[object]:
     return ["--data", folder / "odd.csv.gz", "--symbol", SAMPLE_SYMBOL]
 
 
-def one_equity(folder: Path) -> list[object]:
+def one_equity(_folder: Path) -> list[object]:
     """Seeded sessions of one share."""
     return ["--synthetic", "SPY", "--sessions", "2", "--seed", "11"]
 
 
-def two_equities(folder: Path) -> list[object]:
+def two_equities(_folder: Path) -> list[object]:
     """Seeded sessions of two, whose bars end at the same moments."""
     return ["--synthetic", "SPY,AAPL", "--sessions", "1", "--seed", "3"]
 
@@ -81,22 +82,20 @@ def two_files(folder: Path) -> list[object]:
     """A folder with two coins, the second with gaps of its own."""
     data = folder / "coins"
     data.mkdir()
-    bars = sample(0, 500)
+    bars = sample(0, 350)
     write_bars(bars, data / "BTC-USD.csv")
     every = np.arange(len(bars)) % 3 != 1
-    columns = (bars.open, bars.high, bars.low, bars.close)
-    scaled = [column[every] / 16.0 for column in columns]
-    write_bars(
-        BarSeries("ETH/USD", bars.period, bars.ts[every], *scaled, bars.volume[every] * 5.0), data / "ETHUSD.csv.gz"
-    )
+    opens, highs, lows, closes = (column[every] / 16.0 for column in (bars.open, bars.high, bars.low, bars.close))
+    ether = BarSeries("ETH/USD", bars.period, bars.ts[every], opens, highs, lows, closes, bars.volume[every] * 5.0)
+    write_bars(ether, data / "ETHUSD.csv.gz")
     return ["--data", data, "--symbol", "BTC/USD,ETH/USD"]
 
 
-def index_minutes(volume: float) -> Callable[[Path], list[object]]:
+def index_minutes(volume: float, sessions: int) -> Callable[[Path], list[object]]:
     """The S&P 500 index as if it were a share, with a volume that it does not have."""
 
     def save(folder: Path) -> list[object]:
-        return ["--data", save_index_minutes(folder / "index.csv", volume), "--symbol", "SPX"]
+        return ["--data", save_index_minutes(folder / "index.csv", volume, sessions), "--symbol", "SPX"]
 
     return save
 
@@ -183,9 +182,9 @@ CASES = (
         statuses=("filled", "canceled"),
         partial=True,
     ),
-    Case("index with volume", index_minutes(1_000), ("--param", "deviations=1.4"), orders=8, sides=("buy", "sell")),
-    Case("index without volume", index_minutes(0), LADDER, orders=20, statuses=("canceled",)),
-    Case("index without volume, unlimited", index_minutes(0), (*LADDER, "--participation", "0"), orders=100),
+    Case("index with volume", index_minutes(1_000, 4), ("--param", "deviations=1.4"), orders=8, sides=("buy", "sell")),
+    Case("index without volume", index_minutes(0, 2), LADDER, orders=20, statuses=("canceled",)),
+    Case("index without volume, unlimited", index_minutes(0, 2), (*LADDER, "--participation", "0"), orders=100),
     Case("recorded month", month_cut, ("--param", "deviations=1.5", "--param", "notional=20000"), orders=20),
 )
 

@@ -359,7 +359,8 @@ class Kernel:
             book.busy = True
             self.counters.orders += 1
             self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
-            self._tell_order(book, order)
+            if book.order_listeners:
+                self._tell_order(book, order)
         elif not verdict.approved:
             blocked = self.counters.blocked
             blocked[verdict.guard] = blocked.get(verdict.guard, 0) + 1
@@ -411,7 +412,7 @@ class Kernel:
         order = self._tracker.apply_execution(event.execution)
         if order is not None:
             self._take_counted((order, event.execution))
-        else:
+        elif self._tracker.adopted:
             self._take_counted()
         if event.report is not None:
             self._take_report(event.report, event.source)
@@ -428,11 +429,11 @@ class Kernel:
         portfolio = self.portfolio
         for order, execution in counted:
             before = portfolio.equity
-            portfolio.book_fill(portfolio.book(order.symbol), order, execution)
+            portfolio.book_fill(self._books[order.symbol], order, execution)
             self.counters.executions += 1
             self._observe_equity(before)
         for order, execution in counted:
-            for strategy in portfolio.book(order.symbol).fill_listeners:
+            for strategy in self._books[order.symbol].fill_listeners:
                 self._tell(strategy, "on_fill", execution, order)
             self._order_changed(order)
 
@@ -443,7 +444,8 @@ class Kernel:
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
-        self._take_counted()
+        if self._tracker.adopted:
+            self._take_counted()
         if self._tracker.discrepancies:
             self._report_discrepancies()
         if changed:
@@ -640,9 +642,11 @@ class Kernel:
         self.portfolio.now_ns = max(self.portfolio.now_ns, ts)
 
     def _order_changed(self, order: InFlightOrder) -> None:
-        book = self.portfolio.book(order.symbol)
-        if order.broker_id and self._cancel_when_known.pop(order.client_order_id, None) and order.is_open:
-            self._cancel(order)
+        book = self._books[order.symbol]
+        if self._cancel_when_known and order.broker_id:
+            waited = self._cancel_when_known.pop(order.client_order_id, None)
+            if waited is not None and order.is_open:
+                self._cancel(order)
         if order.is_closed:
             self.timers.pop(_LOOKUP + order.client_order_id, None)
             if book.fee_uncertainty or self.portfolio.cash_uncertainty:
@@ -650,9 +654,10 @@ class Kernel:
         book.busy = (
             book.exit is not None
             or self._tracker.has_open(order.symbol)
-            or bool(self.portfolio.closed_with_fills_missing(order.symbol))
+            or (self._tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
         )
-        self._tell_order(book, order)
+        if book.order_listeners:
+            self._tell_order(book, order)
         if book.exit is not None:
             self._continue_exit(book)
 
