@@ -138,12 +138,12 @@ CASES = (
         orders=40,
     ),
     Case("sample, in slices", bundled_cut, ("--participation", "0.0004", "--param", "deviations=1.3"), 4, partial=True),
-    Case("ladder", bundled_cut, LADDER, orders=100, statuses=("filled", "canceled")),
+    Case("ladder", bundled_cut, LADDER, orders=60, statuses=("filled", "canceled")),
     Case(
         "ladder in slices, with a spread",
         bundled_cut,
         (*LADDER, "--participation", "0.0005", "--spread-bps", "3"),
-        orders=100,
+        orders=60,
         statuses=("filled", "canceled"),
         partial=True,
     ),
@@ -153,11 +153,11 @@ CASES = (
         "ladder on odd rows",
         odd_rows,
         (*LADDER, "--participation", "0.002", "--param", "patience=1"),
-        orders=100,
+        orders=60,
         statuses=("filled", "canceled"),
         partial=True,
     ),
-    Case("ladder on two coins", two_files, (*LADDER, "--param", "hold=4", "--participation", "0.01"), orders=100),
+    Case("ladder on two coins", two_files, (*LADDER, "--param", "hold=4", "--participation", "0.01"), orders=60),
     Case(
         "one share, long and short",
         one_equity,
@@ -173,7 +173,7 @@ CASES = (
         partial=True,
         sides=("buy",),
     ),
-    Case("ladder on two shares", two_equities, LADDER, orders=100, statuses=("filled", "canceled"), sides=("buy",)),
+    Case("ladder on two shares", two_equities, LADDER, orders=60, statuses=("filled", "canceled"), sides=("buy",)),
     Case(
         "ladder on two shares, in slices",
         two_equities,
@@ -183,8 +183,8 @@ CASES = (
         partial=True,
     ),
     Case("index with volume", index_minutes(1_000, 4), ("--param", "deviations=1.4"), orders=8, sides=("buy", "sell")),
-    Case("index without volume", index_minutes(0, 2), LADDER, orders=20, statuses=("canceled",)),
-    Case("index without volume, unlimited", index_minutes(0, 2), (*LADDER, "--participation", "0"), orders=100),
+    Case("index without volume", index_minutes(0, 1), LADDER, orders=20, statuses=("canceled",)),
+    Case("index without volume, unlimited", index_minutes(0, 1), (*LADDER, "--participation", "0"), orders=60),
     Case("recorded month", month_cut, ("--param", "deviations=1.5", "--param", "notional=20000"), orders=20),
 )
 

@@ -47,6 +47,7 @@ class InProcessBroker:
     def __init__(self, engine: MatchingEngine, deliver: Callable[[Event], None]) -> None:
         self._engine = engine
         self._deliver = deliver
+        self._reported = 0  # executions that earlier reports contained
         self._actions: dict[type[Any], Callable[[Any, int], None]] = {
             SubmitOrder: self._submit,
             CancelOrder: self._cancel,
@@ -124,13 +125,15 @@ class InProcessBroker:
 
     def _reconcile(self, command: Reconcile, now: int) -> None:
         engine = self._engine
+        executions = engine.activities(self._reported)
+        self._reported += len(executions)
         self._deliver(
             BrokerReported(
                 ts=now,
                 reason=command.reason,
                 account=self._account(),
                 orders=tuple(report_of(order) for order in engine.orders()) if engine.open_count else (),
-                executions=(),  # each was delivered when it happened; in one process nothing gets lost on the way
+                executions=tuple(_execution(row) for row in executions),
                 positions=tuple(
                     BrokerPosition(symbol=p.symbol, quantity=p.quantity, avg_entry_price=p.avg_entry_price)
                     for p in engine.positions()

@@ -7,13 +7,10 @@ from collections.abc import Iterable
 from holdfast.di.config import Config
 from holdfast.di.strategy_loader import load_strategy
 from holdfast.kernel import Kernel, KernelSettings
-from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import create_default_protections
 from holdfast.strategies import Strategy
 from holdfast.time import Clock, SessionsFor, sessions_for
-
-_SUBMIT_DEADLINE = 5 * NS_PER_SECOND
 
 
 def make_strategies(config: Config) -> tuple[Strategy, ...]:
@@ -38,7 +35,7 @@ def make_kernel(
     """Guards as configured around these strategies.
 
     In a replayed session at N times real time our own latency is N times as long in the session's time,
-    so the submit deadline is scaled with the clock's rate.
+    so the kernel's durations are scaled with the clock's rate.
 
     Raises:
         ConfigurationError: A limit or a protection's setting makes no sense.
@@ -49,5 +46,9 @@ def make_kernel(
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
-        settings=KernelSettings(submit_deadline=round(_SUBMIT_DEADLINE * rate)),
+        settings=_scaled(KernelSettings(), rate),
     )
+
+
+def _scaled(settings: KernelSettings, rate: float) -> KernelSettings:
+    return KernelSettings(**{name: round(getattr(settings, name) * rate) for name in settings.__struct_fields__})

@@ -18,13 +18,14 @@ evidence. Silence settles nothing.
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
 from typing import Any
 
 from holdfast.kernel.book import PendingExit, SymbolBook
+from holdfast.kernel.boundary import strategy_error, tell
+from holdfast.kernel.counters import Counters
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
@@ -56,7 +57,7 @@ from holdfast.model.commands import (
     SubmitOrder,
 )
 from holdfast.model.decimals import EXACT
-from holdfast.model.errors import StrategyError, invariant
+from holdfast.model.errors import invariant
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -93,16 +94,6 @@ from holdfast.time import Sessions
 _NOTHING: tuple[Command, ...] = ()
 _VERDICTS_KEPT = 200
 _LOOKUP, _RECHECK = "lookup:", "recheck"
-
-
-class Counters:
-    """What happened so far, in whole numbers. Rebuilt by replay like all other state."""
-
-    __slots__ = ("blocked", "duplicate_bars", "executions", "orders", "signals")
-
-    def __init__(self) -> None:
-        self.duplicate_bars = self.signals = self.orders = self.executions = 0
-        self.blocked: dict[str, int] = {}
 
 
 class Kernel:
@@ -203,14 +194,11 @@ class Kernel:
         described in the answer, one sentence per difference.
         """
         recorded = self._recorded = RecordedDecisions(commands)
-        outer = getcontext()
-        setcontext(EXACT)
         try:
-            self._handlers[event.__class__](event)
+            self.handle(event)
             for decision, request in recorded.remaining():
                 self._enact(self.portfolio.book(decision.verdict.signal.symbol), decision, request)
         finally:
-            setcontext(outer)
             self._recorded = None
             self._out = []
         return recorded.differences()
@@ -282,7 +270,7 @@ class Kernel:
             try:
                 strategy.on_bar(bar)
             except Exception as error:
-                raise _strategy_error(strategy, "on_bar", error) from error
+                raise strategy_error(strategy, "on_bar", error) from error
         return self._take_out() if self._out else _NOTHING
 
     def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
@@ -301,7 +289,7 @@ class Kernel:
         book.last_price = (quote.bid + quote.ask) / 2
         book.last_price_at = quote.ts
         for strategy in book.strategies:
-            self._tell(strategy, "on_quote", quote)
+            tell(strategy, "on_quote", quote)
 
     def _start_day(self, ts: int) -> None:
         """A UTC day began: the day's profit starts at zero, and the books are compared with the venue's."""
@@ -434,7 +422,7 @@ class Kernel:
             self._observe_equity(before)
         for order, execution in counted:
             for strategy in self._books[order.symbol].fill_listeners:
-                self._tell(strategy, "on_fill", execution, order)
+                tell(strategy, "on_fill", execution, order)
             self._order_changed(order)
 
     def _take_report(self, report: OrderReport, source: Source) -> None:
@@ -452,6 +440,11 @@ class Kernel:
             if order.status is OrderStatus.REJECTED and before is not OrderStatus.REJECTED:
                 self._alert("trading", f"{order.symbol}: order rejected by the venue", order.client_order_id)
             self._order_changed(order)
+        if order.is_open and order.broker_id:
+            # Its closing word may have got lost on a socket that looks well: the order itself is asked now and then.
+            self.timers.setdefault(
+                _LOOKUP + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
+            )
         if order.fills_missing and order.is_closed:
             self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
@@ -481,6 +474,7 @@ class Kernel:
         order = self._tracker.get(client_order_id)
         if changed and order is not None:
             self._order_changed(order)
+            self._cancel_when_known.pop(client_order_id, None)
         return changed
 
     # -- orders: what nobody knows --------------------------------------------------------------
@@ -496,7 +490,13 @@ class Kernel:
     def _on_lookup_missed(self, event: LookupMissed) -> None:
         self._advance(event.ts)
         order = self._tracker.get(event.client_order_id)
-        if order is None or order.status is not OrderStatus.UNKNOWN:
+        if order is None or order.is_closed:
+            return
+        if order.status is not OrderStatus.UNKNOWN:
+            self._alert(
+                "order-drift", f"{order.symbol}: the venue denies an order that it had taken", order.client_order_id
+            )
+            self._look_up_later(order, self.settings.open_order_interval)
             return
         waited = event.ts - order.last_event_at
         if waited < self.settings.lookup_grace:
@@ -556,6 +556,9 @@ class Kernel:
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False
+        for book in self._books.values():
+            if book.exit is not None:
+                book.exit.request = None  # whoever waited for its verdict is gone
         for symbol in self._books:
             self._out.append(LoadSecurity(symbol=symbol))
         self._out.append(QueryAccount())
@@ -611,11 +614,13 @@ class Kernel:
             self._take_report(report, Source.RECONCILE)
         self.portfolio.take_account(event.account)
         outcome = self.reconciliation.compare(event, self._alert)
+        for order in outcome.waited_enough:
+            self._order_changed(order)
         self.portfolio.verified = True
         for order in outcome.shadows:
             self._out.append(LookupOrder(client_order_id=order.client_order_id))
-        if outcome.recheck:
-            self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+        if outcome.recheck_after is not None:
+            self.timers.setdefault(_RECHECK, event.ts + outcome.recheck_after)
 
     def _on_reconcile_requested(self, event: ReconcileRequested) -> None:
         self._advance(event.ts)
@@ -663,13 +668,7 @@ class Kernel:
 
     def _tell_order(self, book: SymbolBook, order: InFlightOrder) -> None:
         for strategy in book.order_listeners:
-            self._tell(strategy, "on_order", order)
-
-    def _tell(self, strategy: Strategy, method: str, *arguments: object) -> None:
-        try:
-            getattr(strategy, method)(*arguments)
-        except Exception as error:
-            raise _strategy_error(strategy, method, error) from error
+            tell(strategy, "on_order", order)
 
     def _alert(self, channel: str, title: str, details: str = "") -> None:
         self._out.append(SendAlert(channel=channel, title=title, details=details))
@@ -687,12 +686,4 @@ def _stopping_verdict(verdict: Verdict) -> Verdict:
         guard="stopping",
         reason="the bot is stopping",
         observed=verdict.observed,
-    )
-
-
-def _strategy_error(strategy: Strategy, method: str, error: Exception) -> StrategyError:
-    frames: Iterable[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
-    last = list(frames)[-1]
-    return StrategyError(
-        f"strategy {strategy.name} raised {type(error).__name__} in {method} ({last.filename}:{last.lineno}): {error}"
     )

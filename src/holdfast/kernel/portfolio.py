@@ -41,6 +41,8 @@ class Portfolio:
         self.equity = 0.0
         self.day_start_equity = 0.0
         self.verified = False
+        self.waited_enough: dict[str, None] = {}  # orders whose missing fills no longer hold up an exit
+        self.disputed: dict[str, Decimal] = {}  # what the venue holds of symbols on which we are known to differ
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
         # Our own books when the account was last described: what changed since is carried on to its powers.
@@ -133,7 +135,11 @@ class Portfolio:
         if not self.tracker.missing_count:
             return ()
         missing = self.tracker.orders_with_missing_fills()
-        return [order for order in missing if order.symbol == symbol and order.is_closed]
+        return [
+            order
+            for order in missing
+            if order.symbol == symbol and order.is_closed and order.client_order_id not in self.waited_enough
+        ]
 
     # -- what guards ask ------------------------------------------------------------------------
 

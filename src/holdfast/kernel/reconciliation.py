@@ -36,6 +36,8 @@ _ZERO = Decimal(0)
 _OVERLAP = 5 * NS_PER_MINUTE
 # The venue's own rounding of coin fees is known to a few units of the ninth decimal.
 _FEE_ROUNDING = Decimal("0.000000005")
+# Looks (a few seconds apart) after which fills that were told and never came no longer hold up an exit.
+_MISSING_LOOKS = 6
 
 
 class Drift(msgspec.Struct, frozen=True, gc=False):
@@ -45,13 +47,22 @@ class Drift(msgspec.Struct, frozen=True, gc=False):
     ours: Decimal
     venue: Decimal
 
+    @property
+    def gap(self) -> Decimal:
+        """What the venue has more than we; stays the same while the position trades."""
+        return self.venue - self.ours
+
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What a comparison found. ``recheck`` asks for another look in a few seconds."""
+    """What a comparison found.
+
+    ``recheck_after`` (ns) asks for another look; ``waited_enough`` are orders that no longer hold up an exit.
+    """
 
     drift: tuple[Drift, ...]
     shadows: tuple[InFlightOrder, ...]
-    recheck: bool
+    recheck_after: int | None
+    waited_enough: tuple[InFlightOrder, ...] = ()
 
 
 class Reconciliation:
@@ -68,8 +79,9 @@ class Reconciliation:
         self.orphans: dict[str, OrderReport] = {}
         self.shadows: dict[str, InFlightOrder] = {}
         self.venue_positions: dict[str, Decimal] = {}
-        self._suspected: frozenset[Drift] = frozenset()
-        self._reported: frozenset[Drift] = frozenset()
+        self._suspected: dict[str, Decimal] = {}  # how far apart each symbol was at the last look
+        self._reported: dict[str, Decimal] = {}
+        self._missing_looks: dict[str, int] = {}
 
     def begin(self, ts: int) -> None:
         """A run begins. Before the first one nothing at the venue can be ours."""
@@ -111,39 +123,62 @@ class Reconciliation:
         self.venue_positions = {p.symbol: p.quantity for p in event.positions if p.quantity}
         found = self._differences()
         self._settle_cash(event.account.cash)
-        confirmed = found & self._suspected
-        for drift in sorted(confirmed - self._reported, key=_symbol):
-            alert(
-                "order-drift",
-                f"{drift.symbol}: position differs from the venue's",
-                f"ours {drift.ours}, venue {drift.venue}",
-            )
-        self._reported = confirmed
-        self._suspected = found
-        self.differences = tuple(sorted(found, key=_symbol))
-        self.drift = tuple(sorted(confirmed, key=_symbol))
-        missing = bool(self._portfolio.tracker.orders_with_missing_fills())
-        return Outcome(self.drift, tuple(shadows.values()), bool(found - confirmed) or bool(shadows) or missing)
+        confirmed = [drift for drift in found if self._suspected.get(drift.symbol) == drift.gap]
+        for drift in confirmed:
+            if self._reported.get(drift.symbol) != drift.gap:
+                alert(
+                    "order-drift",
+                    f"{drift.symbol}: position differs from the venue's",
+                    f"ours {drift.ours}, venue {drift.venue}",
+                )
+        self._reported = {drift.symbol: drift.gap for drift in confirmed}
+        self._suspected = {drift.symbol: drift.gap for drift in found}
+        self.differences, self.drift = tuple(found), tuple(confirmed)
+        self._portfolio.disputed = {drift.symbol: drift.venue for drift in confirmed}
+        over = self._stop_waiting(alert)
+        awaited = any(count < _MISSING_LOOKS for count in self._missing_looks.values())
+        again: int | None = None
+        if len(found) > len(confirmed) or shadows or awaited:
+            again = self._settings.recheck_after
+        elif self._portfolio.tracker.missing_count:
+            again = self._settings.open_order_interval
+        return Outcome(self.drift, tuple(shadows.values()), again, over)
 
-    def _differences(self) -> frozenset[Drift]:
+    def _stop_waiting(self, alert: Alert) -> tuple[InFlightOrder, ...]:
+        """Fills that were told and have not come in many looks: say so, look on, and let exits go on meanwhile."""
+        portfolio = self._portfolio
+        missing = {o.client_order_id: o for o in portfolio.tracker.orders_with_missing_fills() if o.is_closed}
+        self._missing_looks = {key: self._missing_looks.get(key, 0) + 1 for key in missing}
+        over = [order for key, order in missing.items() if self._missing_looks[key] == _MISSING_LOOKS]
+        for order in over:
+            portfolio.waited_enough[order.client_order_id] = None
+            told, counted = order.reported_filled_qty, order.filled_quantity
+            details = f"{order.client_order_id}: the venue told of {told}, its executions add up to {counted}"
+            alert("order-drift", f"{order.symbol}: fills that were told do not come", details)
+        return tuple(over)
+
+    def _differences(self) -> list[Drift]:
         portfolio = self._portfolio
         symbols = dict.fromkeys([*(p.symbol for p in portfolio.positions.get_all()), *self.venue_positions])
         found = []
         for symbol in symbols:
             ours, theirs = portfolio.positions.quantity(symbol), self.venue_positions.get(symbol, _ZERO)
-            if portfolio.tracker.open_orders(symbol):
-                continue  # what is in flight may be on one side already
             book = portfolio.book(symbol)
+            resting = portfolio.tracker.has_open(symbol)
             if ours == theirs:
-                book.fee_uncertainty = _ZERO
+                if not resting:
+                    book.fee_uncertainty = _ZERO
                 continue
-            if book.asset_class is AssetClass.CRYPTO and abs(theirs - ours) <= _FEE_ROUNDING + book.fee_uncertainty:
+            if resting and symbol not in self._suspected:
+                continue  # what is in flight may be on one side already; what differed before goes on differing
+            allowance = _FEE_ROUNDING + book.fee_uncertainty
+            if not resting and book.asset_class is AssetClass.CRYPTO and abs(theirs - ours) <= allowance:
                 portfolio.positions.adjust(symbol, theirs - ours, "coin fee as charged", self.last_at)
                 portfolio.refresh(book, book.mark or book.last_price)
                 book.fee_uncertainty = _ZERO
                 continue
             found.append(Drift(symbol, ours, theirs))
-        return frozenset(found)
+        return sorted(found, key=_symbol)
 
     def _settle_cash(self, theirs: Decimal) -> None:
         portfolio = self._portfolio

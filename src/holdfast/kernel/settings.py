@@ -16,6 +16,7 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
             a request may still be on its way.
         lookup_interval: How often an unknown order is asked for.
         cancel_timeout: A cancel without the venue's word is followed by a look-up after this long.
+        open_order_interval: An order that stays open is looked up this often, in case its closing word got lost.
         recheck_after: A difference between our books and the venue's is reported only if it is still there this
             much later: for a few seconds REST views disagree in the best of health.
     """
@@ -24,4 +25,5 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     lookup_grace: int = 10 * NS_PER_SECOND
     lookup_interval: int = 2 * NS_PER_SECOND
     cancel_timeout: int = 10 * NS_PER_SECOND
+    open_order_interval: int = 60 * NS_PER_SECOND
     recheck_after: int = 5 * NS_PER_SECOND

@@ -77,6 +77,8 @@ class SignalPath:
             # It would wait for this order, too, and a resting one might never end.
             reason = f"an exit from {signal.symbol} waits for the venue's word; nothing is opened beside it"
             return self._refuse(signal, Stage.POSITION, "exit_under_way", reason)
+        if portfolio.account is not None and portfolio.account.trading_blocked:
+            return self._refuse(signal, Stage.RISK, "account_blocked", "the venue has blocked trading in this account")
         if not portfolio.verified:
             return self._refuse(
                 signal, Stage.RISK, "unverified_books", "our books were not compared with the venue yet"
@@ -159,6 +161,10 @@ class SignalPath:
         for order in self._portfolio.closed_with_fills_missing(book.symbol):
             if (order.side.sign > 0) != (held > 0):
                 left -= order.reported_filled_qty - order.filled_quantity
+        disputed = self._portfolio.disputed.get(book.symbol)
+        if disputed is not None:
+            # We and the venue differ: an exit may take no more than both sides have.
+            left = min(left, max(disputed if held > 0 else -disputed, _ZERO))
         return max(left, _ZERO)
 
     # -- the three outcomes ---------------------------------------------------------------------

@@ -9,7 +9,11 @@ from holdfast.model.signals import Verdict
 
 
 class SubmitOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_order"):
-    """Send this order, once, unless ``deadline`` (UTC ns) has passed when the throttler grants the slot."""
+    """Send this order, once.
+
+    An opening order that cannot leave within ``deadline - intent.created_at`` (ns) of being handed to the sender is
+    dropped: nobody wants a stale entry. A reducing order is never too late.
+    """
 
     intent: OrderIntent
     deadline: int

@@ -158,6 +158,8 @@ class Outbox:
     async def _submit(self, command: SubmitOrder) -> None:
         intent = command.intent
         order_id = intent.client_order_id
+        # By our own clock from here on: a bar may reach us late, and that is not the order's delay.
+        latest = self._clock.now_ns() + command.deadline - intent.created_at
 
         def admit() -> str | None:
             if self.closed:
@@ -165,7 +167,7 @@ class Outbox:
             state = self._trading_state()
             if state is TradingState.HALTED or (state is TradingState.REDUCING and not intent.reduce_only):
                 return f"trading is {state}"
-            if self._clock.now_ns() > command.deadline:
+            if not intent.reduce_only and self._clock.now_ns() > latest:
                 return "its deadline had passed before it could leave"
             self.requests_sent += 1
             return None

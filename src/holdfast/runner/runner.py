@@ -149,6 +149,8 @@ class Runner:
         while True:
             self.inbox.activity.clear()
             await self._pump()
+            if self._paused:
+                return
             if self.inbox.has_posts:
                 continue
             if self.outbox.unfinished == 0 or blocked():
