@@ -169,9 +169,17 @@ def test_the_address_of_the_real_market_needs_mode_and_confirmation_too(address:
         Container({"alpaca": {**GUIDE["alpaca"], "base_url": address}, "account": account})
 
 
-async def test_live_confirmed_is_live(make: MakeContainer) -> None:
-    """With both words it is built, and says so."""
-    assert make({"account": {"mode": "live", "live_confirmed": True}}).venue_name == "Alpaca live"
+async def test_live_confirmed_is_live(make: MakeContainer, tmp_path: Path) -> None:
+    """With both words, and a journal to remember by, it is built and says so."""
+    journal = {"path": tmp_path / "live.journal"}
+    live = make({"account": {"mode": "live", "live_confirmed": True}, "journal": journal})
+    assert live.venue_name == "Alpaca live"
+
+
+async def test_live_without_a_journal_is_refused(make: MakeContainer) -> None:
+    """Real money needs a memory that survives a crash."""
+    with pytest.raises(ConfigurationError, match=r"journal\.path is not set"):
+        make({"account": {"mode": "live", "live_confirmed": True}})
 
 
 ##### Is it our venue?

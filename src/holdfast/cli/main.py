@@ -107,6 +107,7 @@ def paper(
     ] = "300",
     venue: Annotated[str | None, typer.Option("--venue", help="URL of a built-in venue that already runs.")] = None,
     journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Lift a halt that an earlier run left behind.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Exit at the end of replayed data.")] = False,
     json: JsonOption = False,
     cash: CashOption = Decimal(100_000),
@@ -141,6 +142,7 @@ def paper(
         json=json,
         status_port=status_port,
         open_orders=open_orders,
+        resume=resume,
     )
     _run(lambda: trade.run(options))
 
@@ -157,6 +159,7 @@ def live(
         int | None,
         typer.Option("--status-port", min=0, max=65535, help="Port of the status API; 0 takes any free one."),
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Lift a halt that an earlier run left behind.")] = False,
     i_accept_real_orders: Annotated[
         bool,
         typer.Option("--i-accept-real-orders", help="Needed, besides account.live_confirmed in the configuration."),
@@ -175,6 +178,7 @@ def live(
         json=json,
         status_port=status_port,
         live_accepted=i_accept_real_orders,
+        resume=resume,
     )
     _run(lambda: trade.run(options))
 

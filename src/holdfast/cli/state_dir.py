@@ -19,6 +19,21 @@ def state_dir() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "state") / "holdfast"
 
 
+def default_journal(mode: str) -> Path:
+    """Where state is kept between runs at a real venue, if the user names no other place.
+
+    Raises:
+        ConfigurationError: The folder cannot be made.
+    """
+    folder = state_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"no journal can be kept in {folder}: {error.strerror}; expected --journal FILE"
+        raise ConfigurationError(message) from None
+    return folder / f"alpaca-{mode}.journal"
+
+
 def token_path() -> Path:
     """The file that holds the status API's token."""
     return state_dir() / "status.token"

@@ -15,9 +15,9 @@ import typer
 
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.market import Market, parse_params, parse_speed
-from holdfast.cli.state_dir import remember_status, status_token
+from holdfast.cli.state_dir import default_journal, remember_status, status_token
 from holdfast.cli.venue_process import VenueProcess
-from holdfast.di.config import Config, load
+from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
 from holdfast.di.session import Session
 from holdfast.model.errors import ConfigurationError
@@ -47,6 +47,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     status_port: int | None = None
     open_orders: str | None = None
     live_accepted: bool = False
+    resume: bool = False
 
 
 async def run(options: Options) -> None:
@@ -63,6 +64,9 @@ async def run(options: Options) -> None:
         config = load(options.config, _local(_overrides(options), process.url))
     elif options.venue is not None:
         config = load(options.config, _local(_overrides(options), options.venue, keep_keys=True))
+    if process is None and options.venue is None and config.journal.path is None:
+        # At a venue that remembers, a bot must remember too.
+        config = config.model_copy(update={"journal": JournalConfig(path=default_journal(options.mode))})
     if not config.symbols:
         # Somebody who only wants to see it work: the pair that trades around the clock.
         config = config.model_copy(
@@ -77,7 +81,7 @@ async def run(options: Options) -> None:
 
 async def _trade(config: Config, options: Options, process: VenueProcess | None) -> None:
     container = await Container.connect(config)
-    session = Session(container, keep_open=not options.once)
+    session = Session(container, keep_open=not options.once, resume=options.resume)
     stopped = asyncio.Event()
 
     def stop() -> None:

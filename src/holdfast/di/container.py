@@ -135,6 +135,7 @@ class Container:
         self.progress: float | None = None
         # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
         self._early_bars: list[Bar] | None = []
+        self._started = False
         self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
         self._tasks: list[asyncio.Task[None]] = []
@@ -240,6 +241,17 @@ class Container:
             UnknownSymbolError: The venue does not know a symbol of a strategy.
             JournalError: The journal is damaged; names the place.
         """
+        if self._started:
+            message = "the container is started already; to run again, make another one"
+            raise ConfigurationError(message)
+        self._started = True
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         for kind in self.market_streams:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
@@ -267,6 +279,7 @@ class Container:
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
                 asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
             ]
+            self._tasks[0].add_done_callback(self._runner_ended)
         else:
             await self.runner.settle(blocked=self._is_blocked)
             self._tasks = [asyncio.create_task(self.monitor.run(), name="holdfast-monitor")]
@@ -365,7 +378,7 @@ class Container:
                 "in lock-step the recorded market drives the bot; run the venue at a speed to send signals of your own"
             )
             raise ConfigurationError(message)
-        if self.recovery is None:
+        if not self._started:
             await self.start()
         typed = signal if isinstance(signal, Signal) else Signal.from_mapping(dict(signal))
         await self._prepare(typed.symbol)
@@ -387,8 +400,8 @@ class Container:
             raise OrderBlockedError(verdict)
         return order
 
-    async def reconcile_orders(self) -> dict[str, Any]:
-        """Have our books compared with the venue's, wait for the outcome (at most five seconds), and tell it.
+    async def reconcile_orders(self, *, patience_seconds: float = _REPORT_PATIENCE_SECONDS) -> dict[str, Any]:
+        """Have our books compared with the venue's, wait for the outcome (five seconds at most), and tell it.
 
         Findings also go to the notifier, the log and the status.
 
@@ -398,7 +411,7 @@ class Container:
         self._reported.clear()
         self.request_reconcile("asked for")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_REPORT_PATIENCE_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await self._reported.wait()
         found = self.kernel.reconciliation
         return {
@@ -406,6 +419,10 @@ class Container:
             "shadows": list(found.shadows),
             "drift": [drift.symbol for drift in found.differences],
         }
+
+    def hold(self) -> None:
+        """Let no more orders leave; cancels and look-ups still do. For a bot that is about to stop."""
+        self.runner.outbox.closed = True
 
     def request_reconcile(self, reason: str) -> None:
         """The same without waiting."""
@@ -419,6 +436,13 @@ class Container:
             venue = await discover_venue(self.config.alpaca.base_url)
             if venue is not None:
                 self._clock.follow(venue.now_ns)
+
+    def _runner_ended(self, runner: asyncio.Task[None]) -> None:
+        """A runner that dies says so, whoever is or is not waiting for it."""
+        error = None if runner.cancelled() else runner.exception()
+        if error is not None:
+            _log.error("the bot has stopped trading", reason=str(error))
+            self._notifier.notify_nowait("system", "the bot has stopped trading", str(error))
 
     def _is_blocked(self) -> bool:
         return isinstance(self._clock, LockstepClock) and self._clock.waiting > 0
@@ -471,6 +495,8 @@ class Container:
                     lambda ts: (StreamLost(ts=ts, stream=kind, reason=" ".join(str(r) for r in reason)),)
                 )
             )
+            if kind == "data":
+                stream.on_connected(self._refill)
             stream.on_malformed(
                 lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
             )
@@ -532,6 +558,20 @@ class Container:
         if missed:
             _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
 
+    async def _refill(self) -> None:
+        """A data socket is back: the bars that it missed come first, then those that it brings."""
+        if self._early_bars is not None or not self._tasks or self.is_lockstep:
+            return  # starting up fetches its own; in lock-step the venue stands still meanwhile
+        self._early_bars = []
+        try:
+            await self.backfill()
+        except BrokerError as error:
+            _log.warning("missed bars could not be fetched", reason=error.message)
+        finally:
+            early, self._early_bars = self._early_bars, None
+            for bar in early:
+                self.runner.inbox.post_bar(bar)
+
     async def _prepare(self, symbol: str) -> None:
         """Rules and a price of a symbol that nothing follows, so that the guards can judge."""
         book = self.kernel.portfolio.book(symbol)
@@ -576,4 +616,9 @@ def _trading_url(config: Config) -> str:
 
 
 def _open_journal(config: Config) -> Journal:
-    return MemoryJournal() if config.journal.path is None else SqliteJournal(config.journal.path)
+    if config.journal.path is not None:
+        return SqliteJournal(config.journal.path)
+    if config.account.mode == "live":
+        message = "journal.path is not set: expected a file, for real money needs a memory that survives a crash"
+        raise ConfigurationError(message)
+    return MemoryJournal()

@@ -94,7 +94,7 @@ def snapshot(container: Container) -> dict[str, Any]:
         "day_pnl": Decimal(repr(portfolio.day_pnl)).quantize(_CENT),
         "progress": container.progress,
         "positions": [_position(container, position) for position in portfolio.positions.get_all()],
-        "orders_recent": [_recent(order) for order in tracker.orders()[-_RECENT:]],
+        "orders_recent": [_recent(order) for order in tracker.latest_orders(_RECENT)],
         "trades_recent": [{**_trade(trade), "closed_at": to_datetime(trade.closed_at)} for trade in closed[-_RECENT:]],
         "counters": {
             "bars": kernel.bars,

@@ -8,10 +8,13 @@ import contextlib
 import httpx
 
 from holdfast.di.container import Container
+from holdfast.model import TradingState
 from holdfast.model.errors import VenueError
 from holdfast.runner.lockstep import LockstepClock, LockstepDriver, LockstepLink
 
 _END_POLL_SECONDS = 0.25
+_STOPPING_LOOK_SECONDS = 1.5
+_FINAL_LOOK_SECONDS = 30.0
 _CATCH_UP_SECONDS = 10.0
 
 
@@ -21,18 +24,21 @@ class Session:
     Args:
         container: Not started yet; the session starts and stops it.
         keep_open: Stay after the end of replayed data, until ``stop``.
+        resume: Lift a halt that an earlier run left behind.
     """
 
-    def __init__(self, container: Container, *, keep_open: bool = False) -> None:
+    def __init__(self, container: Container, *, keep_open: bool = False, resume: bool = False) -> None:
         self._container = container
         self._keep_open = keep_open
+        self._resume = resume
         self._stop = asyncio.Event()
         self._driver: LockstepDriver | None = None
         self._link: LockstepLink | None = None
 
     def stop(self) -> None:
-        """Ask for the end; ``run`` returns soon after."""
+        """Ask for the end: no order leaves any more, and ``run`` returns soon after."""
         self._stop.set()
+        self._container.hold()
         if self._driver is not None:
             self._driver.stop()
 
@@ -57,6 +63,8 @@ class Session:
         stopping.cancel()
         if starting.done():
             starting.result()
+            if self._resume and self._container.kernel.portfolio.trading_state is not TradingState.ACTIVE:
+                self._container.runner.change_state(TradingState.ACTIVE, "resumed on the command line")
             return not self._stop.is_set()
         starting.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
@@ -76,7 +84,9 @@ class Session:
         self._driver = driver = LockstepDriver(container.runner, clock, self._link, container.received)
         await driver.run(hello)
         container.request_reconcile("end of the data")
-        await driver.settle()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._look_seconds):
+                await driver.settle()
         if self._keep_open:
             await self._stop.wait()
 
@@ -97,7 +107,12 @@ class Session:
             for task in waits:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        await container.reconcile_orders()
+        await container.reconcile_orders(patience_seconds=self._look_seconds)
+
+    @property
+    def _look_seconds(self) -> float:
+        """How long the last comparison of the books may take: somebody who stops us waits for it."""
+        return _STOPPING_LOOK_SECONDS if self._stop.is_set() else _FINAL_LOOK_SECONDS
 
     async def _take_what_is_left(self) -> None:
         """The venue has said everything: what is still on its way to us, or was said before we listened, counts too."""

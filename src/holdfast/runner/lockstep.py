@@ -86,9 +86,13 @@ class LockstepLink:
 
     async def _receive(self) -> Reply:
         try:
-            return self._decoder.decode(await self._connection.recv())
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return self._decoder.decode(await self._connection.recv())
         except ConnectionClosed as error:
             raise _ended(error) from None
+        except TimeoutError:
+            message = f"the venue's admin port did not answer within {_PATIENCE_SECONDS:.0f} s"
+            raise VenueError(message) from None
 
 
 def _ended(error: ConnectionClosed) -> VenueError:
@@ -115,11 +119,14 @@ class LockstepDriver:
         self._received = received
         self._synced_at_requests = 0
         self._stopping = False
+        self._asking: asyncio.Task[Reply] | None = None
         runner.before_market = self._catch_up
 
     def stop(self) -> None:
-        """End after the current step."""
+        """End after the current step; a venue that does not answer is not waited for."""
         self._stopping = True
+        if self._asking is not None:
+            self._asking.cancel()
         self._runner.inbox.activity.set()
 
     async def run(self, first: Reply) -> None:
@@ -132,7 +139,20 @@ class LockstepDriver:
             if reply.done:
                 await self._run_out_timers()
                 return
-            reply = await self._link.advance(self._next_wakeup(), *self._received())
+            next_reply = await self._ask()
+            if next_reply is None:
+                return
+            reply = next_reply
+
+    async def _ask(self) -> Reply | None:
+        """The next step; None where ``stop`` came while the venue was being asked."""
+        self._asking = asyncio.ensure_future(self._link.advance(self._next_wakeup(), *self._received()))
+        try:
+            return await self._asking
+        except asyncio.CancelledError:
+            if self._stopping:
+                return None
+            raise
 
     async def settle(self) -> None:
         """Handle everything that can be handled without time moving on."""

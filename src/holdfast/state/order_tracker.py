@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -313,6 +314,10 @@ class OrderTracker:
     def orders(self) -> list[InFlightOrder]:
         """All orders that are held, oldest first."""
         return list(self._orders.values())
+
+    def latest_orders(self, count: int) -> list[InFlightOrder]:
+        """The last orders that were made, oldest first, at the cost of what is asked for."""
+        return list(islice(reversed(self._orders.values()), count))[::-1]
 
     def unknown_orders(self) -> list[InFlightOrder]:
         """Orders whose submit has no verdict, oldest first."""
