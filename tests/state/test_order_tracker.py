@@ -658,3 +658,29 @@ def test_a_discrepancy_names_the_order(make: Makers) -> None:
         Discrepancy(kind=DiscrepancyKind.LATE_FILL, client_order_id="A", detail="canceled, then 4 at 100 (e1)")
     ]
     assert tracker.take_discrepancies() == []
+
+
+def test_two_fills_that_both_show_the_order_after_the_second_are_two() -> None:
+    """P3: the order's quantity in a message may be a later one; ids and amounts tell the executions apart."""
+    tracker = OrderTracker()
+    tracker.start_tracking(InFlightOrder("a", "SPY", Decimal(10), OrderSide.BUY, OrderType.MARKET, created_at=1))
+    first, second = (
+        Execution(
+            execution_id=name,
+            broker_id="b",
+            symbol="SPY",
+            side=OrderSide.BUY,
+            quantity=Decimal(quantity),
+            price=Decimal(100),
+            at=2,
+            cum_qty=Decimal(10),
+            client_order_id="a",
+        )
+        for name, quantity in (("e1", 4), ("e2", 6))
+    )
+    assert tracker.apply_execution(first) is not None
+    assert tracker.apply_execution(second) is not None
+    assert tracker.apply_execution(second) is None
+    order = tracker.get("a")
+    assert order is not None
+    assert order.filled_quantity == 10

@@ -32,6 +32,7 @@ from holdfast.model.enums import OrderSide, OrderStatus, OrderType, Source
 from holdfast.model.errors import DataError, DuplicateOrderError, OrderError
 from holdfast.model.orders import Execution, OrderIntent, OrderReport
 from holdfast.state.discrepancies import Discrepancy, DiscrepancyKind
+from holdfast.state.identity import are_two, difference, is_meant
 from holdfast.state.in_flight import FillEvent, InFlightOrder
 from holdfast.state.order_machine import (
     CLOSED,
@@ -191,7 +192,7 @@ class OrderTracker:
         cum_qty = execution.cum_qty
         if cum_qty is not None:
             for known in order.executions:
-                if known.cum_qty == cum_qty:
+                if known.cum_qty == cum_qty and not are_two(order, known, execution, cum_qty):
                     self._recognise(order, known, execution)
                     return None
         self._count(order, execution)
@@ -221,7 +222,7 @@ class OrderTracker:
             refused = order.status is OrderStatus.REJECTED
             self._adopt(order, report.broker_id)
         elif report.quantity != order.quantity or report.side is not order.side or report.symbol != order.symbol:
-            self._note(DiscrepancyKind.MISMATCH, order, f"the venue's order changed: {_difference(order, report)}")
+            self._note(DiscrepancyKind.MISMATCH, order, f"the venue's order changed: {difference(order, report)}")
             return False
         changed = self._take_word(order, report.status, report.filled_qty, source, at, refused=refused)
         if order.submitted_at is None and report.submitted_at is not None:
@@ -590,9 +591,9 @@ class OrderTracker:
         """Whether a report that brings a venue id is one of the order that we meant; if not, it is noted."""
         if not self._is_free(order, report.broker_id):
             return False
-        if _is_same(order, report):
+        if is_meant(order, report):
             return True
-        detail = f"the venue's {report.broker_id} is another order: {_difference(order, report)}"
+        detail = f"the venue's {report.broker_id} is another order: {difference(order, report)}"
         self._note(DiscrepancyKind.MISMATCH, order, detail)
         return False
 
@@ -667,30 +668,3 @@ class OrderTracker:
 
 def _sequence(order: InFlightOrder) -> int:
     return order.sequence
-
-
-def _is_same(order: InFlightOrder, report: OrderReport) -> bool:
-    """Whether the venue's order is the one that we meant."""
-    return (
-        report.symbol == order.symbol
-        and report.side is order.side
-        and report.quantity == order.quantity
-        and report.order_type == order.order_type
-        and report.time_in_force == order.time_in_force
-        and report.limit_price == order.limit_price
-        and report.client_order_id in (order.client_order_id, "")
-    )
-
-
-def _difference(order: InFlightOrder, report: OrderReport) -> str:
-    """What the venue's order and the one that we meant differ in, in words."""
-    pairs = (
-        ("client_order_id", order.client_order_id, report.client_order_id),
-        ("symbol", order.symbol, report.symbol),
-        ("side", order.side, report.side),
-        ("quantity", order.quantity, report.quantity),
-        ("type", order.order_type, report.order_type),
-        ("limit price", order.limit_price, report.limit_price),
-        ("time in force", order.time_in_force, report.time_in_force),
-    )
-    return ", ".join(f"{name} {there} instead of {ours}" for name, ours, there in pairs if ours != there)
