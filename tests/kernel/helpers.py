@@ -297,9 +297,13 @@ class Bench:
         orders: Sequence[OrderReport] = (),
         executions: Sequence[Execution] = (),
         positions: Mapping[str, Decimal | int] | None = None,
-        account: Account = ACCOUNT,
+        account: Account | None = None,
     ) -> list[Command]:
-        """The venue's whole truth. Positions that are not given are ours, so that nothing differs."""
+        """The venue's whole truth. Positions and cash that are not given are ours, so that nothing differs."""
+        if account is None:
+            paid = sum((e.side.sign * e.quantity * e.price for e in executions if self._is_news(e)), Decimal(0))
+            known_cash = self.kernel.portfolio.positions.cash if self.kernel.portfolio.account else ACCOUNT.cash
+            account = msgspec.structs.replace(ACCOUNT, cash=known_cash - paid)
         if positions is None:
             ours = self.kernel.portfolio.positions
             positions = {position.symbol: position.quantity for position in ours.get_all()}
@@ -319,6 +323,15 @@ class Bench:
                 executions=tuple(executions),
                 positions=held,
             )
+        )
+
+    def _is_news(self, execution: Execution) -> bool:
+        orders = self.kernel.portfolio.tracker.orders()
+        known = [e for order in orders for e in order.executions]
+        return not any(
+            e.execution_id == execution.execution_id
+            or (e.broker_id, e.cum_qty) == (execution.broker_id, execution.cum_qty)
+            for e in known
         )
 
     def fire(self) -> list[Command]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
+import msgspec
+
 from holdfast.kernel import KernelSettings
 from holdfast.model import Execution, OrderIntent, OrderReport, OrderStatus, Source
 from holdfast.model.commands import CancelOrder, Command, LookupOrder, Reconcile, SubmitOrder
@@ -25,7 +27,7 @@ from holdfast.model.events import (
     SubmitUnknown,
 )
 from holdfast.model.timestamps import NS_PER_SECOND
-from tests.kernel.helpers import SPY, Action, Bench, buy, leave, report_of, sell
+from tests.kernel.helpers import ACCOUNT, SPY, Action, Bench, buy, leave, report_of, sell
 
 ACTIONS: dict[str, Action] = {
     "buy": buy(10),
@@ -201,7 +203,8 @@ class World:
             for e in order.executions
         ]
         held = {SPY: self.position} if self.position else {}
-        self._take(self.bench.reported(orders=orders, executions=executions, positions=held))
+        account = msgspec.structs.replace(ACCOUNT, cash=self.cash)
+        self._take(self.bench.reported(orders=orders, executions=executions, positions=held, account=account))
 
     def timer(self, _choice: int) -> None:
         """The kernel's next timer fires."""
@@ -236,6 +239,12 @@ class World:
         """What is really held."""
         executions = [execution for order in self.orders.values() for execution in order.executions]
         return sum((execution.side.sign * execution.quantity for execution in executions), Decimal(0))
+
+    @property
+    def cash(self) -> Decimal:
+        """What is really left of the money."""
+        executions = [execution for order in self.orders.values() for execution in order.executions]
+        return ACCOUNT.cash - sum((e.side.sign * e.quantity * e.price for e in executions), Decimal(0))
 
     def check(self) -> None:
         """Whatever happens next, the reducing orders that are out cannot carry the position through zero."""

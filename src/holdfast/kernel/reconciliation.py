@@ -36,6 +36,8 @@ _ZERO = Decimal(0)
 _OVERLAP = 5 * NS_PER_MINUTE
 # The venue's own rounding of coin fees is known to a few units of the ninth decimal.
 _FEE_ROUNDING = Decimal("0.000000005")
+_CENT = Decimal("0.01")
+CASH = "cash"  # the name under which a difference in the money is reported
 # Looks (a few seconds apart) after which fills that were told and never came no longer hold up an exit.
 _MISSING_LOOKS = 6
 
@@ -123,12 +125,15 @@ class Reconciliation:
         self.venue_positions = {p.symbol: p.quantity for p in event.positions if p.quantity}
         found = self._differences()
         self._settle_cash(event.account.cash)
+        found += self._cash_difference(event.account.cash)
         confirmed = [drift for drift in found if self._suspected.get(drift.symbol) == drift.gap]
         for drift in confirmed:
             if self._reported.get(drift.symbol) != drift.gap:
                 alert(
                     "order-drift",
-                    f"{drift.symbol}: position differs from the venue's",
+                    f"{drift.symbol} differs from the venue's"
+                    if drift.symbol == CASH
+                    else f"{drift.symbol}: position differs from the venue's",
                     f"ours {drift.ours}, venue {drift.venue}",
                 )
         self._reported = {drift.symbol: drift.gap for drift in confirmed}
@@ -179,6 +184,15 @@ class Reconciliation:
                 continue
             found.append(Drift(symbol, ours, theirs))
         return sorted(found, key=_symbol)
+
+    def _cash_difference(self, theirs: Decimal) -> list[Drift]:
+        """Cash is compared to the cent, when nothing is under way that could move it."""
+        portfolio = self._portfolio
+        ours = portfolio.positions.cash
+        under_way = portfolio.tracker.open_count or portfolio.tracker.missing_count or portfolio.cash_uncertainty
+        if abs(theirs - ours) < _CENT or (under_way and CASH not in self._suspected):
+            return []
+        return [Drift(CASH, ours, theirs)]
 
     def _settle_cash(self, theirs: Decimal) -> None:
         portfolio = self._portfolio
