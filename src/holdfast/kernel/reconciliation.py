@@ -3,8 +3,10 @@
     finding    what it is                                         what happens
     orphan     open at the venue, unknown here                    reported once; never touched
     shadow     open here and known to have arrived, absent there  looked up by id; reported if it stays
-    drift      a position differs and no order is in flight       looked at again after a few seconds, because
-                                                                  REST views lag; reported if it is still there
+    drift      a position, or the cash, differs and no order is   looked at again after a few seconds, because
+               in flight                                          REST views lag; reported if it is still there
+    missing    the venue told of more than its executions add     looked for on and on; after a while it no longer
+               up to                                              holds up an exit
     fee        a coin position, or the cash, differs by no more   booked as a labelled adjustment; looked at soon
                than its fees were uncertain (fills do not say     after such a fill, because an exit of more than
                whether they were charged as maker or taker)       the venue holds for us would be refused
