@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
+from math import inf
 from typing import Any
 
 from holdfast.kernel.book import PendingExit, SymbolBook
@@ -259,9 +260,9 @@ class Kernel:
             portfolio.equity = equity = before + held * (close - book.mark)
             book.mark = close
             guards = self.protections
-            if guards.quiet_low < equity < guards.quiet_high and ts < guards.quiet_until:
-                if equity > guards.quiet_highest:  # noqa: PLR1730 - once a bar, and a call costs more than it
-                    guards.quiet_highest = equity
+            if guards.quiet_low < equity < inf and ts < guards.quiet_until:
+                if equity > guards.quiet_highest:
+                    guards.note_high(equity)
             else:
                 guards.observe_equity(ts, equity, before=before)
         if ts > book.boundary:

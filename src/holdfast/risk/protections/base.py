@@ -157,8 +157,8 @@ class Protection(ABC):
         return NOT_PROTECTED if hold is None else hold.result(self.name)
 
 
-# Where an observation changes nothing but the last equity known: before a moment (UTC ns), and strictly between two
-# levels (USD). A plain tuple, because one is made for every observation that does count.
+# Where an observation changes nothing but the last and the highest equity known: before a moment (UTC ns), and above a
+# level (USD) that rises to a share of each new high. A plain tuple, because one is made for every observation that counts.
 Quiet = tuple[int, float, float]
 
 

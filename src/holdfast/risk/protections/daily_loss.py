@@ -111,7 +111,7 @@ class DailyLossLimit(EquityProtection):
         self._equity = equity
         if not equity > self._floor:  # written so that a NaN lands here
             self._note_breach(equity)
-        return self._day_end + 1, self._floor, inf
+        return self._day_end + 1, self._floor, 0.0
 
     def level(self, equity: float, highest: float) -> None:
         """See ``EquityProtection``."""

@@ -108,12 +108,15 @@ class MaxDrawdown(EquityProtection):
                 self._set_peak(equity)
         if not equity > self._floor:  # written so that a NaN lands here
             self._note_breach(now_ns, equity)
-        return self._bucket_end, self._floor, self._peak
+        return self._bucket_end, self._floor, self._kept
 
     def level(self, equity: float, highest: float) -> None:
         """See ``EquityProtection``."""
         self._equity = equity
-        self._bucket_peak = max(self._bucket_peak, highest)
+        if highest > self._bucket_peak:
+            self._bucket_peak = highest
+            if highest > self._peak:
+                self._set_peak(highest)
 
     def judge_trades(self, symbol: str, trades: Iterable[Any], now: int) -> Hold | None:
         """The equity's verdict where it is known, else that of the trades."""

@@ -56,10 +56,11 @@ class ProtectionManager:
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
         self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
-        # Before ``quiet_until`` and strictly between the two levels, an observation changes nothing but the last
-        # equity known: whoever observes once a bar may skip those, and tell the last one before asking.
-        self.quiet_until, self.quiet_low, self.quiet_high = 0, inf, -inf
-        self.quiet_highest = -inf  # kept by that caller: the highest of those it has skipped
+        # Before ``quiet_until`` and above ``quiet_low``, an observation changes nothing but the last and the highest
+        # equity known: whoever observes once a bar may skip those (``note_high`` for each new high), and tell the
+        # last one before asking.
+        self.quiet_until, self.quiet_low, self.quiet_kept = 0, inf, 0.0
+        self.quiet_highest = -inf
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
 
@@ -79,21 +80,28 @@ class ProtectionManager:
 
         ``before`` is the level just before, for a caller that skips quiet observations.
         """
-        if self.quiet_low < equity < self.quiet_high and now_ns < self.quiet_until:
-            self.quiet_highest = max(self.quiet_highest, equity)
+        if self.quiet_low < equity < inf and now_ns < self.quiet_until:
+            if equity > self.quiet_highest:
+                self.note_high(equity)
             for protection in self._by_equity:
                 protection.level(equity, self.quiet_highest)
             return
-        until, low, high = 1 << 62, -inf, inf
-        highest, self.quiet_highest = self.quiet_highest, -inf
+        until, low, kept = 1 << 62, -inf, 0.0
+        highest = self.quiet_highest
         for protection in self._by_equity:
             if before is not None:
                 protection.level(before, max(highest, before))
-            its_until, its_low, its_high = protection.observe_equity(now_ns, equity)
+            its_until, its_low, its_kept = protection.observe_equity(now_ns, equity)
             until = min(until, its_until)
             low = max(low, its_low)
-            high = min(high, its_high)
-        self.quiet_until, self.quiet_low, self.quiet_high = until, low, high
+            kept = max(kept, its_kept)
+        self.quiet_until, self.quiet_low, self.quiet_kept = until, low, kept
+        self.quiet_highest = equity
+
+    def note_high(self, equity: float) -> None:
+        """A quiet observation is the highest since the last one that was told: the quiet levels end further up."""
+        self.quiet_highest = equity
+        self.quiet_low = max(self.quiet_low, equity * self.quiet_kept)
 
     def check(
         self,
