@@ -64,7 +64,7 @@ class Backtest:
         self._journal_id = journal_id
         self._cancel_open_orders = cancel_open_orders
         self._commands: deque[Command] = deque()
-        self._broker = InProcessBroker(engine, self._handle)
+        self._broker = InProcessBroker(engine, self._handle, repeat_executions=False)
 
     def run(self) -> BacktestResult:
         """Run to the end of the data.

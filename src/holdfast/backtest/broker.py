@@ -42,11 +42,16 @@ class InProcessBroker:
     Args:
         engine: Where orders go.
         deliver: Takes each resulting event.
+        repeat_executions: Reports list the executions since the last one, as a venue's do. They are repetitions:
+            a backtest, which loses no message, can do without.
     """
 
-    def __init__(self, engine: MatchingEngine, deliver: Callable[[Event], None]) -> None:
+    def __init__(
+        self, engine: MatchingEngine, deliver: Callable[[Event], None], *, repeat_executions: bool = True
+    ) -> None:
         self._engine = engine
         self._deliver = deliver
+        self._repeat_executions = repeat_executions
         self._reported = 0  # executions that earlier reports contained
         self._actions: dict[type[Any], Callable[[Any, int], None]] = {
             SubmitOrder: self._submit,
@@ -125,7 +130,7 @@ class InProcessBroker:
 
     def _reconcile(self, command: Reconcile, now: int) -> None:
         engine = self._engine
-        executions = engine.activities(self._reported)
+        executions = engine.activities(self._reported) if self._repeat_executions else []
         self._reported += len(executions)
         self._deliver(
             BrokerReported(
