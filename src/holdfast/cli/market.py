@@ -53,11 +53,25 @@ class Market(msgspec.Struct, frozen=True):
         if self.data is None:
             from holdfast.samples import SAMPLES, path  # noqa: PLC0415 - as above
 
+            self.check_sample()
             return load(path(), SAMPLES.values())
         if not self.symbols:
             message = f"--data {self.data} needs --symbol: which symbol are the bars of?"
             raise ConfigurationError(message)
         return load(self.data, self.symbols)
+
+    def check_sample(self) -> None:
+        """Where the bundled sample is meant, it can only be traded as what it is.
+
+        Raises:
+            ConfigurationError: Another symbol was asked for, and no data of it were named.
+        """
+        from holdfast.samples import SAMPLES  # noqa: PLC0415 - not needed where data are named
+
+        strange = [] if self.is_given else [symbol for symbol in self.symbols if symbol not in SAMPLES.values()]
+        if strange:
+            message = f"--symbol {strange[0]} needs --data: the bundled sample is {', '.join(SAMPLES.values())}"
+            raise ConfigurationError(message)
 
     def arguments(self) -> list[str]:
         """The same as command-line arguments, for a venue in a process of its own."""

@@ -54,12 +54,16 @@ async def run(options: Options) -> None:
     """Trade until the end of the data, Ctrl-C or a failure."""
     configure_logs(quiet=not options.json)
     parse_speed(options.speed)
+    if options.journal is not None and options.journal.is_dir():
+        message = f"--journal {options.journal} is a folder: expected a file"
+        raise ConfigurationError(message)
     config = load(options.config, _overrides(options))
     if options.mode == "live":
         _require_confirmation(config, options)
     process: VenueProcess | None = None
     if options.mode == "paper" and _wants_own_venue(config, options):
-        book = options.journal.with_name(options.journal.name + ".venue") if options.journal is not None else None
+        options.market.check_sample()
+        book = None if options.journal is None else Path(f"{options.journal}.venue")
         process = await VenueProcess.start(options.market, parse_speed(options.speed), book)
         config = load(options.config, _local(_overrides(options), process.url))
     elif options.venue is not None:

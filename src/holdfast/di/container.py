@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
@@ -65,6 +66,7 @@ _log = structlog.get_logger(__name__)
 _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 2.5
 _REPORT_PATIENCE_SECONDS = 5.0
+_ACCOUNT_POLL_SECONDS = 60.0
 
 
 class Container:
@@ -116,6 +118,8 @@ class Container:
             url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
             clock=self._clock,
             account_source=None if venue is not None and venue.is_lockstep else self._broker.get_account,
+            # Once a minute of real time, however fast a replayed session runs.
+            account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
         )
         self.market_streams = self._make_market_streams(keys)
         # Last, because it takes ownership of a file: nothing after this may fail.

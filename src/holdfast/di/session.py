@@ -139,4 +139,5 @@ class Session:
                 await asyncio.sleep(_END_POLL_SECONDS)
         await self._take_what_is_left()
         if self._keep_open:
+            self._container.notifier.notify_nowait("system", "the recorded data have ended", "Ctrl-C stops")
             await self._stop.wait()

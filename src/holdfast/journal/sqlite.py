@@ -207,7 +207,7 @@ class SqliteJournal:
 
 def _take_ownership(path: Path) -> int:
     """An exclusive lock on ``path.lock``, as an open file descriptor."""
-    lock_path = path.with_name(path.name + ".lock")
+    lock_path = Path(f"{path}.lock")
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

@@ -16,12 +16,16 @@ def tell(strategy: Strategy, method: str, *arguments: object) -> None:
     """
     try:
         getattr(strategy, method)(*arguments)
-    except Exception as error:
+    except StrategyError:
+        raise
+    except (Exception, SystemExit) as error:
         raise strategy_error(strategy, method, error) from error
 
 
-def strategy_error(strategy: Strategy, method: str, error: Exception) -> StrategyError:
-    """What a strategy raised, with its name and the place."""
+def strategy_error(strategy: Strategy, method: str, error: BaseException) -> StrategyError:
+    """What a strategy raised, with its name and the place; a failure that was named already stays as it is."""
+    if isinstance(error, StrategyError):
+        return error
     last = traceback.extract_tb(error.__traceback__)[-1]
     return StrategyError(
         f"strategy {strategy.name} raised {type(error).__name__} in {method} ({last.filename}:{last.lineno}): {error}"

@@ -167,7 +167,7 @@ class Kernel:
             ReconcileFailed: self._on_reconcile_failed,
         }
         for strategy in self.strategies:
-            strategy.bind(self)
+            tell(strategy, "bind", self)
 
     # -- the one way in -------------------------------------------------------------------------
 
@@ -270,7 +270,7 @@ class Kernel:
         for strategy in book.strategies:
             try:
                 strategy.on_bar(bar)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise strategy_error(strategy, "on_bar", error) from error
         return self._take_out() if self._out else _NOTHING
 
