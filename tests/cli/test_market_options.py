@@ -1,0 +1,33 @@
+"""The options that describe a replayed market."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.cli.market import Market, parse_params, parse_speed
+from holdfast.model.errors import ConfigurationError
+
+
+def test_the_sample_is_traded_as_what_it_is() -> None:
+    """Its bars are those of BTC/USD; no other name makes them another market."""
+    assert list(Market().load()) == ["BTC/USD"]
+    assert list(Market(symbol="BTC/USD").load()) == ["BTC/USD"]
+    with pytest.raises(ConfigurationError, match=r"--symbol ETH/USD needs --data: the bundled sample is BTC/USD"):
+        Market(symbol="ETH/USD").load()
+
+
+def test_params_are_read_as_what_they_look_like() -> None:
+    """Numbers, true, false and none; everything else stays text."""
+    given = ("a=1", "b=0.5", "c=true", "d=none", "e=x=y")
+    assert parse_params(given) == {"a": 1, "b": 0.5, "c": True, "d": None, "e": "x=y"}
+    with pytest.raises(ConfigurationError, match="expected name=value"):
+        parse_params(("oops",))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "fast", "inf", "nan", ""])
+def test_a_speed_is_max_or_a_positive_number(text: str) -> None:
+    """Anything else is refused in its own words."""
+    assert parse_speed("max") == "max"
+    assert parse_speed("60") == 60.0
+    with pytest.raises(ConfigurationError, match="expected a positive number or max"):
+        parse_speed(text)
