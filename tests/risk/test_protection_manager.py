@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,7 +119,7 @@ def test_a_one_shot_iterator_of_trades_is_read_by_all() -> None:
 def test_the_manager_says_what_its_members_say_and_pruning_changes_nothing(
     trades: list[ClosedTrade], minute: int
 ) -> None:
-    """Each member alone, all together, and all together on a pruned deque."""
+    """Each member alone, all together, and all together on the trades of the lookback alone, as the kernel asks."""
 
     def members() -> list[Any]:
         span: dict[str, Any] = {"lookback_period": 6 * MINUTE, "cooldown_duration": 4 * MINUTE}
@@ -135,13 +134,11 @@ def test_the_manager_says_what_its_members_say_and_pruning_changes_nothing(
     alone = [member.check(symbol="SPY", completed_trades=trades, now=now) for member in members()]
     ends = [result.until for result in alone if result.is_protected and result.until is not None]
     together = manager.check(symbol="SPY", completed_trades=trades, now=now)
-    recent = deque(sorted(trades, key=lambda trade: trade.closed_at))
-    manager.prune(recent, now)
+    recent = [trade for trade in trades if trade.closed_at > now - manager.lookback_ns]
 
     assert together.until == max(ends, default=None)
     assert together.is_protected is any(result.is_protected for result in alone)
     assert manager.check(symbol="SPY", completed_trades=recent, now=now) == together
-    assert all(trade.closed_at > now - manager.lookback_ns for trade in recent)
 
 
 def test_statuses_name_every_protection_and_are_json() -> None:

@@ -11,7 +11,7 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Durations are nanoseconds of clock time.
 
     Attributes:
-        submit_deadline: A submit that has not left this long after its decision is dropped.
+        submit_deadline: An opening order that has not left this long after it was handed to the sender is dropped.
         lookup_grace: "The venue does not have it" is evidence only this long after the order became unknown:
             a request may still be on its way.
         lookup_interval: How often an unknown order is asked for.

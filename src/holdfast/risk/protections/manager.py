@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
-from holdfast.model import ClosedTrade, GuardMode
+from holdfast.model import GuardMode
 from holdfast.model.errors import ConfigurationError, DataError
 from holdfast.risk.protections.base import (
     NOT_PROTECTED,
@@ -68,12 +67,6 @@ class ProtectionManager:
     def lookback_ns(self) -> int:
         """How long after its close a trade can still matter (ns), given that the equity is observed."""
         return self._lookback
-
-    def prune(self, trades: deque[ClosedTrade], now_ns: int) -> None:
-        """Drop trades from the left that can no longer matter. For a deque in closing order."""
-        after = now_ns - self._lookback
-        while trades and trades[0].closed_at <= after:
-            trades.popleft()
 
     def observe_equity(self, now_ns: int, equity: float, *, before: float | None = None) -> None:
         """Tell the protections that watch the equity (USD) at a moment (UTC ns).
