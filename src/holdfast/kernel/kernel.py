@@ -32,6 +32,7 @@ from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
+from holdfast.kernel.state import Restorable
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -97,7 +98,7 @@ _VERDICTS_KEPT = 200
 _LOOKUP, _RECHECK = "lookup:", "recheck"
 
 
-class Kernel:
+class Kernel(Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
