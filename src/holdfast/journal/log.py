@@ -27,6 +27,8 @@ from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
 
 FORM = 1
+# So many snapshots are kept: the newest, and those to fall back on.
+SNAPSHOTS_KEPT = 3
 
 
 class Kind(IntEnum):
@@ -63,12 +65,54 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     content: EpochRecord | Event | tuple[Command, ...]
 
 
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The kernel's state after a record, so that a restart need not read what came before.
+
+    The journal keeps the bytes and does not look into them.
+
+    Attributes:
+        seq: The last record that is part of the state.
+        form: The form of ``state``; whoever reads it decides whether it still can.
+        code: Version of Holdfast that wrote it.
+        config: Hash of the configuration then.
+        strategy: The strategies then, as in ``EpochRecord``.
+        at: UTC ns, by the bot's clock.
+        state: The state itself.
+    """
+
+    seq: int
+    form: int
+    code: str = ""
+    config: str = ""
+    strategy: str = ""
+    at: int = 0
+    state: bytes = b""
+
+
 class Journal(Protocol):
     """An append-only log that one runner owns."""
 
     @property
     def journal_id(self) -> str:
         """128 random bits in hex, made once when the journal was: every client order id begins with it."""
+        ...
+
+    @property
+    def intent_prefix(self) -> str:
+        """What the client order ids of this run begin with: the journal's id, and a part that no other opening has.
+
+        The second part is why a copy that was put back never gives out an id again that its other self has used.
+        """
+        ...
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """What people should know of this journal, as sentences: a tail that was cut off, a snapshot not trusted."""
+        ...
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record appended, durable or not; 0 where there is none."""
         ...
 
     def append_epoch(self, record: EpochRecord) -> None:
@@ -91,13 +135,42 @@ class Journal(Protocol):
         """
         ...
 
-    def records(self) -> Iterator[Record]:
-        """All durable records, oldest first."""
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """The durable records with numbers above ``after``, oldest first.
+
+        Raises:
+            JournalError: One is damaged or missing; names the place.
+        """
+        ...
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot with the next ``sync``: never before every record up to its number is durable.
+
+        Only the newest few are kept.
+        """
+        ...
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest durable snapshot that is whole and belongs to the records that are there.
+
+        A damaged one is passed over, with a sentence in ``reports``.
+        """
         ...
 
     def close(self) -> None:
         """Make the rest durable and let go of the journal."""
         ...
+
+
+def check_snapshot(snapshot: Snapshot, last_seq: int) -> None:
+    """A snapshot of records that are not there yet is a bug of its maker.
+
+    Raises:
+        JournalError: It is one.
+    """
+    if not 0 < snapshot.seq <= last_seq:
+        message = f"a snapshot after record {snapshot.seq} cannot be kept: the last record is {last_seq}"
+        raise JournalError(message)
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -20,11 +20,25 @@ import contextlib
 import os
 import secrets
 import sqlite3
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from holdfast.journal.log import FORM, EpochRecord, Kind, Record, checksum, decode, encode
+import msgspec
+
+from holdfast.journal.log import (
+    FORM,
+    SNAPSHOTS_KEPT,
+    EpochRecord,
+    Kind,
+    Record,
+    Snapshot,
+    check_snapshot,
+    checksum,
+    decode,
+    encode,
+)
 from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError, JournalOwnedError
 from holdfast.model.events import Event
@@ -45,7 +59,16 @@ _SCHEMA = (
     ) STRICT
     """,
 )
+_SNAPSHOTS = """
+    CREATE TABLE IF NOT EXISTS snapshots (
+        seq INTEGER PRIMARY KEY,
+        content BLOB NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT
+"""
 _INSERT = "INSERT INTO records (seq, kind, payload, crc) VALUES (?, ?, ?, ?)"
+_snapshot_encoder = msgspec.msgpack.Encoder()
+_snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 _Row = tuple[int, int, bytes, int]
 
 
@@ -63,7 +86,10 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock_file = _take_ownership(path)
+        self._seq: int = 0
         self._buffer: list[_Row] = []
+        self._snapshots: list[Snapshot] = []
+        self.reports: tuple[str, ...] = ()
         self._failure: JournalError | None = None
         self._closed = False
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
@@ -90,6 +116,16 @@ class SqliteJournal:
         return self._journal_id
 
     @property
+    def intent_prefix(self) -> str:
+        """The journal's id, and 64 random bits of this opening's own."""
+        return f"{self._journal_id}-{self._run}"
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record appended."""
+        return self._seq
+
+    @property
     def buffered(self) -> int:
         """Records appended and not yet synced."""
         return len(self._buffer)
@@ -111,15 +147,34 @@ class SqliteJournal:
         self._check()
         # An empty batch queues too: an earlier one may still be on its way to the disk, and there is one writer.
         batch, self._buffer = self._buffer, []
-        commit = asyncio.get_running_loop().run_in_executor(self._writer, self._commit, batch)
+        snapshots, self._snapshots = self._snapshots, []
+        commit = asyncio.get_running_loop().run_in_executor(self._writer, self._commit, batch, snapshots)
         # Who waits may be cancelled; the batch may not, or the records after it would follow a gap.
         await asyncio.shield(commit)
         self._check()
 
-    def records(self) -> Iterator[Record]:
-        """All durable records, oldest first, each verified."""
-        expected = 1
-        for seq, kind, payload, crc in self._db.execute("SELECT seq, kind, payload, crc FROM records ORDER BY seq"):
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot with the next sync."""
+        self._check()
+        check_snapshot(snapshot, self._seq)
+        self._snapshots.append(snapshot)
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest durable snapshot that is whole."""
+        for seq, content, crc in self._db.execute(
+            "SELECT seq, content, crc FROM snapshots ORDER BY seq DESC"
+        ).fetchall():
+            if zlib.crc32(content) == crc:
+                return _snapshot_decoder.decode(content)
+            self.reports += (f"the snapshot after record {seq} is damaged and was passed over",)
+        return None
+
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """The durable records with numbers above ``after``, oldest first, each verified."""
+        expected = after + 1
+        for seq, kind, payload, crc in self._db.execute(
+            "SELECT seq, kind, payload, crc FROM records WHERE seq > ? ORDER BY seq", (after,)
+        ):
             if seq != expected:
                 message = f"{self.path}: journal record {expected} is missing (found {seq} in its place)"
                 raise JournalError(message)
@@ -137,9 +192,9 @@ class SqliteJournal:
             return
         self._closed = True
         try:
-            if self._failure is None and self._buffer:
+            if self._failure is None and (self._buffer or self._snapshots):
                 batch, self._buffer = self._buffer, []
-                self._writer.submit(self._commit, batch).result()
+                self._writer.submit(self._commit, batch, self._snapshots).result()
         finally:
             self._writer.shutdown(wait=True)
             self._db.close()
@@ -154,13 +209,23 @@ class SqliteJournal:
         self._seq += 1
         self._buffer.append((self._seq, kind, payload, checksum(kind, payload)))
 
-    def _commit(self, batch: list[_Row]) -> None:
+    def _commit(self, batch: list[_Row], snapshots: list[Snapshot]) -> None:
         """Runs in the writer thread. A failure is kept: every later call meets it."""
-        if self._failure is not None or not batch:
+        if self._failure is not None or not (batch or snapshots):
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(_INSERT, batch)
+            for snapshot in snapshots:
+                content = _snapshot_encoder.encode(snapshot)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?)", (snapshot.seq, content, zlib.crc32(content))
+                )
+            if snapshots:
+                self._db.execute(
+                    "DELETE FROM snapshots WHERE seq NOT IN (SELECT seq FROM snapshots ORDER BY seq DESC LIMIT ?)",
+                    (SNAPSHOTS_KEPT,),
+                )
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             message = f"the journal {self.path} could not be written: {error}; trading stops, nothing unsynced was sent"
@@ -183,10 +248,12 @@ class SqliteJournal:
             for statement in _SCHEMA:
                 db.execute(statement)
             db.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", meta.items())
+        db.execute(_SNAPSHOTS)
         # Changes nothing; better to learn now than at the first order that the file cannot be written.
         db.execute("UPDATE meta SET value = value WHERE key = 'form'")
         db.execute("COMMIT")
         self._journal_id = meta["journal_id"]
+        self._run = secrets.token_hex(8)
         self._seq = db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0]
 
     def _read_meta(self, tables: set[str]) -> dict[str, str]:
