@@ -71,6 +71,7 @@ from holdfast.model.events import (
     LookupMissed,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     ReconcileRequested,
@@ -78,6 +79,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -166,6 +168,8 @@ class Kernel(Restorable):
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
+            OrderReleased: self._take_note,
+            StateHashed: self._take_note,
         }
         for strategy in self.strategies:
             tell(strategy, "bind", self)

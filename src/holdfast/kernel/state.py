@@ -28,6 +28,7 @@ from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.model import Verdict
 from holdfast.model.commands import Command
 from holdfast.model.errors import DataError, StrategyError, invariant
+from holdfast.model.events import Event
 from holdfast.risk.protections import ProtectionManager
 from holdfast.risk.protections.manager import ProtectionsState
 from holdfast.state.order_tracker import InFlightOrder
@@ -176,6 +177,9 @@ class Restorable:
         self._next_intent, self._day_ends_at, self._stopping = state.next_intent, state.day_ends_at, state.stopping
         for strategy, (record, content) in zip(self.strategies, saved, strict=True):
             _restore(strategy, record, content)
+
+    def _take_note(self, event: Event) -> None:
+        """For whoever reads the journal: nothing follows from it, or a state could not be hashed without changing."""
 
     def _written(self) -> KernelState:
         invariant(not self._out and self._recorded is None, "a state is taken between two events only")
