@@ -9,13 +9,11 @@ so one sync covers every earlier event, bars included, and bars alone cost none.
     2     event     what the kernel was shown
     3     commands  what it answered (absent where it answered nothing)
 
-Every record carries a CRC-32 of kind and payload. The form number is written once and checked on
-opening: a journal of a newer form is refused rather than misread.
+How records are kept, and how damage is told, is in ``holdfast.journal.rows``.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Protocol
@@ -26,7 +24,6 @@ from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
 
-FORM = 1
 # So many snapshots are kept: the newest, and those to fall back on.
 SNAPSHOTS_KEPT = 3
 
@@ -177,42 +174,3 @@ def check_snapshot(snapshot: Snapshot, last_seq: int) -> None:
     if not 0 < snapshot.seq <= last_seq:
         message = f"a snapshot after record {snapshot.seq} cannot be kept: the last record is {last_seq}"
         raise JournalError(message)
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoders = {
-    Kind.EPOCH: msgspec.msgpack.Decoder(EpochRecord),
-    Kind.EVENT: msgspec.msgpack.Decoder(Event),
-    Kind.COMMANDS: msgspec.msgpack.Decoder(tuple[Command, ...]),
-}
-
-
-def encode(content: EpochRecord | Event | Sequence[Command]) -> bytes:
-    """A record's content as bytes."""
-    return _encoder.encode(content)
-
-
-def checksum(kind: Kind, payload: bytes) -> int:
-    """CRC-32 over the kind and the payload."""
-    return zlib.crc32(payload, kind)
-
-
-def decode(seq: int, kind: int, payload: bytes, crc: int) -> Record:
-    """A stored record, verified.
-
-    Raises:
-        JournalError: The record is damaged or of no known kind; names its place.
-    """
-    try:
-        known = Kind(kind)
-    except ValueError:
-        message = f"journal record {seq} has unknown kind {kind}; expected one of {[int(k) for k in Kind]}"
-        raise JournalError(message) from None
-    if checksum(known, payload) != crc:
-        message = f"journal record {seq} is damaged: its checksum does not match its content"
-        raise JournalError(message)
-    try:
-        return Record(seq, _decoders[known].decode(payload))
-    except msgspec.MsgspecError as error:
-        message = f"journal record {seq} ({known.name.lower()}) cannot be read: {error}"
-        raise JournalError(message) from None

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from holdfast.journal import EpochRecord, Journal, Kind, MemoryJournal, Record, Snapshot
-from holdfast.journal.log import check_snapshot, checksum, decode, encode
+from holdfast.journal.log import check_snapshot
+from holdfast.journal.rows import decode, encode
 from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
@@ -136,8 +137,7 @@ class FaultyJournal:
         if self.appends == self.fail_append_at:
             self._fail("append", self.appends)
         self._last_seq += 1
-        payload = encode(content)
-        self._unsynced.append(decode(self.appends, kind, payload, checksum(kind, payload)).content)
+        self._unsynced.append(decode(kind, encode(content)))
 
     def _pass_on(self, batch: Sequence[_Content], snapshots: Sequence[Snapshot]) -> None:
         for content in batch:
