@@ -21,6 +21,7 @@ from holdfast.model.errors import JournalError, OutcomeUnknownError
 from holdfast.model.events import ReconcileRequested, StreamConnected
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.runner import recover
+from holdfast.runner.replay import replay
 from holdfast.strategies import Strategy
 from holdfast.testing import (
     Answer,
@@ -452,3 +453,4 @@ async def _live(steps: list[tuple[str, Any]]) -> None:
     assert bot.kernel.portfolio.positions.cash == life.engine.account().cash
     assert bot.kernel.reconciliation.drift == ()
     assert bot.kernel.portfolio.trading_state is TradingState.ACTIVE
+    assert replay(bot.journal.records(), make_kernel([Whims(["SPY"])])).difference is None

@@ -79,6 +79,13 @@ def config_hash(settings: str) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def with_strategy(settings: str, source: str) -> str:
+    """The same settings with another strategy in them."""
+    values = json.loads(settings)
+    values["strategy"]["source"] = _absolute(source)
+    return json.dumps(values, separators=(",", ":"))
+
+
 def strategy_versions(strategies: Sequence[Strategy]) -> str:
     """``name@version`` of each."""
     return ", ".join(f"{strategy.name}@{strategy.version}" for strategy in strategies)
@@ -120,16 +127,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         """A new one, with the guards that were configured."""
         return make_kernel(self.config, strategies, rate=self.rate)
 
-    @property
-    def settings(self) -> str:
-        """The same as settings."""
-        values = json.loads(settings_of(self.config, None))
-        values["rate"] = self.rate
-        return json.dumps(values, separators=(",", ":"))
 
-
-def recipe_of(settings: str) -> Recipe:
-    """What recorded settings say.
+def recipe_of(settings: str, *, handed_over: bool = False) -> Recipe:
+    """What recorded settings say. ``handed_over``: also where they do not name the strategy, for the guards alone.
 
     Raises:
         ConfigurationError: There are none, they name no strategy, or they are not of this version.
@@ -139,7 +139,7 @@ def recipe_of(settings: str) -> Recipe:
         raise ConfigurationError(message)
     try:
         values = json.loads(settings, object_hook=_from_json)
-        if values["strategy"]["source"] is None and values["strategy"]["symbols"]:
+        if values["strategy"]["source"] is None and values["strategy"]["symbols"] and not handed_over:
             message = "the journal does not name the strategy of this run: it was handed over as an object; expected --strategy"
             raise ConfigurationError(message)
         values["strategy"]["source"] = values["strategy"]["source"] or ""
