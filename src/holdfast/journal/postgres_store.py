@@ -118,7 +118,7 @@ class PostgresStore:
         with self._said(_NOT_USABLE):
             if not self._read_only:
                 self._own()
-            exists = self._db.execute("SELECT to_regclass('holdfast_meta')").fetchone() != (None,)
+            exists = self._one("SELECT to_regclass('holdfast_meta')") is not None
             if not exists and self._read_only:
                 message = f"there is no journal in {self.name} (schema {self._schema})"
                 raise JournalError(message)
@@ -252,6 +252,22 @@ class PostgresStore:
             if db is not None:
                 with contextlib.suppress(self._psycopg.Error):
                     db.close()
+
+    @property
+    def schema(self) -> str:
+        """Where the tables are."""
+        return self._schema
+
+    def exists(self) -> bool:
+        """Whether there is a journal."""
+        with self._said(_NOT_READ):
+            return self._one("SELECT to_regclass('holdfast_meta')") is not None
+
+    @contextlib.contextmanager
+    def as_one(self) -> Iterator[None]:
+        """Everything that is written inside is there as a whole, or not at all."""
+        with self._said(_NOT_WRITTEN), self._db.transaction():
+            yield
 
     # -- inside ---------------------------------------------------------------------------------
 
