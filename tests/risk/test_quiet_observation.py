@@ -35,11 +35,8 @@ class Frugal:
         """The equity is now this."""
         before, self.equity = self.equity, equity
         guards = self.manager
-        if guards.quiet_low < equity and now < guards.quiet_until:
-            if equity > guards.quiet_highest:
-                guards.note_high(equity)
-        else:
-            self.told += 1
+        if not (guards.quiet_low < equity <= guards.quiet_highest and now < guards.quiet_until):
+            self.told += not guards.quiet_low < equity or now >= guards.quiet_until  # a new high alone is noted cheaply
             guards.observe_equity(now, equity, before=before)
 
 

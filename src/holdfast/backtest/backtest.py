@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable, Mapping
+from decimal import getcontext, setcontext
 
 import msgspec
 
@@ -17,6 +18,7 @@ from holdfast.backtest.broker import InProcessBroker
 from holdfast.kernel import Kernel
 from holdfast.model import BarSeries
 from holdfast.model.commands import Command, Reconcile
+from holdfast.model.decimals import EXACT
 from holdfast.model.events import EpochStarted, Event, ShutdownStarted, TimerFired
 from holdfast.time import SessionsFor, sessions_for
 from holdfast.venue.engine import MatchingEngine
@@ -64,7 +66,7 @@ class Backtest:
         self._journal_id = journal_id
         self._cancel_open_orders = cancel_open_orders
         self._commands: deque[Command] = deque()
-        self._broker = InProcessBroker(engine, self._handle, repeat_executions=False)
+        self._broker = InProcessBroker(engine, self._handle, terse=True)
 
     def run(self) -> BacktestResult:
         """Run to the end of the data.
@@ -75,9 +77,12 @@ class Backtest:
         thresholds = gc.get_threshold()
         # Messages make no cycles: scanning a growing history for them again and again would be all cost.
         gc.set_threshold(_GC_ALLOCATIONS, *thresholds[1:])
+        outer = getcontext()
+        setcontext(EXACT)
         try:
             return self._run()
         finally:
+            setcontext(outer)
             gc.set_threshold(*thresholds)
 
     def _run(self) -> BacktestResult:
@@ -95,14 +100,13 @@ class Backtest:
     def _run_bars(self) -> None:
         """The hot loop. While no order is open and no timer is set, bars go straight to the kernel."""
         replay, engine, broker = self._replay, self._engine, self._broker
-        on_bar, timers, commands = self.kernel.on_bar, self.kernel.timers, self._commands
+        kernel, timers, commands = self.kernel, self.kernel.timers, self._commands
+        on_bar, on_bars = kernel.on_bar, kernel.on_bars
         while not replay.done:
-            if engine.is_idle and not timers:
-                out = replay.coast(on_bar, engine.prices)
-                if out:
-                    commands.extend(out)
-                    self._drain(replay.now)
-                    continue
+            if engine.is_idle and not timers and replay.coast(on_bars, engine.prices):
+                commands.extend(kernel.take_commands())
+                self._drain(replay.now)
+                continue
             step = replay.advance(min(timers.values()) if timers else None)
             now = step.now
             if step.kind == "limit":

@@ -19,13 +19,13 @@ from holdfast.model.commands import (
     Reconcile,
     SubmitOrder,
 )
-from holdfast.model.errors import invariant
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
     CancelRefused,
     Event,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderUpdated,
@@ -35,6 +35,8 @@ from holdfast.model.events import (
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
 
+_STREAM = Source.STREAM
+
 
 class InProcessBroker:
     """Answers commands from a matching engine.
@@ -42,16 +44,14 @@ class InProcessBroker:
     Args:
         engine: Where orders go.
         deliver: Takes each resulting event.
-        repeat_executions: Reports list the executions since the last one, as a venue's do. They are repetitions:
-            a backtest, which loses no message, can do without.
+        terse: Say everything once: acknowledgements and fills do not describe the order again, and reports do not list
+            the executions that were told. A backtest, which loses no message, needs no repetition.
     """
 
-    def __init__(
-        self, engine: MatchingEngine, deliver: Callable[[Event], None], *, repeat_executions: bool = True
-    ) -> None:
+    def __init__(self, engine: MatchingEngine, deliver: Callable[[Event], None], *, terse: bool = False) -> None:
         self._engine = engine
         self._deliver = deliver
-        self._repeat_executions = repeat_executions
+        self._terse = terse
         self._reported = 0  # executions that earlier reports contained
         self._actions: dict[type[Any], Callable[[Any, int], None]] = {
             SubmitOrder: self._submit,
@@ -70,15 +70,16 @@ class InProcessBroker:
 
     def deliver_events(self, now: int) -> None:
         """Hand over what the engine has done since the last call."""
+        terse, deliver = self._terse, self._deliver
         for event in self._engine.take_events():
-            if event.execution is None:
-                self._deliver(OrderUpdated(ts=now, report=_report_at(event), source=Source.STREAM))
+            if event.execution is not None:
+                report = None if terse else _report_at(event)
+                deliver(OrderFilled(ts=now, execution=_execution(event.execution), source=_STREAM, report=report))
+            elif terse and event.kind == "new":
+                order = event.order
+                deliver(OrderAccepted(ts=now, client_order_id=order.client_order_id, broker_id=order.id))
             else:
-                self._deliver(
-                    OrderFilled(
-                        ts=now, execution=_execution(event.execution), source=Source.STREAM, report=_report_at(event)
-                    )
-                )
+                deliver(OrderUpdated(ts=now, report=_report_at(event), source=_STREAM))
 
     # -- one method a command -------------------------------------------------------------------
 
@@ -130,7 +131,7 @@ class InProcessBroker:
 
     def _reconcile(self, command: Reconcile, now: int) -> None:
         engine = self._engine
-        executions = engine.activities(self._reported) if self._repeat_executions else []
+        executions = [] if self._terse else engine.activities(self._reported)
         self._reported += len(executions)
         self._deliver(
             BrokerReported(
@@ -187,7 +188,6 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
 
 
 def _execution(row: VenueExecution) -> Execution:
-    invariant(row.quantity > 0, f"execution {row.execution_id} of nothing")
     return Execution(
         execution_id=row.execution_id,
         broker_id=row.order_id,

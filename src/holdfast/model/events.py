@@ -193,6 +193,18 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     reason: str
 
 
+class OrderAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_accepted"):
+    """A venue that can lose no word has the order, exactly as it was asked for.
+
+    Such a venue lives in our own process. One at the other end of a wire describes the order (``OrderUpdated``), and
+    what it describes is compared with what we meant.
+    """
+
+    ts: int
+    client_order_id: str
+    broker_id: str
+
+
 Event = (
     Bar
     | Quote
@@ -218,4 +230,5 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
+    | OrderAccepted
 )

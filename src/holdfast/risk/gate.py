@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.market.rounding import EXACT
 from holdfast.model import GuardMode, OrderSide, Signal, TradingState
+from holdfast.model.decimals import EXACT
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.timestamps import NS_PER_SECOND, delta_ns
 from holdfast.risk.limits import RiskLimits

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
-from holdfast.model import GuardMode
+from holdfast.model import ClosedTrade, GuardMode
 from holdfast.model.errors import ConfigurationError, DataError
 from holdfast.risk.protections.base import (
     NOT_PROTECTED,
@@ -23,10 +23,10 @@ from holdfast.risk.protections.daily_loss import DailyLossLimit
 from holdfast.risk.protections.drawdown import MaxDrawdown
 from holdfast.risk.protections.low_profit import LowProfitSymbols
 from holdfast.risk.protections.stoploss import StoplossGuard
-from holdfast.risk.protections.trades import closes_between
+from holdfast.risk.protections.trades import Close, closes_between
 from holdfast.time import Clock
 
-_NONE_OBSERVED: tuple[str, ...] = ()
+_NOT_HELD: tuple[ProtectionResult, tuple[str, ...]] = (NOT_PROTECTED, ())
 
 
 class ProtectionManager:
@@ -55,11 +55,11 @@ class ProtectionManager:
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
         self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
-        # Before ``quiet_until`` and above ``quiet_low``, an observation changes nothing but the last and the highest
-        # equity known: whoever observes once a bar may skip those (``note_high`` for each new high), and tell the
-        # last one before asking.
+        # Before ``quiet_until``, above ``quiet_low`` and up to ``quiet_highest``, an observation changes nothing but the
+        # last equity known: whoever observes once a bar may skip those, and tell the last one before asking.
         self.quiet_until, self.quiet_low, self.quiet_kept = 0, inf, 0.0
         self.quiet_highest = -inf
+        self._unheard: float | None = None  # the last quiet observation that the protections were not told
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
 
@@ -73,17 +73,18 @@ class ProtectionManager:
 
         ``before`` is the level just before, for a caller that skips quiet observations.
         """
-        if self.quiet_low < equity < inf and now_ns < self.quiet_until:
-            if equity > self.quiet_highest:
-                self.note_high(equity)
-            for protection in self._by_equity:
-                protection.level(equity, self.quiet_highest)
-            return
-        until, low, kept = 1 << 62, -inf, 0.0
         highest = self.quiet_highest
+        if self.quiet_low < equity < inf and now_ns < self.quiet_until:
+            if equity > highest:
+                # A new high moves the quiet levels up; the protections hear of it with the next that is not quiet.
+                self.quiet_highest = equity
+                low = equity * self.quiet_kept
+                self.quiet_low = max(self.quiet_low, low)
+            self._unheard = equity
+            return
+        self._tell_unheard(before)
+        until, low, kept = 1 << 62, -inf, 0.0
         for protection in self._by_equity:
-            if before is not None:
-                protection.level(before, max(highest, before))
             its_until, its_low, its_kept = protection.observe_equity(now_ns, equity)
             until = min(until, its_until)
             low = max(low, its_low)
@@ -91,10 +92,15 @@ class ProtectionManager:
         self.quiet_until, self.quiet_low, self.quiet_kept = until, low, kept
         self.quiet_highest = equity
 
-    def note_high(self, equity: float) -> None:
-        """A quiet observation is the highest since the last one that was told: the quiet levels end further up."""
-        self.quiet_highest = equity
-        self.quiet_low = max(self.quiet_low, equity * self.quiet_kept)
+    def _tell_unheard(self, last: float | None = None) -> None:
+        """The last and the highest of the quiet observations, to those who watch the equity."""
+        if last is None:
+            last = self._unheard
+        if last is not None:
+            highest = self.quiet_highest
+            for protection in self._by_equity:
+                protection.level(last, max(last, highest))
+        self._unheard = None
 
     def check(
         self,
@@ -121,30 +127,45 @@ class ProtectionManager:
         if not hasattr(completed_trades, "__len__"):
             completed_trades = tuple(completed_trades)  # several will read it
         now_ns = now if isinstance(now, int) else moment_ns(now, self._clock)
-        holds = self._holds(symbol, completed_trades, now_ns)
-        if not holds:
-            return NOT_PROTECTED, _NONE_OBSERVED
-        return self._settle(holds)
+        closes: Sequence[Any] = ()
+        unreadable: Hold | None = None
+        if completed_trades and self._by_trades:
+            try:
+                closes = closes_between(completed_trades, now_ns - self._lookback, now_ns)
+            except DataError as error:
+                unreadable = Hold(f"cannot judge: {error}", None, ProtectionTrigger.MISSING_DATA)
+        return self.judge(symbol, completed_trades, closes, now_ns, unreadable)
 
-    def _holds(self, symbol: str, trades: Iterable[Any], now: int) -> list[tuple[Protection, Hold]]:
-        holds: list[tuple[Protection, Hold]] = []
+    def judge(
+        self,
+        symbol: str,
+        trades: Iterable[Any],
+        closes: Sequence[ClosedTrade | Close],
+        now: int,
+        unreadable: Hold | None = None,
+    ) -> tuple[ProtectionResult, tuple[str, ...]]:
+        """``check_all`` for a caller that has read the trades.
+
+        Args:
+            symbol: What would be traded.
+            trades: All trades, for protections that watch the equity and were told of none.
+            closes: Those that closed in ``(now - lookback_ns, now]``.
+            now: UTC ns.
+            unreadable: Why the trades could not be read: it holds for every protection that judges by trades.
+        """
+        if self._unheard is not None:
+            self._tell_unheard()
+        holds: list[tuple[Protection, Hold]] | None = None
         for watcher in self._by_equity:
             hold = watcher.judge_trades(symbol, trades, now)
             if hold is not None:
-                holds.append((watcher, hold))
-        if not trades or not self._by_trades:
-            return holds
-        try:
-            closes = closes_between(trades, now - self._lookback, now)
-        except DataError as error:
-            unreadable = Hold(f"cannot judge: {error}", None, ProtectionTrigger.MISSING_DATA)
-            return [*holds, *((protection, unreadable) for protection in self._by_trades)]
-        if closes:
+                holds = [*(holds or ()), (watcher, hold)]
+        if closes or unreadable is not None:
             for protection in self._by_trades:
-                hold = protection.judge(symbol, closes, now)
+                hold = unreadable or protection.judge(symbol, closes, now)
                 if hold is not None:
-                    holds.append((protection, hold))
-        return holds
+                    holds = [*(holds or ()), (protection, hold)]
+        return _NOT_HELD if holds is None else self._settle(holds)
 
     def _settle(self, holds: list[tuple[Protection, Hold]]) -> tuple[ProtectionResult, tuple[str, ...]]:
         observed: list[str] = []
