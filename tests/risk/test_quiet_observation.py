@@ -35,8 +35,10 @@ class Frugal:
         """The equity is now this."""
         before, self.equity = self.equity, equity
         guards = self.manager
-        if not (guards.quiet_low < equity <= guards.quiet_highest and now < guards.quiet_until):
-            self.told += not guards.quiet_low < equity or now >= guards.quiet_until  # a new high alone is noted cheaply
+        if guards.quiet_low < equity < guards.quiet_top and now < guards.quiet_until:
+            guards.quiet_highest = max(guards.quiet_highest, equity)
+        else:
+            self.told += 1
             guards.observe_equity(now, equity, before=before)
 
 

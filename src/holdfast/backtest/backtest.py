@@ -8,7 +8,6 @@ whichever is first, and everything that follows from one moment is done before t
 from __future__ import annotations
 
 import gc
-from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import getcontext, setcontext
 
@@ -65,7 +64,7 @@ class Backtest:
         self._replay = Replay(engine, series, sessions)
         self._journal_id = journal_id
         self._cancel_open_orders = cancel_open_orders
-        self._commands: deque[Command] = deque()
+        self._commands: list[Command] = []
         self._broker = InProcessBroker(engine, self._handle, terse=True)
 
     def run(self) -> BacktestResult:
@@ -105,7 +104,12 @@ class Backtest:
         while not replay.done:
             if engine.is_idle and not timers and replay.coast(on_bars, engine.prices):
                 commands.extend(kernel.take_commands())
-                self._drain(replay.now)
+                now = replay.now
+                self._drain(now)
+                if engine.open_count and not timers and replay.open_at_once():
+                    broker.deliver_events(now)
+                    if commands:
+                        self._drain(now)
                 continue
             step = replay.advance(min(timers.values()) if timers else None)
             now = step.now
@@ -113,7 +117,8 @@ class Backtest:
                 self._fire_timers(now)
                 continue
             broker.deliver_events(now)
-            self._drain(now)
+            if commands:
+                self._drain(now)
             for bar in step.bars:
                 out = on_bar(bar)
                 if out:
@@ -121,13 +126,18 @@ class Backtest:
                     self._drain(now)
 
     def _handle(self, event: Event) -> None:
-        self._commands.extend(self.kernel.handle(event))
+        out = self.kernel.handle(event)
+        if out:
+            self._commands.extend(out)
 
     def _drain(self, now: int) -> None:
         """Carry out commands in their order; what comes of one is handled before the next."""
-        commands, execute = self._commands, self._broker.execute
-        while commands:
-            execute(commands.popleft(), now)
+        commands, actions = self._commands, self._broker.actions
+        for command in commands:  # it grows meanwhile
+            action = actions.get(command.__class__)
+            if action is not None:
+                action(command, now)
+        commands.clear()
 
     def _fire_timers(self, now: int) -> None:
         timers = self.kernel.timers

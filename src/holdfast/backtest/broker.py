@@ -53,7 +53,7 @@ class InProcessBroker:
         self._deliver = deliver
         self._terse = terse
         self._reported = 0  # executions that earlier reports contained
-        self._actions: dict[type[Any], Callable[[Any, int], None]] = {
+        self.actions: dict[type[Any], Callable[[Any, int], None]] = {
             SubmitOrder: self._submit,
             CancelOrder: self._cancel,
             LookupOrder: self._look_up,
@@ -63,8 +63,8 @@ class InProcessBroker:
         }
 
     def execute(self, command: Command, now: int) -> None:
-        """Carry out a command at ``now`` (UTC ns). Verdicts and alerts need nothing done."""
-        action = self._actions.get(command.__class__)
+        """Carry out a command at ``now`` (UTC ns). Verdicts and alerts need nothing done: they are not in ``actions``."""
+        action = self.actions.get(command.__class__)
         if action is not None:
             action(command, now)
 
@@ -75,9 +75,6 @@ class InProcessBroker:
             if event.execution is not None:
                 report = None if terse else _report_at(event)
                 deliver(OrderFilled(ts=now, execution=_execution(event.execution), source=_STREAM, report=report))
-            elif terse and event.kind == "new":
-                order = event.order
-                deliver(OrderAccepted(ts=now, client_order_id=order.client_order_id, broker_id=order.id))
             else:
                 deliver(OrderUpdated(ts=now, report=_report_at(event), source=_STREAM))
 
@@ -95,13 +92,17 @@ class InProcessBroker:
             intent.client_order_id,
         )
         try:
-            self._engine.submit(new, now)
+            order = self._engine.submit(new, now)
         except Refusal as refusal:
             self._deliver(
                 OrderRefused(ts=now, client_order_id=intent.client_order_id, reason=refusal.message, code=refusal.code)
             )
             return
-        self.deliver_events(now)
+        if self._terse:
+            self._engine.take_events()  # that it is new, and nothing else: nothing trades inside a submit
+            self._deliver(OrderAccepted(ts=now, client_order_id=intent.client_order_id, broker_id=order.id))
+        else:
+            self.deliver_events(now)
 
     def _cancel(self, command: CancelOrder, now: int) -> None:
         try:

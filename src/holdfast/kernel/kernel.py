@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
+from itertools import islice
 from typing import Any
 
 from holdfast.kernel.book import PendingExit, SymbolBook
@@ -220,7 +221,7 @@ class Kernel:
     def submit(self, signal: Signal, request: int | None = None) -> Verdict:
         """Send a signal down the guarded path; the verdict is recorded and returned."""
         self.counters.signals += 1
-        book = self.portfolio.book(signal.symbol)
+        book = self._books.get(signal.symbol) or self.portfolio.book(signal.symbol)
         if getcontext() is EXACT:
             return self._decide(book, signal, request).verdict
         with Exact():  # a strategy is asked to trade by its own caller, not by the kernel
@@ -252,45 +253,50 @@ class Kernel:
             StrategyError: A strategy raised; names it and the place.
         """
         book = self.portfolio.book(bars[start].symbol)
-        if len(book.strategies) != 1:
+        if len(book.strategies) != 1 or not book.last_bar_at < bars[start].ts <= book.boundary:
             return self._on_bars_one_by_one(bars, start, stop)
         strategy = book.strategies[0]
-        show = strategy.on_bar
         portfolio, guards, out = self.portfolio, self.protections, self._out
-        for index in range(start, stop):
-            bar = bars[index]
+        show, boundary, latest = strategy.on_bar, book.boundary, book.last_bar_at
+        # Nothing fills within a stretch, so what is held stands still; what the strategy may ask for is kept up to date.
+        held, mark, equity = book.position_float, book.mark, portfolio.equity
+        low, top, until, highest = guards.quiet
+        index = start
+        for index, bar in enumerate(islice(bars, start, stop), start):
             ts = bar.ts
-            if not book.last_bar_at < ts <= book.boundary:
-                if ts <= book.last_bar_at:
-                    self.counters.duplicate_bars += 1  # backfill and stream overlap; the first one counted
-                    continue
-                self._mark_bar(book, bar)
-                self._cross_boundary(book, ts)
-            else:
-                # What _mark_bar does, without the call.
-                portfolio.now_ns = book.last_bar_at = book.last_price_at = ts
-                book.bars += 1
-                book.last_price = close = bar.close
-                held = book.position_float
-                if held:
-                    before = portfolio.equity
-                    portfolio.equity = equity = before + held * (close - book.mark)
-                    book.mark = close
-                    if not (guards.quiet_low < equity <= guards.quiet_highest and ts < guards.quiet_until):
-                        guards.observe_equity(ts, equity, before=before)
+            if not latest < ts <= boundary:
+                break
+            portfolio.now_ns = book.last_bar_at = book.last_price_at = latest = ts
+            book.last_price = close = bar.close
+            if held:
+                before = equity
+                portfolio.equity = equity = before + held * (close - mark)
+                book.mark = mark = close
+                if low < equity < top and ts < until:
+                    if equity > highest:
+                        highest = guards.quiet_highest = equity
+                else:
+                    guards.observe_equity(ts, equity, before=before)
+                    low, top, until, highest = guards.quiet
             try:
                 show(bar)
             except (Exception, SystemExit) as error:
                 raise strategy_error(strategy, "on_bar", error) from error
             if out:
-                return index + 1, True
-        return stop, False
+                index += 1  # noqa: PLW2901 - it was shown
+                break
+        else:
+            index = stop
+        book.bars += index - start
+        return index, bool(out)
 
     def _on_bars_one_by_one(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
+        """The same for stretches that need a closer look; one bar at least."""
+        book = self.portfolio.book(bars[start].symbol)
         for index in range(start, stop):
             self._on_bar(bars[index])
-            if self._out:
-                return index + 1, True
+            if self._out or (len(book.strategies) == 1 and bars[index].ts <= book.boundary):
+                return index + 1, bool(self._out)
         return stop, False
 
     def on_bar(self, bar: Bar) -> Sequence[Command]:
@@ -328,9 +334,7 @@ class Kernel:
             before = portfolio.equity
             portfolio.equity = equity = before + held * (close - book.mark)
             book.mark = close
-            guards = self.protections
-            if not (guards.quiet_low < equity <= guards.quiet_highest and ts < guards.quiet_until):
-                guards.observe_equity(ts, equity, before=before)
+            self.protections.observe_equity(ts, equity, before=before)
 
     def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
         """A bar is the first of its session in this symbol, or of a UTC day."""
@@ -385,8 +389,7 @@ class Kernel:
         self.submit(event.signal, event.request)
 
     def _decide(self, book: SymbolBook, signal: Signal, request: int | None) -> Decision:
-        client_order_id = f"{self.journal_id}-{self._next_intent}"
-        decision = self._path.decide(signal, book, client_order_id)
+        decision = self._path.decide(signal, book, f"{self.journal_id}-{self._next_intent}")
         if EXACT.prec != DIGITS:
             message = f"a strategy changed the Decimal context of the kernel to {EXACT.prec} digits; use one of its own"
             raise StrategyError(message)
@@ -465,7 +468,9 @@ class Kernel:
         if order is not None:
             if self._tracker.adopted:
                 self._take_counted()
-            self._order_changed(order)
+            book = self._books[order.symbol]
+            if book.order_listeners or book.exit is not None or self._cancel_when_known:
+                self._order_changed(order)
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
@@ -706,12 +711,9 @@ class Kernel:
 
     def _observe_equity(self, before: float | None = None) -> None:
         """Tell the protections; before the venue has named our money there is nothing to tell."""
-        portfolio, guards = self.portfolio, self.protections
-        equity, now = portfolio.equity, portfolio.now_ns
-        if portfolio.account is not None and not (
-            guards.quiet_low < equity <= guards.quiet_highest and now < guards.quiet_until
-        ):
-            guards.observe_equity(now, equity, before=before)
+        portfolio = self.portfolio
+        if portfolio.account is not None:
+            self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
 
     def take_commands(self) -> Sequence[Command]:
         """What ``on_bars`` led to; ``handle`` has returned its own."""

@@ -44,6 +44,7 @@ from holdfast.model.events import (
     Event,
     LookupFailed,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderUpdated,
@@ -177,6 +178,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
+    OrderAccepted(ts=_TS, client_order_id="0123456789abcdef0123456789abcdef-1", broker_id="b-1"),
 )
 """One event of each type."""
 

@@ -194,6 +194,26 @@ class Replay:
             self._await_session_close(self._sessions.at(at).close)
         return Step(at, bars, kind)
 
+    def open_at_once(self) -> bool:
+        """The first trade of a bar that begins at this very moment, where that is the next step; returns whether it was.
+
+        It is ``advance`` for whoever has just sent an order, has no limit at this moment, and sees time stand still.
+        Markets of several symbols are left to ``advance``.
+        """
+        first = self._closed
+        if (
+            not self._is_single
+            or self._next_close is None
+            or self._opened > first
+            or self._tape.begins.item(first) != self._now
+        ):
+            return False
+        expiry = self._engine.next_expiry()
+        if expiry is not None and expiry <= self._now:
+            return False
+        self._open(first)
+        return True
+
     def coast(self, show: Show, prices: dict[str, float]) -> bool:
         """Show bar after bar while nothing else can happen: the same as ``advance`` without orders, and much quicker.
 
@@ -268,7 +288,7 @@ class Replay:
     def _next_with_orders(self, close: int) -> tuple[int, StepKind, int]:
         """The next step while orders are open: an expiry, an opening before the next close, or that close."""
         expiry = self._engine.next_expiry()
-        opening = self._next_opening(close if expiry is None else min(close, expiry))
+        opening = self._next_opening(close if expiry is None or expiry > close else expiry)
         if opening is not None:
             return self._tape.begins.item(opening), "open", opening
         if expiry is not None and expiry < close:
@@ -279,14 +299,12 @@ class Replay:
     def _next_opening(self, before: int) -> int | None:
         """The first opening that is still to come, before this moment, in a symbol with open orders."""
         tape, has_open = self._tape, self._engine.has_open
-        begins, ranks, names = tape.begins, tape.opening_ranks, tape.names
         if self._is_single:
             # One symbol: the only opening before the next close is that of the bar which is next to end.
             first = self._closed
-            if self._opened > first:
-                return None
-            is_ahead = self._now <= begins.item(first) < before
-            return first if is_ahead and has_open(names[0]) else None
+            is_ahead = self._opened <= first and self._now <= tape.begins.item(first) < before
+            return first if is_ahead and has_open(tape.names[0]) else None
+        begins, ranks, names = tape.begins, tape.opening_ranks, tape.names
         first = self._passed()
         if first == len(begins) or begins.item(first) >= before:
             return None

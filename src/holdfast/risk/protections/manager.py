@@ -26,6 +26,8 @@ from holdfast.risk.protections.stoploss import StoplossGuard
 from holdfast.risk.protections.trades import Close, closes_between
 from holdfast.time import Clock
 
+# Of the distance to the nearest floor, the share that new highs may use up before the protections are told of them.
+_HEADROOM = 0.25
 _NOT_HELD: tuple[ProtectionResult, tuple[str, ...]] = (NOT_PROTECTED, ())
 
 
@@ -55,9 +57,10 @@ class ProtectionManager:
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
         self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
-        # Before ``quiet_until``, above ``quiet_low`` and up to ``quiet_highest``, an observation changes nothing but the
-        # last equity known: whoever observes once a bar may skip those, and tell the last one before asking.
-        self.quiet_until, self.quiet_low, self.quiet_kept = 0, inf, 0.0
+        # An observation before ``quiet_until`` and between the two levels changes nothing but the last and the highest
+        # equity known: whoever observes once a bar may skip it, if he raises ``quiet_highest`` to it where it is higher,
+        # and tells the last one before asking.
+        self.quiet_until, self.quiet_low, self.quiet_top = 0, inf, -inf
         self.quiet_highest = -inf
         self._unheard: float | None = None  # the last quiet observation that the protections were not told
         self._last: dict[str, Hold] = {}
@@ -68,18 +71,18 @@ class ProtectionManager:
         """How long after its close a trade can still matter (ns), given that the equity is observed."""
         return self._lookback
 
+    @property
+    def quiet(self) -> tuple[float, float, int, float]:
+        """``quiet_low``, ``quiet_top``, ``quiet_until`` and ``quiet_highest``."""
+        return self.quiet_low, self.quiet_top, self.quiet_until, self.quiet_highest
+
     def observe_equity(self, now_ns: int, equity: float, *, before: float | None = None) -> None:
         """Tell the protections that watch the equity (USD) at a moment (UTC ns).
 
         ``before`` is the level just before, for a caller that skips quiet observations.
         """
-        highest = self.quiet_highest
-        if self.quiet_low < equity < inf and now_ns < self.quiet_until:
-            if equity > highest:
-                # A new high moves the quiet levels up; the protections hear of it with the next that is not quiet.
-                self.quiet_highest = equity
-                low = equity * self.quiet_kept
-                self.quiet_low = max(self.quiet_low, low)
+        if self.quiet_low < equity < self.quiet_top and now_ns < self.quiet_until:
+            self.quiet_highest = max(self.quiet_highest, equity)
             self._unheard = equity
             return
         self._tell_unheard(before)
@@ -89,7 +92,10 @@ class ProtectionManager:
             until = min(until, its_until)
             low = max(low, its_low)
             kept = max(kept, its_kept)
-        self.quiet_until, self.quiet_low, self.quiet_kept = until, low, kept
+        # Room for new highs: up to the top, no high can lift a floor above the low that goes with the top.
+        self.quiet_top = top = equity + abs(equity) * (1.0 - kept) * _HEADROOM
+        self.quiet_low = max(low, top * kept)
+        self.quiet_until = until
         self.quiet_highest = equity
 
     def _tell_unheard(self, last: float | None = None) -> None:
@@ -149,7 +155,7 @@ class ProtectionManager:
         Args:
             symbol: What would be traded.
             trades: All trades, for protections that watch the equity and were told of none.
-            closes: Those that closed in ``(now - lookback_ns, now]``.
+            closes: Those that closed in ``(now - lookback_ns, now]``, oldest first.
             now: UTC ns.
             unreadable: Why the trades could not be read: it holds for every protection that judges by trades.
         """
