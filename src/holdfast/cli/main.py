@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 import holdfast
+from holdfast.cli import journal_commands
+from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
 
 # 2 is the convention for "you asked for something that cannot be"; 1 for "it went wrong".
@@ -50,6 +52,14 @@ StrategyOption = Annotated[
 ParamOption = Annotated[
     list[str] | None, typer.Option("--param", help="A parameter of the strategy as name=value; may be repeated.")
 ]
+JournalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE_OR_URL",
+        help="Where state is kept between runs: a file, or postgresql://USER@HOST/DATABASE.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else on stdout.")
 ]
@@ -64,6 +74,13 @@ def _usd(value: str | Decimal) -> Decimal:
         message = f"{str(value)!r} is not an amount of USD: expected a number that is not negative."
         raise typer.BadParameter(message)
     return amount
+
+
+def _place(value: str | None) -> Place | None:
+    try:
+        return None if value is None else to_place(value)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--journal") from None
 
 
 CashOption = Annotated[
@@ -106,7 +123,7 @@ def paper(
         str, typer.Option("--speed", help="How many times faster than real replayed data runs, or max (lock-step).")
     ] = "300",
     venue: Annotated[str | None, typer.Option("--venue", help="URL of a built-in venue that already runs.")] = None,
-    journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    journal: JournalOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Lift a halt that an earlier run left behind.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Exit at the end of replayed data.")] = False,
     json: JsonOption = False,
@@ -137,7 +154,7 @@ def paper(
         params=tuple(param or ()),
         speed=speed,
         venue=venue,
-        journal=journal,
+        journal=_place(journal),
         once=once,
         json=json,
         status_port=status_port,
@@ -153,7 +170,7 @@ def live(
     symbol: SymbolOption = None,
     strategy: StrategyOption = None,
     param: ParamOption = None,
-    journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    journal: JournalOption = None,
     json: JsonOption = False,
     status_port: Annotated[
         int | None,
@@ -174,7 +191,7 @@ def live(
         market=trade.Market(symbol=symbol),
         strategy=strategy,
         params=tuple(param or ()),
-        journal=journal,
+        journal=_place(journal),
         json=json,
         status_port=status_port,
         live_accepted=i_accept_real_orders,
@@ -281,3 +298,6 @@ def _call(work: Callable[[], None]) -> None:
 def _fail(error: HoldfastError, code: int) -> None:
     typer.echo(f"holdfast: {error}", err=True)
     raise typer.Exit(code) from None
+
+
+app.add_typer(journal_commands.make_app(_call), name="journal")

@@ -15,11 +15,12 @@ import typer
 
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.market import Market, parse_params, parse_speed
-from holdfast.cli.state_dir import default_journal, remember_status, status_token
+from holdfast.cli.state_dir import default_journal, remember_status, status_token, venue_book
 from holdfast.cli.venue_process import VenueProcess
 from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
 from holdfast.di.session import Session
+from holdfast.journal.places import Place
 from holdfast.model.errors import ConfigurationError
 from holdfast.web import StatusServer
 from holdfast.web.painter import run as show
@@ -41,7 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     params: tuple[str, ...] = ()
     speed: str = "300"
     venue: str | None = None
-    journal: Path | None = None
+    journal: Place | None = None
     once: bool = False
     json: bool = False
     status_port: int | None = None
@@ -54,7 +55,7 @@ async def run(options: Options) -> None:
     """Trade until the end of the data, Ctrl-C or a failure."""
     configure_logs(quiet=not options.json)
     parse_speed(options.speed)
-    if options.journal is not None and options.journal.is_dir():
+    if isinstance(options.journal, Path) and options.journal.is_dir():
         message = f"--journal {options.journal} is a folder: expected a file"
         raise ConfigurationError(message)
     config = load(options.config, _overrides(options))
@@ -63,7 +64,7 @@ async def run(options: Options) -> None:
     process: VenueProcess | None = None
     if options.mode == "paper" and _wants_own_venue(config, options):
         options.market.check_sample()
-        book = None if options.journal is None else Path(f"{options.journal}.venue")
+        book = None if options.journal is None else venue_book(options.journal)
         process = await VenueProcess.start(options.market, parse_speed(options.speed), book)
         config = load(options.config, _local(_overrides(options), process.url))
     elif options.venue is not None:

@@ -25,7 +25,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -34,6 +44,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from holdfast.journal.places import DatabaseUrl, to_place
 from holdfast.model import GuardMode
 from holdfast.model.errors import ConfigurationError
 
@@ -92,10 +103,27 @@ class RiskConfig(_Section):
     modes: dict[str, GuardMode] = Field(default_factory=dict)
 
 
-class JournalConfig(_Section):
-    """Where state is kept between runs. Without a path it is kept for this run only."""
+def _place(value: object) -> Path | DatabaseUrl | None:
+    if value is None or isinstance(value, Path | DatabaseUrl):
+        return value
+    if not isinstance(value, str) or not value:
+        message = "expected a file or postgresql://USER@HOST/DATABASE"
+        raise ValueError(message)
+    try:
+        return to_place(value)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
-    path: Path | None = None
+
+def _shown(value: Path | DatabaseUrl | None) -> str | None:
+    """Without a password."""
+    return None if value is None else str(value)
+
+
+class JournalConfig(_Section):
+    """Where state is kept between runs: a file, or a PostgreSQL database by its address. Without it, for this run only."""
+
+    path: Annotated[Path | DatabaseUrl | None, PlainValidator(_place), PlainSerializer(_shown)] = None
 
 
 class StatusConfig(_Section):

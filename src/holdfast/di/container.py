@@ -32,7 +32,7 @@ from holdfast.di import report
 from holdfast.di.assembly import make_kernel, make_strategies
 from holdfast.di.config import Config, build
 from holdfast.di.venue_link import VenueInfo, discover_venue
-from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
+from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
@@ -76,7 +76,7 @@ class Container:
         config: A ``Config``, or the guide's dictionary.
         strategies: What trades; default: what ``config.strategy`` names, where it has symbols.
         clock: Default: ``get_clock(config)``.
-        journal: Default: a file where ``config.journal.path`` says so, else memory.
+        journal: Default: the file or database that ``config.journal.path`` names, else memory.
         venue: What the built-in venue says of itself, where it is the other side (see ``connect``).
 
     Raises:
@@ -260,6 +260,9 @@ class Container:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
         self.recovery = self.runner.recover()
+        for told in self._journal.reports:
+            _log.warning("journal", report=told)
+            self._notifier.notify_nowait("system", "the journal was not as it was left", told)
         if self.recovery.difference_count:
             self._notifier.notify_nowait(
                 "system",
@@ -621,8 +624,8 @@ def _trading_url(config: Config) -> str:
 
 def _open_journal(config: Config) -> Journal:
     if config.journal.path is not None:
-        return SqliteJournal(config.journal.path)
+        return open_journal(config.journal.path)
     if config.account.mode == "live":
-        message = "journal.path is not set: expected a file, for real money needs a memory that survives a crash"
+        message = "journal.path is not set: expected a file or a database, for real money needs a memory that survives a crash"
         raise ConfigurationError(message)
     return MemoryJournal()
