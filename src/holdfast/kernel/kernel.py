@@ -32,6 +32,7 @@ from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
+from holdfast.kernel.state import Restorable
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -71,6 +72,7 @@ from holdfast.model.events import (
     OrderAccepted,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     ReconcileRequested,
@@ -78,6 +80,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -98,7 +101,7 @@ _VERDICTS_KEPT = 200
 _LOOKUP, _RECHECK = "lookup:", "recheck"
 
 
-class Kernel:
+class Kernel(Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
@@ -167,6 +170,8 @@ class Kernel:
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
+            OrderReleased: self._take_note,
+            StateHashed: self._take_note,
         }
         for strategy in self.strategies:
             tell(strategy, "bind", self)

@@ -47,6 +47,7 @@ from holdfast.model.events import (
     OrderAccepted,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     ReconcileRequested,
@@ -54,6 +55,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -179,6 +181,10 @@ EVENTS: tuple[Event, ...] = (
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
     OrderAccepted(ts=_TS, client_order_id="0123456789abcdef0123456789abcdef-1", broker_id="b-1"),
+    OrderReleased(
+        ts=_TS, client_order_id=_ID, taken_at=_TS - 4, decided_at=_TS - 3, synced_at=_TS - 2, granted_at=_TS - 1
+    ),
+    StateHashed(ts=_TS, digest="0" * 64),
 )
 """One event of each type."""
 
