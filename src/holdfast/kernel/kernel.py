@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
-from math import inf
+from itertools import islice
 from typing import Any
 
 from holdfast.kernel.book import PendingExit, SymbolBook
@@ -58,8 +58,8 @@ from holdfast.model.commands import (
     SendAlert,
     SubmitOrder,
 )
-from holdfast.model.decimals import EXACT
-from holdfast.model.errors import invariant
+from holdfast.model.decimals import DIGITS, EXACT, Exact
+from holdfast.model.errors import StrategyError, invariant
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -69,6 +69,7 @@ from holdfast.model.events import (
     Event,
     LookupFailed,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderReleased,
@@ -90,7 +91,7 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_machine import IN_FLIGHT, OrderEvent
+from holdfast.state.order_machine import CLOSED, IN_FLIGHT, OrderEvent
 from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
@@ -144,7 +145,7 @@ class Kernel(Restorable):
         self._day_ends_at = 0
         self._stopping = False
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
-            Bar: self.on_bar,
+            Bar: self._on_bar,
             Quote: self._on_quote,
             EpochStarted: self._on_epoch_started,
             SecurityLoaded: self._on_security_loaded,
@@ -156,6 +157,7 @@ class Kernel(Restorable):
             ShutdownStarted: self._on_shutdown_started,
             StreamConnected: self._on_stream_connected,
             StreamLost: self._on_stream_lost,
+            OrderAccepted: self._on_order_accepted,
             OrderUpdated: self._on_order_updated,
             OrderFilled: self._on_order_filled,
             OrderRefused: self._on_order_refused,
@@ -183,15 +185,16 @@ class Kernel(Restorable):
             StrategyError: A strategy raised; names it and the place.
             InvariantError: A bug of ours; the state is void.
         """
-        if event.__class__ is Bar:
-            return self.on_bar(event)
         outer = getcontext()
-        setcontext(EXACT)
-        try:
+        if outer is EXACT:  # the driver's own: to change it twice an event would cost as much as many events do
             self._handlers[event.__class__](event)
-        finally:
-            setcontext(outer)
-        return self._take_out()
+        else:
+            setcontext(EXACT)
+            try:
+                self._handlers[event.__class__](event)
+            finally:
+                setcontext(outer)
+        return self.take_commands()
 
     def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
         """Take one event of a journal together with the commands that were given then, which win.
@@ -223,13 +226,11 @@ class Kernel(Restorable):
     def submit(self, signal: Signal, request: int | None = None) -> Verdict:
         """Send a signal down the guarded path; the verdict is recorded and returned."""
         self.counters.signals += 1
-        book = self.portfolio.book(signal.symbol)
-        outer = getcontext()
-        setcontext(EXACT)
-        try:
+        book = self._books.get(signal.symbol) or self.portfolio.book(signal.symbol)
+        if getcontext() is EXACT:
             return self._decide(book, signal, request).verdict
-        finally:
-            setcontext(outer)
+        with Exact():  # a strategy is asked to trade by its own caller, not by the kernel
+            return self._decide(book, signal, request).verdict
 
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel every open order of ours on the symbol."""
@@ -244,16 +245,90 @@ class Kernel(Restorable):
 
     # -- market data ----------------------------------------------------------------------------
 
+    def on_bars(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
+        """``handle`` for each of ``bars[start:stop]``, which are of one symbol, up to the first that leads to commands.
+
+        For drivers that show half a million bars and have made the Decimal context exact: one call a stretch and not
+        one a bar. Commands are fetched with ``take_commands``.
+
+        Returns:
+            The index after the last bar shown, and whether there are commands.
+
+        Raises:
+            StrategyError: A strategy raised; names it and the place.
+        """
+        book = self.portfolio.book(bars[start].symbol)
+        if len(book.strategies) != 1 or not book.last_bar_at < bars[start].ts <= book.boundary:
+            return self._on_bars_one_by_one(bars, start, stop)
+        strategy = book.strategies[0]
+        portfolio, guards, out = self.portfolio, self.protections, self._out
+        show, boundary, latest = strategy.on_bar, book.boundary, book.last_bar_at
+        # Nothing fills within a stretch, so what is held stands still; what the strategy may ask for is kept up to date.
+        held, mark, equity = book.position_float, book.mark, portfolio.equity
+        low, top, until, highest = guards.quiet
+        index = start
+        for index, bar in enumerate(islice(bars, start, stop), start):
+            ts = bar.ts
+            if not latest < ts <= boundary:
+                break
+            portfolio.now_ns = book.last_bar_at = book.last_price_at = latest = ts
+            book.last_price = close = bar.close
+            if held:
+                before = equity
+                portfolio.equity = equity = before + held * (close - mark)
+                book.mark = mark = close
+                if low < equity < top and ts < until:
+                    if equity > highest:
+                        highest = guards.quiet_highest = equity
+                else:
+                    guards.observe_equity(ts, equity, before=before)
+                    low, top, until, highest = guards.quiet
+            try:
+                show(bar)
+            except (Exception, SystemExit) as error:
+                raise strategy_error(strategy, "on_bar", error) from error
+            if out:
+                index += 1  # noqa: PLW2901 - it was shown
+                break
+        else:
+            index = stop
+        book.bars += index - start
+        return index, bool(out)
+
+    def _on_bars_one_by_one(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
+        """The same for stretches that need a closer look; one bar at least."""
+        book = self.portfolio.book(bars[start].symbol)
+        for index in range(start, stop):
+            self._on_bar(bars[index])
+            if self._out or (len(book.strategies) == 1 and bars[index].ts <= book.boundary):
+                return index + 1, bool(self._out)
+        return stop, False
+
     def on_bar(self, bar: Bar) -> Sequence[Command]:
-        """``handle`` for a bar. Public, because half a million bars do not want the detour."""
-        ts = bar.ts
+        """``handle`` for a bar, for drivers that have made the Decimal context exact."""
+        self._on_bar(bar)
+        return self.take_commands()
+
+    def _on_bar(self, bar: Bar) -> None:
         book = self._books.get(bar.symbol)
         if book is None:
             book = self.portfolio.book(bar.symbol)
+        ts = bar.ts
         if ts <= book.last_bar_at:
-            self.counters.duplicate_bars += 1  # backfill and stream overlap; the first one counted
-            return _NOTHING
-        portfolio = self.portfolio
+            self.counters.duplicate_bars += 1
+            return
+        self._mark_bar(book, bar)
+        if ts > book.boundary:
+            self._cross_boundary(book, ts)
+        for strategy in book.strategies:
+            try:
+                strategy.on_bar(bar)
+            except (Exception, SystemExit) as error:
+                raise strategy_error(strategy, "on_bar", error) from error
+
+    def _mark_bar(self, book: SymbolBook, bar: Bar) -> None:
+        """A bar's close is the symbol's price, and the position is worth that."""
+        portfolio, ts = self.portfolio, bar.ts
         if ts > portfolio.now_ns:  # noqa: PLR1730 - once a bar, and a call costs more than it
             portfolio.now_ns = ts
         book.bars += 1
@@ -264,20 +339,7 @@ class Kernel(Restorable):
             before = portfolio.equity
             portfolio.equity = equity = before + held * (close - book.mark)
             book.mark = close
-            guards = self.protections
-            if guards.quiet_low < equity < inf and ts < guards.quiet_until:
-                if equity > guards.quiet_highest:
-                    guards.note_high(equity)
-            else:
-                guards.observe_equity(ts, equity, before=before)
-        if ts > book.boundary:
-            self._cross_boundary(book, ts)
-        for strategy in book.strategies:
-            try:
-                strategy.on_bar(bar)
-            except (Exception, SystemExit) as error:
-                raise strategy_error(strategy, "on_bar", error) from error
-        return self._take_out() if self._out else _NOTHING
+            self.protections.observe_equity(ts, equity, before=before)
 
     def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
         """A bar is the first of its session in this symbol, or of a UTC day."""
@@ -332,8 +394,10 @@ class Kernel(Restorable):
         self.submit(event.signal, event.request)
 
     def _decide(self, book: SymbolBook, signal: Signal, request: int | None) -> Decision:
-        client_order_id = f"{self.journal_id}-{self._next_intent}"
-        decision = self._path.decide(signal, book, client_order_id)
+        decision = self._path.decide(signal, book, f"{self.journal_id}-{self._next_intent}")
+        if EXACT.prec != DIGITS:
+            message = f"a strategy changed the Decimal context of the kernel to {EXACT.prec} digits; use one of its own"
+            raise StrategyError(message)
         if self._stopping and decision.intent is not None:
             decision = Decision(_stopping_verdict(decision.verdict))
         if self._recorded is not None:
@@ -347,9 +411,11 @@ class Kernel(Restorable):
         self.recent_verdicts.append(verdict)
         self._out.append(RecordVerdict(verdict=verdict, request=request))
         if intent is not None:
-            self._next_intent = int(intent.client_order_id.rpartition("-")[2]) + 1
-            order = self._tracker.track(intent)
-            self._tracker.apply(intent.client_order_id, OrderEvent.SUBMIT, self.portfolio.now_ns)
+            if self._recorded is None:
+                self._next_intent += 1
+            else:
+                self._next_intent = int(intent.client_order_id.rpartition("-")[2]) + 1
+            order = self._tracker.track_submitted(intent)
             book.busy = True
             self.counters.orders += 1
             self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
@@ -401,6 +467,16 @@ class Kernel(Restorable):
         self._advance(event.ts)
         self._take_report(event.report, event.source)
 
+    def _on_order_accepted(self, event: OrderAccepted) -> None:
+        self._advance(event.ts)
+        order = self._tracker.accept(event.client_order_id, event.broker_id, event.ts)
+        if order is not None:
+            if self._tracker.adopted:
+                self._take_counted()
+            book = self._books[order.symbol]
+            if book.order_listeners or book.exit is not None or self._cancel_when_known:
+                self._order_changed(order)
+
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
         order = self._tracker.apply_execution(event.execution)
@@ -420,14 +496,14 @@ class Kernel(Restorable):
         """
         if self._tracker.adopted:
             counted += tuple(self._tracker.take_adopted())
-        portfolio = self.portfolio
+        portfolio, books = self.portfolio, self._books
         for order, execution in counted:
             before = portfolio.equity
-            portfolio.book_fill(self._books[order.symbol], order, execution)
-            self.counters.executions += 1
+            portfolio.book_fill(books[order.symbol], order, execution)
             self._observe_equity(before)
+        self.counters.executions += len(counted)
         for order, execution in counted:
-            for strategy in self._books[order.symbol].fill_listeners:
+            for strategy in books[order.symbol].fill_listeners:
                 tell(strategy, "on_fill", execution, order)
             self._order_changed(order)
 
@@ -642,32 +718,36 @@ class Kernel(Restorable):
 
     def _observe_equity(self, before: float | None = None) -> None:
         """Tell the protections; before the venue has named our money there is nothing to tell."""
-        if self.portfolio.account is not None:
-            self.protections.observe_equity(self.portfolio.now_ns, self.portfolio.equity, before=before)
+        portfolio = self.portfolio
+        if portfolio.account is not None:
+            self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
 
-    def _take_out(self) -> Sequence[Command]:
+    def take_commands(self) -> Sequence[Command]:
+        """What ``on_bars`` led to; ``handle`` has returned its own."""
         if not self._out:
             return _NOTHING
         out, self._out = self._out, []
         return out
 
     def _advance(self, ts: int) -> None:
-        self.portfolio.now_ns = max(self.portfolio.now_ns, ts)
+        if ts > self.portfolio.now_ns:  # noqa: PLR1730 - on every event; max() costs three times as much
+            self.portfolio.now_ns = ts
 
     def _order_changed(self, order: InFlightOrder) -> None:
-        book = self._books[order.symbol]
+        book, tracker = self._books[order.symbol], self._tracker
         if self._cancel_when_known and order.broker_id:
             waited = self._cancel_when_known.pop(order.client_order_id, None)
             if waited is not None and order.is_open:
                 self._cancel(order)
-        if order.is_closed:
-            self.timers.pop(_LOOKUP + order.client_order_id, None)
+        if order.status in CLOSED:
+            if self.timers:
+                self.timers.pop(_LOOKUP + order.client_order_id, None)
             if book.fee_uncertainty or self.portfolio.cash_uncertainty:
                 self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
-            or self._tracker.has_open(order.symbol)
-            or (self._tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
+            or tracker.has_open(order.symbol)
+            or (tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
         )
         if book.order_listeners:
             self._tell_order(book, order)

@@ -18,6 +18,7 @@ from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _ZERO = Decimal(0)
+_EQUITY = AssetClass.US_EQUITY
 
 
 class PortfolioState(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,7 @@ class Portfolio:
         self.disputed: dict[str, Decimal] = {}  # what the venue holds of symbols on which we are known to differ
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
+        self._recent_from = 0  # where ``trades_since`` found its first trade: a hint, from which it looks on
         # Our own books when the account was last described: what changed since is carried on to its powers.
         self._cash_then, self._reserved_then = _ZERO, _ZERO
         self._equity_then = self._exposure_then = 0.0
@@ -108,52 +110,58 @@ class Portfolio:
 
     def book_fill(self, book: SymbolBook, order: InFlightOrder, execution: Execution) -> tuple[ClosedTrade, ...]:
         """Count one execution in the positions and the cash; returns the round trips that it closed."""
-        taker = order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
-        terms = (book.asset_class, execution.side, execution.quantity, execution.price)
-        fee_coin, fee_cash = self.fees.fee_for(*terms, taker=taker)
-        if not taker and (fee_coin or fee_cash):
-            # A limit order that met the market at once was charged as taker; the fill does not say.
-            most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
-            book.fee_uncertainty += most_coin - fee_coin
-            self.cash_uncertainty += most_cash - fee_cash
+        symbol, side, quantity, price = book.symbol, execution.side, execution.quantity, execution.price
+        fee_coin = fee_cash = _ZERO
+        if book.asset_class is not _EQUITY:
+            taker = order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
+            terms = (book.asset_class, side, quantity, price)
+            fee_coin, fee_cash = self.fees.fee_for(*terms, taker=taker)
+            if not taker and (fee_coin or fee_cash):
+                # A limit order that met the market at once was charged as taker; the fill does not say.
+                most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
+                book.fee_uncertainty += most_coin - fee_coin
+                self.cash_uncertainty += most_cash - fee_cash
         trades = self.positions.apply(
-            book.symbol,
-            execution.side,
-            execution.quantity,
-            execution.price,
+            symbol,
+            side,
+            quantity,
+            price,
             execution.at,
             fee_cash=fee_cash,
             fee_coin=fee_coin,
             exit_reason=order.reason,
             order_id=order.client_order_id,
         )
-        self.refresh(book, float(execution.price))
+        self.refresh(book, float(price))
         return trades
 
     def refresh(self, book: SymbolBook, price: float) -> None:
         """Set the floats of a book, and the equity, from the exact books."""
-        position = self.positions.get(book.symbol)
-        if position is None:
-            book.position_float = book.average_price_float = 0.0
-        else:
-            book.position_float = position.quantity_float
-            book.average_price_float = position.average_price_float
+        position = self.positions.position(book.symbol)
+        book.position_float = position.quantity_float
+        book.average_price_float = position.average_price_float
         book.mark = price
         self.recount_equity()
 
     def recount_equity(self) -> None:
         """The equity from the exact cash and every open position at its mark."""
         equity = self.foreign_value + float(self.positions.cash)
-        for position in self.positions.get_all():
-            equity += position.quantity_float * self.book(position.symbol).mark
+        books = self.books
+        for position in self.positions.all():
+            quantity = position.quantity_float
+            if quantity:
+                equity += quantity * books[position.symbol].mark
         self.equity = equity
 
     def trades_since(self, moment: int) -> Sequence[ClosedTrade]:
         """Round trips that closed after a moment (UTC ns), oldest first."""
         trades = self.positions.closed_trades
-        first = len(trades)
-        while first and trades[first - 1].closed_at > moment:
-            first -= 1
+        first, count = self._recent_from, len(trades)
+        if first > count or (first and trades[first - 1].closed_at > moment):
+            first = 0  # somebody asks about an earlier moment than before
+        while first < count and trades[first].closed_at <= moment:
+            first += 1
+        self._recent_from = first
         return trades[first:]
 
     def closed_with_fills_missing(self, symbol: str) -> Sequence[InFlightOrder]:
@@ -182,11 +190,12 @@ class Portfolio:
     def position_quantity(self, symbol: str) -> Decimal:
         """Signed quantity held plus all that is open, in flight or unknown, in the direction that makes it larger."""
         held = self.positions.quantity(symbol)
-        for order in self.closed_with_fills_missing(symbol):
-            held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
-        orders = self.tracker.open_orders(symbol)
-        if not orders:
+        if self.tracker.missing_count:
+            for order in self.closed_with_fills_missing(symbol):
+                held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
+        if not self.tracker.has_open(symbol):
             return held
+        orders = self.tracker.open_orders(symbol)
         buys = sells = _ZERO
         for order in orders:
             if order.side.sign > 0:
@@ -201,8 +210,10 @@ class Portfolio:
 
     def _exposure(self, *, known_to_venue: bool = False) -> float:
         total = 0.0
-        for position in self.positions.get_all():
-            total += abs(position.quantity_float * self.books[position.symbol].mark)
+        for position in self.positions.all():
+            quantity = position.quantity_float
+            if quantity:
+                total += abs(quantity * self.books[position.symbol].mark)
         if self.tracker.open_count:
             for order in self.tracker.open_orders():
                 if not order.reduce_only and (order.broker_id or not known_to_venue):

@@ -196,6 +196,18 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     reason: str
 
 
+class OrderAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_accepted"):
+    """A venue that can lose no word has the order, exactly as it was asked for.
+
+    Such a venue lives in our own process. One at the other end of a wire describes the order (``OrderUpdated``), and
+    what it describes is compared with what we meant.
+    """
+
+    ts: int
+    client_order_id: str
+    broker_id: str
+
+
 class OrderReleased(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_released"):
     """An order's request is about to leave; the moments that led to it, by the bot's clock (UTC ns). Changes nothing.
 
@@ -246,6 +258,7 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
+    | OrderAccepted
     | OrderReleased
     | StateHashed
 )

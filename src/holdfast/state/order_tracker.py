@@ -59,6 +59,10 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+# Bound once: an enum look-up costs as much as a call, and these are on every order's path.
+_NEW = OrderStatus.NEW
+_EXECUTION, _LAST_EXECUTION = OrderEvent.EXECUTION, OrderEvent.LAST_EXECUTION
+_AFTER_SUBMIT = next_status(OrderStatus.CREATED, OrderEvent.SUBMIT)
 
 
 class OrderTracker:
@@ -113,8 +117,8 @@ class OrderTracker:
         if client_order_id in self._orders or client_order_id in self._forgotten:
             message = f"the client order id {client_order_id!r} was used before; an id names one order, forever"
             raise DuplicateOrderError(message)
-        self._counts.total_tracked += 1
-        order.sequence = self._counts.total_tracked
+        counts = self._counts
+        order.sequence = counts.total_tracked = counts.total_tracked + 1
         self._orders[client_order_id] = order
         if order.broker_id is not None:
             self._by_broker_id[order.broker_id] = order
@@ -128,6 +132,17 @@ class OrderTracker:
             DuplicateOrderError: The client order id was used before.
         """
         order = InFlightOrder.from_intent(intent)
+        self.start_tracking(order)
+        return order
+
+    def track_submitted(self, intent: OrderIntent) -> InFlightOrder:
+        """Hold the order that an intent asks for, which is handed over for sending in the same breath; it is SUBMITTED.
+
+        Raises:
+            DuplicateOrderError: The client order id was used before.
+        """
+        order = InFlightOrder.from_intent(intent)
+        order.status = _AFTER_SUBMIT
         self.start_tracking(order)
         return order
 
@@ -196,6 +211,32 @@ class OrderTracker:
                     self._recognise(order, known, execution)
                     return None
         self._count(order, execution)
+        return order
+
+    def accept(self, client_order_id: str, broker_id: str, at: int) -> InFlightOrder | None:
+        """Take a venue's word that it has an order exactly as we meant it, since ``at`` (UTC ns).
+
+        Returns:
+            The order where that is news; ``None`` where its venue id is known already, or it is not ours.
+        """
+        order = self._orders.get(client_order_id)
+        if order is None or order.broker_id is not None:
+            return None
+        if self._orphans:
+            self._adopt(order, broker_id)
+        else:
+            order.broker_id = broker_id
+            self._by_broker_id[broker_id] = order
+        order.submitted_at = at
+        if at > order.last_event_at:  # noqa: PLR1730 - on every order; max() costs three times as much
+            order.last_event_at = at
+        if order.status is _AFTER_SUBMIT:
+            order.status, order.evidence = _NEW, "accepted"  # from open to open: no list changes
+        else:
+            target = apply_venue(order.status, _NEW)
+            if target is not order.status:
+                order.evidence = "accepted"
+                self._move(order, target, at)
         return order
 
     def apply_report(self, report: OrderReport, source: Source, at: int = 0) -> bool:
@@ -495,7 +536,7 @@ class OrderTracker:
             order.reported_filled_qty = known = cum_qty
         if execution.at > order.last_event_at:  # noqa: PLR1730 - on every execution; max() costs three times as much
             order.last_event_at = execution.at
-        target = TRANSITIONS[status][OrderEvent.LAST_EXECUTION if known >= order.quantity else OrderEvent.EXECUTION]
+        target = TRANSITIONS[status][_LAST_EXECUTION if known >= order.quantity else _EXECUTION]
         if target is not status:
             order.evidence = "execution"
             self._move(order, target, order.last_event_at)

@@ -22,6 +22,7 @@ cash = initial cash + adjustments in cash + realised profit - cost basis of what
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -31,6 +32,7 @@ from holdfast.model.errors import DataError, OrderError
 from holdfast.model.trades import ClosedTrade
 
 _ZERO = Decimal(0)
+_BUY = OrderSide.BUY
 # A share of a fee is cut here, and the last share takes the rest: the shares add up to the fee, exactly.
 _SHARE_QUANTUM = Decimal("1e-12")
 
@@ -196,7 +198,7 @@ class PositionStore:
         if quantity <= _ZERO or price < _ZERO:
             message = f"a fill of {quantity} {symbol} at {price}; expected a positive quantity and no negative price"
             raise OrderError(message)
-        buy = side is OrderSide.BUY
+        buy = side is _BUY
         notional = quantity * price
         fees = fee_cash
         if fee_coin:
@@ -244,6 +246,10 @@ class PositionStore:
     def get_all(self) -> list[Position]:
         """Open positions, in the order in which their symbols were first met."""
         return [position for position in self._positions.values() if position.quantity]
+
+    def all(self) -> Iterable[Position]:
+        """Every position that was ever held, flat ones too, in the order in which their symbols were first met."""
+        return self._positions.values()
 
     def quantity(self, symbol: str) -> Decimal:
         """Shares or coins held, negative when short, zero where there is no position."""

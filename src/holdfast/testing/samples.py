@@ -44,6 +44,7 @@ from holdfast.model.events import (
     Event,
     LookupFailed,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderReleased,
@@ -179,6 +180,7 @@ EVENTS: tuple[Event, ...] = (
     ),
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
+    OrderAccepted(ts=_TS, client_order_id="0123456789abcdef0123456789abcdef-1", broker_id="b-1"),
     OrderReleased(
         ts=_TS, client_order_id=_ID, taken_at=_TS - 4, decided_at=_TS - 3, synced_at=_TS - 2, granted_at=_TS - 1
     ),
