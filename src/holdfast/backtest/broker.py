@@ -143,6 +143,7 @@ class InProcessBroker:
                     BrokerPosition(symbol=p.symbol, quantity=p.quantity, avg_entry_price=p.avg_entry_price)
                     for p in engine.positions()
                 ),
+                asked_at=command.asked_at,
             )
         )
 

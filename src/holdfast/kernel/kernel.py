@@ -12,8 +12,8 @@ The order path, for one that goes well:
     OrderFilled -> tracker -> positions                        -> strategy.on_fill()
 
 and for one that does not: SubmitUnknown -> [LookupOrder] -> OrderUpdated (it was there after all), or
-LookupMissed again and again until the grace period has passed -> closed as never sent, with the
-evidence. Silence settles nothing.
+LookupMissed again and again until look-up, stream and a list of orders agree -> closed as never sent,
+with the evidence. Silence settles nothing. ``unknown_table`` has all of these cases.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
+from holdfast.kernel.unknowns import LOOKUP_TIMER, USER_STREAM, Outlets, Unknowns
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -47,7 +48,6 @@ from holdfast.model import (
     Verdict,
 )
 from holdfast.model.commands import (
-    CancelOrder,
     Command,
     LoadSecurity,
     LookupOrder,
@@ -87,14 +87,14 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_machine import IN_FLIGHT, OrderEvent
+from holdfast.state.order_machine import OrderEvent
 from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _NOTHING: tuple[Command, ...] = ()
 _VERDICTS_KEPT = 200
-_LOOKUP, _RECHECK = "lookup:", "recheck"
+_RECHECK = "recheck"
 
 
 class Kernel:
@@ -127,7 +127,6 @@ class Kernel:
         self.gate = gate
         self.counters = Counters()
         self.timers: dict[str, int] = {}
-        self._cancel_when_known: dict[str, InFlightOrder] = {}
         self.recent_verdicts: deque[Verdict] = deque(maxlen=_VERDICTS_KEPT)
         self.journal_id = ""
         self.epoch = 0
@@ -140,6 +139,12 @@ class Kernel:
         self._next_intent = 1
         self._day_ends_at = 0
         self._stopping = False
+        unknowns = self.unknowns = Unknowns(
+            self.portfolio,
+            self.settings,
+            self.timers,
+            Outlets(self._emit, self._alert, self._order_changed, self._reconcile),
+        )
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
             Bar: self.on_bar,
             Quote: self._on_quote,
@@ -155,13 +160,13 @@ class Kernel:
             StreamLost: self._on_stream_lost,
             OrderUpdated: self._on_order_updated,
             OrderFilled: self._on_order_filled,
-            OrderRefused: self._on_order_refused,
-            SubmitUnknown: self._on_submit_unknown,
-            SubmitDropped: self._on_submit_dropped,
-            LookupMissed: self._on_lookup_missed,
-            LookupFailed: self._on_lookup_failed,
-            CancelRefused: self._on_cancel_refused,
-            CancelUnknown: self._on_cancel_unknown,
+            OrderRefused: self._advanced(unknowns.on_order_refused),
+            SubmitUnknown: self._advanced(unknowns.on_submit_unknown),
+            SubmitDropped: self._advanced(unknowns.on_submit_dropped),
+            LookupMissed: self._advanced(unknowns.on_lookup_missed),
+            LookupFailed: self._advanced(unknowns.on_lookup_failed),
+            CancelRefused: self._advanced(unknowns.on_cancel_refused),
+            CancelUnknown: self._advanced(unknowns.on_cancel_unknown),
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
@@ -230,7 +235,7 @@ class Kernel:
         """Ask the venue to cancel every open order of ours on the symbol."""
         orders = [order for order in self._tracker.open_orders(symbol) if not order.cancel_requested]
         for order in orders:
-            self._cancel(order)
+            self.unknowns.cancel(order)
         return len(orders)
 
     def verdicts(self) -> Sequence[Verdict]:
@@ -444,8 +449,10 @@ class Kernel:
         if order.is_open and order.broker_id:
             # Its closing word may have got lost on a socket that looks well: the order itself is asked now and then.
             self.timers.setdefault(
-                _LOOKUP + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
+                LOOKUP_TIMER + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
             )
+        elif order.status is OrderStatus.UNKNOWN:
+            self.unknowns.on_found_another(order)
         if order.fills_missing and order.is_closed:
             self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
@@ -459,81 +466,6 @@ class Kernel:
                 title = f"order {discrepancy.kind.value.replace('_', ' ')}"
             self._alert("order-drift", title, f"{discrepancy.client_order_id} {discrepancy.detail}".strip())
 
-    def _on_order_refused(self, event: OrderRefused) -> None:
-        self._advance(event.ts)
-        if self._close(event.client_order_id, OrderEvent.REFUSED, event.reason):
-            self._alert("trading", "order refused by the venue", f"{event.client_order_id}: {event.reason}")
-            self._out.append(QueryAccount())  # perhaps there is less to spend than we thought
-
-    def _on_submit_dropped(self, event: SubmitDropped) -> None:
-        self._advance(event.ts)
-        if self._close(event.client_order_id, OrderEvent.SUBMIT_DROPPED, event.reason):
-            self._alert("trading", "order dropped before it was sent", f"{event.client_order_id}: {event.reason}")
-
-    def _close(self, client_order_id: str, trigger: OrderEvent, evidence: str) -> bool:
-        changed = self._tracker.apply(client_order_id, trigger, self.portfolio.now_ns, evidence)
-        order = self._tracker.get(client_order_id)
-        if changed and order is not None:
-            self._order_changed(order)
-            self._cancel_when_known.pop(client_order_id, None)
-        return changed
-
-    # -- orders: what nobody knows --------------------------------------------------------------
-
-    def _on_submit_unknown(self, event: SubmitUnknown) -> None:
-        self._advance(event.ts)
-        if self._tracker.apply(event.client_order_id, OrderEvent.SUBMIT_UNKNOWN, event.ts, event.reason):
-            self._alert(
-                "trading", "outcome of an order unknown: looking it up", f"{event.client_order_id}: {event.reason}"
-            )
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _on_lookup_missed(self, event: LookupMissed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is None or order.is_closed:
-            return
-        if order.status is not OrderStatus.UNKNOWN:
-            self._alert(
-                "order-drift", f"{order.symbol}: the venue denies an order that it had taken", order.client_order_id
-            )
-            self._look_up_later(order, self.settings.open_order_interval)
-            return
-        waited = event.ts - order.last_event_at
-        if waited < self.settings.lookup_grace:
-            self._look_up_later(order)
-            return
-        seconds = waited / 1e9
-        evidence = f"the venue has no order with this id {seconds:.0f} s after the outcome became unknown"
-        self._close(event.client_order_id, OrderEvent.NEVER_SENT, evidence)
-
-    def _on_lookup_failed(self, event: LookupFailed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is not None and order.is_open:
-            self._look_up_later(order)
-
-    def _on_cancel_refused(self, event: CancelRefused) -> None:
-        self._advance(event.ts)
-        # Most often it was filled in the meantime. The order itself says.
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _on_cancel_unknown(self, event: CancelUnknown) -> None:
-        self._advance(event.ts)
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _look_up_later(self, order: InFlightOrder, after: int | None = None) -> None:
-        delay = self.settings.lookup_interval if after is None else after
-        self.timers[_LOOKUP + order.client_order_id] = self.portfolio.now_ns + delay
-
-    def _cancel(self, order: InFlightOrder) -> None:
-        order.cancel_requested = True
-        if not order.broker_id:
-            self._cancel_when_known[order.client_order_id] = order  # there is nothing yet to name in a request
-        else:
-            self._out.append(CancelOrder(client_order_id=order.client_order_id, broker_id=order.broker_id))
-            self._look_up_later(order, self.settings.cancel_timeout)
-
     # -- time -----------------------------------------------------------------------------------
 
     def _on_timer_fired(self, event: TimerFired) -> None:
@@ -541,17 +473,13 @@ class Kernel:
         self.timers.pop(event.name, None)
         if event.name == _RECHECK:
             self._reconcile("recheck")
-        elif event.name.startswith(_LOOKUP):
-            client_order_id = event.name.removeprefix(_LOOKUP)
-            order = self._tracker.get(client_order_id)
-            if order is not None and order.is_open:
-                self._out.append(LookupOrder(client_order_id=client_order_id))
-                if order.cancel_requested and order.broker_id:
-                    self._cancel(order)  # the last request did not work, or its outcome was lost: it may come twice
+        elif event.name.startswith(LOOKUP_TIMER):
+            self.unknowns.on_timer(event.name.removeprefix(LOOKUP_TIMER))
 
     # -- the run --------------------------------------------------------------------------------
 
     def _on_epoch_started(self, event: EpochStarted) -> None:
+        self.unknowns.on_stream_lost(self.portfolio.now_ns)  # nobody listened from the last run's end to now
         self._advance(event.ts)
         invariant(not self.journal_id or self.journal_id == event.journal_id, "an epoch of another journal")
         self.journal_id, self.epoch = event.journal_id, event.epoch
@@ -563,12 +491,7 @@ class Kernel:
         for symbol in self._books:
             self._out.append(LoadSecurity(symbol=symbol))
         self._out.append(QueryAccount())
-        for order in self._tracker.open_orders():
-            if order.status in IN_FLIGHT:
-                # It was on its way when the last run ended; whether it arrived, only the venue can say.
-                why = "the run that sent it ended"
-                self._tracker.apply(order.client_order_id, OrderEvent.RESTARTED, event.ts, why)
-                self._out.append(LookupOrder(client_order_id=order.client_order_id))
+        self.unknowns.on_restart()
         self.reconciliation.begin(event.ts)
         self._reconcile("start")
 
@@ -587,19 +510,24 @@ class Kernel:
 
     def _on_stream_connected(self, event: StreamConnected) -> None:
         self._advance(event.ts)
-        if event.stream == "user" and self.portfolio.account is not None:
+        if event.stream != USER_STREAM:
+            return
+        self.unknowns.on_stream_connected(event.ts)
+        if self.portfolio.account is not None:
             # What happened while nobody listened was streamed to nobody.
             self._reconcile("reconnect")
 
     def _on_stream_lost(self, event: StreamLost) -> None:
         self._advance(event.ts)
+        if event.stream == USER_STREAM:
+            self.unknowns.on_stream_lost(event.ts)
         self._alert("system", f"{event.stream} stream lost", event.reason)
 
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
         self.reconciliation.is_current = False
-        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since))
+        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since, asked_at=self.portfolio.now_ns))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
@@ -615,6 +543,7 @@ class Kernel:
             self._take_report(report, Source.RECONCILE)
         self.portfolio.take_account(event.account)
         outcome = self.reconciliation.compare(event, self._alert)
+        self.unknowns.on_compared(event)
         for order in outcome.waited_enough:
             self._order_changed(order)
         self.portfolio.verified = True
@@ -647,16 +576,23 @@ class Kernel:
     def _advance(self, ts: int) -> None:
         self.portfolio.now_ns = max(self.portfolio.now_ns, ts)
 
+    def _advanced(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A handler outside this class, after our time has moved on to the event's."""
+
+        def handle(event: Any) -> None:
+            self._advance(event.ts)
+            handler(event)
+
+        return handle
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
+
     def _order_changed(self, order: InFlightOrder) -> None:
         book = self._books[order.symbol]
-        if self._cancel_when_known and order.broker_id:
-            waited = self._cancel_when_known.pop(order.client_order_id, None)
-            if waited is not None and order.is_open:
-                self._cancel(order)
-        if order.is_closed:
-            self.timers.pop(_LOOKUP + order.client_order_id, None)
-            if book.fee_uncertainty or self.portfolio.cash_uncertainty:
-                self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+        self.unknowns.on_heard(order)
+        if order.is_closed and (book.fee_uncertainty or self.portfolio.cash_uncertainty):
+            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
             or self._tracker.has_open(order.symbol)

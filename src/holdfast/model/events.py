@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.model.enums import Source, TradingState
+from holdfast.model.enums import Outcome, Source, TradingState
 from holdfast.model.market import Asset, Bar, Quote
 from holdfast.model.orders import Account, BrokerPosition, Execution, OrderReport
 from holdfast.model.signals import Signal
@@ -113,6 +113,7 @@ class OrderRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ord
     client_order_id: str
     reason: str
     code: int | None = None
+    outcome: Outcome = Outcome.REFUSED
 
 
 class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_unknown"):
@@ -121,6 +122,7 @@ class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="su
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class SubmitDropped(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_dropped"):
@@ -144,6 +146,7 @@ class LookupFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="loo
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_refused"):
@@ -152,6 +155,7 @@ class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ca
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.REFUSED
 
 
 class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_unknown"):
@@ -160,6 +164,7 @@ class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ca
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="broker_reported"):
@@ -169,6 +174,7 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
         orders: Open orders, and those of ours that closed since the last look.
         executions: Fills since the last look, from the account's activities, oldest first.
         positions: All positions.
+        asked_at: When it was asked for (UTC ns): what was true at the venue by then is in it. 0 where nobody knows.
     """
 
     ts: int
@@ -177,6 +183,7 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
     orders: tuple[OrderReport, ...]
     executions: tuple[Execution, ...]
     positions: tuple[BrokerPosition, ...]
+    asked_at: int = 0
 
 
 class ReconcileRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile_requested"):

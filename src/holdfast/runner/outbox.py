@@ -178,11 +178,13 @@ class Outbox:
             reason = str(error)
             self._inbox.post(lambda ts: (SubmitDropped(ts=ts, client_order_id=order_id, reason=reason),))
         except BrokerRefusedError as error:
-            reason, code = error.message, error.code
-            self._inbox.post(lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code),))
+            reason, code, how = error.message, error.code, error.outcome
+            self._inbox.post(
+                lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code, outcome=how),)
+            )
         except OutcomeUnknownError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
 
@@ -192,19 +194,19 @@ class Outbox:
         try:
             await self._broker.request_cancel(command.broker_id)
         except BrokerRefusedError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         except OutcomeUnknownError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
 
     async def _look_up(self, command: LookupOrder) -> None:
         order_id = command.client_order_id
         try:
             report = await self._broker.find_order(order_id)
         except BrokerError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
             return
         if report is None:
             self._inbox.post(lambda ts: (LookupMissed(ts=ts, client_order_id=order_id),))
@@ -248,6 +250,7 @@ class Outbox:
                     orders=orders,
                     executions=executions,
                     positions=positions,
+                    asked_at=command.asked_at,
                 ),
             )
         )
