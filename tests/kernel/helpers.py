@@ -274,9 +274,12 @@ class Bench:
         """The venue has cancelled what was left."""
         return self.updated(intent, OrderStatus.CANCELED)
 
-    def refused(self, intent: OrderIntent, reason: str = "insufficient buying power") -> list[Command]:
+    def refused(
+        self, intent: OrderIntent, reason: str = "insufficient buying power", outcome: Outcome = Outcome.REFUSED
+    ) -> list[Command]:
         """A definite no to the submit."""
-        return self.show(OrderRefused(ts=self.now, client_order_id=intent.client_order_id, reason=reason))
+        order_id = intent.client_order_id
+        return self.show(OrderRefused(ts=self.now, client_order_id=order_id, reason=reason, outcome=outcome))
 
     def dropped(self, intent: OrderIntent) -> list[Command]:
         """It never left this process."""

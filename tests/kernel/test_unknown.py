@@ -12,6 +12,7 @@ from holdfast.model import OrderIntent, OrderSide, OrderStatus, Outcome, Source,
 from holdfast.model.commands import CancelOrder, LookupOrder, Reconcile, SubmitOrder
 from holdfast.model.events import OrderFilled
 from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.risk import RiskLimits
 from tests.kernel.helpers import SPY, Bench, alerts, buy, leave, of
 
 
@@ -315,6 +316,21 @@ def test_a_refusal_that_comes_after_the_stream_accepted_it_is_old_news() -> None
     bench.accepted(intent)
     assert alerts(bench.refused(intent)) == []
     assert bench.state(intent).status is OrderStatus.NEW
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.RATE_LIMITED], ids=str)
+def test_a_refused_order_that_the_venue_has_after_all_is_open_again(outcome: Outcome) -> None:
+    """P2: an error came back although the order was placed. The guards count it, an exit cancels it, people are told."""
+    bench = Bench(limits=RiskLimits(max_position_notional=Decimal(1_500)))
+    intent = bench.order(buy(10))
+    bench.refused(intent, outcome=outcome)
+    told = alerts(bench.accepted(intent))
+    assert told == ["order-drift: order reopened"]
+    assert bench.state(intent).status is OrderStatus.NEW
+    bench.act(buy(10))
+    assert bench.verdict.guard == "position_notional"
+    bench.filled(intent, 10)
+    assert bench.position() == Decimal(10)
 
 
 def test_an_order_that_was_dropped_before_it_left_is_never_sent() -> None:

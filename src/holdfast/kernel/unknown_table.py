@@ -221,8 +221,9 @@ CASES: tuple[Case, ...] = (
         asks=(Ask.ACCOUNT,),
         settles="the venue's answer, which is in the list of definite refusals",
         alert="order refused by the venue",
-        why="Only answers that are listed one by one are refusals. An error answer has been seen although the order "
-        "was placed, so the venue's own word on the order still reopens it, with an alert.",
+        why="Only answers whose status and code are listed are refusals (`holdfast.brokers.alpaca_errors.REFUSALS`). An "
+        "error answer has been seen although the order was placed, so the venue's own word on the order still reopens it, "
+        "with an alert.",
     ),
     Case(
         label="S3",
