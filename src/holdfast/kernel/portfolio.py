@@ -7,7 +7,16 @@ from decimal import Decimal
 
 from holdfast.kernel.book import SymbolBook, asset_class_of
 from holdfast.market import FeeModel, price_to_decimal
-from holdfast.model import Account, AssetClass, ClosedTrade, Execution, OrderType, TimeInForce, TradingState
+from holdfast.model import (
+    Account,
+    AssetClass,
+    ClosedTrade,
+    Execution,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+    TradingState,
+)
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
@@ -140,6 +149,10 @@ class Portfolio:
             for order in missing
             if order.symbol == symbol and order.is_closed and order.client_order_id not in self.waited_enough
         ]
+
+    def exit_is_unknown(self, symbol: str) -> bool:
+        """Whether the outcome of an order that reduces the symbol's position is unknown."""
+        return any(o.reduce_only and o.status is OrderStatus.UNKNOWN for o in self.tracker.open_orders(symbol))
 
     # -- what guards ask ------------------------------------------------------------------------
 

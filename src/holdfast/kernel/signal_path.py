@@ -77,6 +77,10 @@ class SignalPath:
             # It would wait for this order, too, and a resting one might never end.
             reason = f"an exit from {signal.symbol} waits for the venue's word; nothing is opened beside it"
             return self._refuse(signal, Stage.POSITION, "exit_under_way", reason)
+        if book.busy and portfolio.exit_is_unknown(signal.symbol):
+            # Had it filled, there would be a closed trade for the protections to judge: they lack what they need.
+            reason = f"nobody knows yet what became of an exit from {signal.symbol}; nothing is opened beside it"
+            return self._refuse(signal, Stage.POSITION, "exit_unknown", reason)
         if portfolio.account is not None and portfolio.account.trading_blocked:
             return self._refuse(signal, Stage.RISK, "account_blocked", "the venue has blocked trading in this account")
         if not portfolio.verified:
