@@ -24,9 +24,11 @@ from decimal import getcontext, setcontext
 from math import inf
 from typing import Any
 
+from holdfast.kernel.adjustments import Adjustments
 from holdfast.kernel.book import PendingExit, SymbolBook
 from holdfast.kernel.boundary import strategy_error, tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.others import Others
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
@@ -83,6 +85,7 @@ from holdfast.model.events import (
     SubmitUnknown,
     TimerFired,
     TradingStateChanged,
+    VenueAdjusted,
 )
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
@@ -130,7 +133,9 @@ class Kernel:
         self.recent_verdicts: deque[Verdict] = deque(maxlen=_VERDICTS_KEPT)
         self.journal_id = ""
         self.epoch = 0
-        self.reconciliation = Reconciliation(self.portfolio, self.settings)
+        self.others = Others(self.portfolio, self.settings.foreign, self._alert)
+        self.adjustments = Adjustments(self.portfolio, self.others, self._alert)
+        self.reconciliation = Reconciliation(self.portfolio, self.settings, self.others)
         self._path = SignalPath(self.portfolio, protections, gate)
         self._books = self.portfolio.books
         self._tracker = self.portfolio.tracker
@@ -170,6 +175,7 @@ class Kernel:
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
+            VenueAdjusted: self._on_venue_adjusted,
         }
         for strategy in self.strategies:
             tell(strategy, "bind", self)
@@ -408,6 +414,8 @@ class Kernel:
             self._take_counted((order, event.execution))
         elif self._tracker.adopted:
             self._take_counted()
+        elif self._tracker.is_orphan(event.execution.execution_id):
+            self.others.on_orphan(event.execution)
         if event.report is not None:
             self._take_report(event.report, event.source)
         elif self._tracker.discrepancies:
@@ -419,7 +427,10 @@ class Kernel:
         All of it before anyone is told: whoever decides on the first must see the position after the last.
         """
         if self._tracker.adopted:
-            counted += tuple(self._tracker.take_adopted())
+            adopted = self._tracker.take_adopted()
+            for _, execution in adopted:
+                self.others.give_back(execution)
+            counted += tuple(adopted)
         portfolio = self.portfolio
         for order, execution in counted:
             before = portfolio.equity
@@ -435,6 +446,7 @@ class Kernel:
         order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
         if order is None:
             self.reconciliation.note_orphan(report, self._alert)
+            self.others.on_report(report)
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
@@ -459,6 +471,8 @@ class Kernel:
     def _report_discrepancies(self) -> None:
         """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
         for discrepancy in self._tracker.take_discrepancies():
+            if discrepancy.kind is DiscrepancyKind.ORPHAN_EXECUTION and not self.others.tells:
+                continue
             if discrepancy.kind in _UNTRUSTWORTHY:
                 self.portfolio.trading_state = TradingState.HALTED
                 title = "the venue's orders differ from our intents: trading is halted"
@@ -541,6 +555,7 @@ class Kernel:
                 self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
         for report in event.orders:
             self._take_report(report, Source.RECONCILE)
+        self.others.on_reported(event)
         self.portfolio.take_account(event.account)
         outcome = self.reconciliation.compare(event, self._alert)
         self.unknowns.on_compared(event)
@@ -559,6 +574,13 @@ class Kernel:
     def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
         self._advance(event.ts)
         self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+
+    def _on_venue_adjusted(self, event: VenueAdjusted) -> None:
+        self._advance(event.ts)
+        before = self.portfolio.equity
+        if self.adjustments.on_adjusted(event):
+            self._observe_equity(before)
+            self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
 
     # -- inside ---------------------------------------------------------------------------------
 

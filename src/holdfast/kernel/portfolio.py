@@ -12,6 +12,7 @@ from holdfast.model import (
     AssetClass,
     ClosedTrade,
     Execution,
+    OrderReport,
     OrderStatus,
     OrderType,
     TimeInForce,
@@ -23,6 +24,7 @@ from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _ZERO = Decimal(0)
+CASH = "cash"  # the name under which money is compared, and its fees are kept
 
 
 class Portfolio:
@@ -51,7 +53,10 @@ class Portfolio:
         self.day_start_equity = 0.0
         self.verified = False
         self.waited_enough: dict[str, None] = {}  # orders whose missing fills no longer hold up an exit
-        self.disputed: dict[str, Decimal] = {}  # what the venue holds of symbols on which we are known to differ
+        self.gaps: dict[str, Decimal] = {}  # what the venue holds beyond our books, where the two are known to differ
+        self.gaps_at = 0  # the venue's view of the gaps is not older than this (UTC ns)
+        self.adopted_orders: dict[str, OrderReport] = {}  # open orders of others that guards count, by the venue's id
+        self.fees_booked: dict[str, Decimal] = {}  # by our fee model, and not yet posted: coins by symbol, or CASH
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
         # Our own books when the account was last described: what changed since is carried on to its powers.
@@ -99,6 +104,9 @@ class Portfolio:
             most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
             book.fee_uncertainty += most_coin - fee_coin
             self.cash_uncertainty += most_cash - fee_cash
+        if fee_coin or fee_cash:
+            name = book.symbol if fee_coin else CASH
+            self.fees_booked[name] = self.fees_booked.get(name, _ZERO) + fee_coin + fee_cash
         trades = self.positions.apply(
             book.symbol,
             execution.side,
@@ -111,7 +119,17 @@ class Portfolio:
             order_id=order.client_order_id,
         )
         self.refresh(book, float(execution.price))
+        if self.gaps and execution.at <= self.gaps_at and book.symbol in self.gaps:
+            self.narrow_gap(book.symbol, execution.side.sign * (execution.quantity - fee_coin))
         return trades
+
+    def narrow_gap(self, symbol: str, change: Decimal) -> None:
+        """Our books have learned of something that the venue's view of the position held already."""
+        gap = self.gaps.get(symbol, _ZERO) - change
+        if gap:
+            self.gaps[symbol] = gap
+        else:
+            self.gaps.pop(symbol, None)
 
     def refresh(self, book: SymbolBook, price: float) -> None:
         """Set the floats of a book, and the equity, from the exact books."""
@@ -172,15 +190,49 @@ class Portfolio:
         for order in self.closed_with_fills_missing(symbol):
             held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
         orders = self.tracker.open_orders(symbol)
-        if not orders:
+        if not orders and not self.adopted_orders:
             return held
-        buys = sells = _ZERO
+        buys, sells = self._adopted(symbol)
         for order in orders:
             if order.side.sign > 0:
                 buys += order.remaining
             else:
                 sells += order.remaining
         return held + buys if abs(held + buys) >= abs(held - sells) else held - sells
+
+    def _adopted(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """What open orders of others may still buy and sell of a symbol."""
+        buys = sells = _ZERO
+        for report in self.adopted_orders.values():
+            if report.symbol == symbol:
+                rest = max(report.quantity - report.filled_qty, _ZERO)
+                if report.side.sign > 0:
+                    buys += rest
+                else:
+                    sells += rest
+        return buys, sells
+
+    def reducible(self, symbol: str, held: Decimal) -> Decimal:
+        """What may still be sent against a position so that all reducing orders together do not flip it.
+
+        Here and at the venue, which nets what we hold with what others hold in the account: where the two are known to
+        differ, an exit takes no more than both sides have. Open, in-flight and unknown orders count as filled.
+        """
+        left = abs(held)
+        gap = self.gaps.get(symbol)
+        if gap is not None:
+            there = held + gap
+            left = min(left, max(there if held > 0 else -there, _ZERO))
+        for order in self.tracker.open_orders(symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.remaining
+        for order in self.closed_with_fills_missing(symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.reported_filled_qty - order.filled_quantity
+        if self.adopted_orders:
+            buys, sells = self._adopted(symbol)
+            left -= sells if held > 0 else buys
+        return max(left, _ZERO)
 
     def gross_exposure(self) -> float:
         """Sum of the absolute values of positions and of open orders, USD at last prices."""
@@ -194,6 +246,9 @@ class Portfolio:
             for order in self.tracker.open_orders():
                 if not order.reduce_only and (order.broker_id or not known_to_venue):
                     total += float(order.remaining) * self.book(order.symbol).last_price
+        for report in self.adopted_orders.values():
+            price = self.last_price(report.symbol) or float(report.limit_price or 0)
+            total += float(max(report.quantity - report.filled_qty, _ZERO)) * price
         return total
 
     def _reserved(self, *, known_to_venue: bool = False) -> Decimal:
@@ -208,7 +263,7 @@ class Portfolio:
 
     def open_order_count(self) -> int:
         """Orders open, in flight or unknown."""
-        return self.tracker.open_count
+        return self.tracker.open_count + len(self.adopted_orders)
 
     @property
     def day_pnl(self) -> float:

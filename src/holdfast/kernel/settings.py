@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from holdfast.model.enums import Foreign
 from holdfast.model.timestamps import NS_PER_SECOND
 
 
@@ -24,6 +25,7 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
         open_order_interval: An order that stays open is looked up this often, in case its closing word got lost.
         recheck_after: A difference between our books and the venue's is reported only if it is still there this
             much later: for a few seconds REST views disagree in the best of health.
+        foreign: How to treat orders and positions that are not ours.
     """
 
     submit_deadline: int = 5 * NS_PER_SECOND
@@ -36,3 +38,4 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     cancel_alert_after: int = 60 * NS_PER_SECOND
     open_order_interval: int = 60 * NS_PER_SECOND
     recheck_after: int = 5 * NS_PER_SECOND
+    foreign: Foreign = Foreign.ALERT

@@ -1,7 +1,9 @@
 """Frozen messages and values: the words in which every other part speaks. Imports nothing of ours."""
 
 from holdfast.model.enums import (
+    ActivityKind,
     AssetClass,
+    Foreign,
     GuardMode,
     OrderSide,
     OrderStatus,
@@ -13,13 +15,15 @@ from holdfast.model.enums import (
     TradingState,
 )
 from holdfast.model.market import Asset, Bar, Quote
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
 from holdfast.model.series import BarSeries
 from holdfast.model.signals import Signal, Verdict
 from holdfast.model.trades import ClosedTrade
 
 __all__ = [
     "Account",
+    "AccountActivity",
+    "ActivityKind",
     "Asset",
     "AssetClass",
     "Bar",
@@ -27,6 +31,7 @@ __all__ = [
     "BrokerPosition",
     "ClosedTrade",
     "Execution",
+    "Foreign",
     "GuardMode",
     "OrderIntent",
     "OrderReport",

@@ -130,3 +130,23 @@ class Outcome(StrEnum):
     DIFFERS = "differs"  # a look-up showed another order under our id
     SILENT = "silent"  # the request was taken, and the venue's word on the order does not come
     RESTARTED = "restarted"  # the process that waited for the answer is gone
+
+
+class Foreign(StrEnum):
+    """How to treat orders and positions at the venue that are not ours."""
+
+    ALERT = "alert"  # people are told; never touched, never counted as ours
+    IGNORE = "ignore"  # part of the baseline, and not reported
+    ADOPT = "adopt"  # taken into our books as labelled adjustments, so that exits and guards count them
+
+
+class ActivityKind(StrEnum):
+    """What an account activity that is no fill changes."""
+
+    FEE = "fee"  # charged later than the trade that it belongs to
+    INCOME = "income"  # dividends, interest: profit or loss
+    TRANSFER = "transfer"  # money or shares that came or went: no profit
+    SPLIT = "split"  # more or fewer shares at the same cost
+    SHARES = "shares"  # another corporate action that changed a position
+    BUST = "bust"  # the venue took an execution back
+    CORRECTION = "correction"  # the venue changed the quantity or the price of an execution

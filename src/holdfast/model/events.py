@@ -10,7 +10,7 @@ import msgspec
 
 from holdfast.model.enums import Outcome, Source, TradingState
 from holdfast.model.market import Asset, Bar, Quote
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderReport
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderReport
 from holdfast.model.signals import Signal
 
 
@@ -200,6 +200,13 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     reason: str
 
 
+class VenueAdjusted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="venue_adjusted"):
+    """The venue changed the account without a trade of ours: a fee, a dividend, a split, a transfer, a busted trade."""
+
+    ts: int
+    activity: AccountActivity
+
+
 Event = (
     Bar
     | Quote
@@ -225,4 +232,5 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
+    | VenueAdjusted
 )

@@ -343,6 +343,10 @@ class OrderTracker:
         """Executions of orders that are unknown here, in the order in which they came."""
         return list(self._orphans.values())
 
+    def is_orphan(self, execution_id: str) -> bool:
+        """Whether an execution is kept that belongs to no order known here."""
+        return execution_id in self._orphans
+
     def get_orphaned_orders(self, broker_orders: Mapping[str, _T]) -> dict[str, _T]:
         """Orders that are at the broker and unknown here, by the broker's id.
 
