@@ -375,6 +375,7 @@ def position(row: Json) -> BrokerPosition:
             symbol=_symbol(row),
             quantity=-abs(quantity) if row.get("side") == "short" else quantity,
             avg_entry_price=decimal(row["avg_entry_price"]),
+            current_price=_decimal_or_none(row.get("current_price")),
         )
     except _UNREADABLE as error:
         raise _malformed(error, "a position", row) from None

@@ -102,9 +102,10 @@ class Adjustments:
         return posted
 
     def _pay(self, activity: AccountActivity) -> None:
-        self._adjust_cash(activity, activity.cash)
         if activity.quantity:
             self._change_shares(activity)
+        else:
+            self._adjust_cash(activity, activity.cash)
 
     def _transfer(self, activity: AccountActivity) -> None:
         before = self._portfolio.equity
@@ -129,8 +130,9 @@ class Adjustments:
         portfolio, symbol = self._portfolio, activity.symbol
         change = self._our_part(activity)
         if not change:
+            self._adjust_cash(activity, activity.cash)
             return
-        portfolio.positions.adjust(symbol, change, _label(activity), activity.at, price=activity.price)
+        portfolio.positions.adjust(symbol, change, _label(activity), activity.at, activity.cash, price=activity.price)
         book = portfolio.book(symbol)
         portfolio.refresh(book, book.mark or portfolio.last_price(symbol) or 0.0)
         self._tell(activity, change)
@@ -138,6 +140,8 @@ class Adjustments:
     def _take_back(self, activity: AccountActivity) -> None:
         found = self._find(activity.execution_id)
         if found is None:
+            if self._others.take_back(activity.execution_id):
+                return
             self._alert(
                 "order-drift",
                 f"{activity.symbol}: {activity.label}",

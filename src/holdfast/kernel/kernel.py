@@ -555,6 +555,8 @@ class Kernel:
                 self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
         for report in event.orders:
             self._take_report(report, Source.RECONCILE)
+        if self.portfolio.account is None:
+            self.portfolio.take_account(event.account)
         self.others.on_reported(event)
         self.portfolio.take_account(event.account)
         outcome = self.reconciliation.compare(event, self._alert)

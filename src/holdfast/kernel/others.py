@@ -81,8 +81,12 @@ class Others:
 
     def on_orphan(self, execution: Execution) -> None:
         """The stream told of an execution whose order is not known here. With another's id on it, it is another's."""
-        if execution.client_order_id and execution.execution_id not in self.state.counted:
+        if not execution.client_order_id or execution.execution_id in self.state.counted:
+            return
+        if self.state.baseline_at:
             self._count(execution)
+        else:
+            self.state.counted[execution.execution_id] = _ZERO  # the first comparison will show it
 
     def on_report(self, report: OrderReport) -> None:
         """The venue described an order that is not ours."""
@@ -118,14 +122,23 @@ class Others:
         if change:
             self._book(execution.symbol, -change, execution, "taken for another's, and ours")
 
+    def take_back(self, execution_id: str) -> bool:
+        """The venue busted an execution. Returns whether it was one of others', and is reversed now."""
+        change = self.state.counted.get(execution_id, _ZERO)
+        if not change:
+            return False
+        self.state.counted[execution_id] = _ZERO
+        (execution,) = [e for e in self._tracker.orphan_executions() if e.execution_id == execution_id]
+        self._book(execution.symbol, -change, execution, "traded by others, and busted")
+        return True
+
     # -- inside ----------------------------------------------------------------------------------
 
     def _may_be_ours(self, execution: Execution) -> bool:
         """Whether an order of ours whose venue id is not known could be the one that traded."""
         if execution.client_order_id:
             return False
-        orders = self._tracker.orders()
-        return any(order.symbol == execution.symbol and order.broker_id is None for order in orders)
+        return any(order.broker_id is None for order in self._tracker.open_orders(execution.symbol))
 
     def _count(self, execution: Execution) -> None:
         portfolio = self._portfolio
@@ -155,9 +168,11 @@ class Others:
                 symbol, change, f"{label}: {execution.execution_id}", execution.at, cash, price=execution.price
             )
             portfolio.refresh(book, book.mark or float(execution.price))
+            if execution.at <= portfolio.gaps_at:
+                portfolio.narrow_gap(symbol, change)
             self._alert(
                 "order-drift",
-                f"{symbol}: adopted what others traded",
+                f"{symbol}: adopted: {label}",
                 f"{execution.side} {execution.quantity} at {execution.price}, execution {execution.execution_id}",
             )
             return
@@ -185,7 +200,7 @@ class Others:
             price = position.avg_entry_price
             portfolio.positions.adjust(symbol, quantity, _HELD_BEFORE, event.ts, price=price)
             book = portfolio.book(symbol)
-            mark = portfolio.last_price(symbol) or float(price)
+            mark = float(position.current_price or portfolio.last_price(symbol) or price)
             portfolio.foreign_value -= float(quantity) * mark  # it moves from one side of the equity to the other
             portfolio.refresh(book, mark)
             self._alert("order-drift", f"{symbol}: adopted what was held before us", f"{quantity} at {price}")

@@ -86,6 +86,7 @@ class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     symbol: str
     quantity: Decimal
     avg_entry_price: Decimal
+    current_price: Decimal | None = None
 
 
 class AccountActivity(msgspec.Struct, frozen=True, kw_only=True, gc=False):

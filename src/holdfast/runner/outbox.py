@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from holdfast.model import Source, TradingState
+from holdfast.model import AccountActivity, Source, TradingState
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -54,6 +54,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     SubmitDropped,
     SubmitUnknown,
+    VenueAdjusted,
 )
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.ports import AlertPort, BrokerPort
@@ -96,6 +97,7 @@ class Outbox:
         self._queue: asyncio.Queue[Command] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._unfinished = 0
+        self._told: dict[str, None] = {}  # activities that were posted to the inbox
         self.failure: Exception | None = None
         self.requests_sent = 0  # submits and cancels that left: each of them makes the venue send updates
         self.closed = False
@@ -237,12 +239,14 @@ class Outbox:
             account = await self._broker.fetch_account()
             orders = await self._broker.fetch_orders(command.since)
             executions = await self._broker.fetch_executions(command.since)
+            adjustments = await self._adjustments(command.since)
         except BrokerError as error:
             reason = error.message
             self._inbox.post(lambda ts: (ReconcileFailed(ts=ts, reason=reason),))
             return
         self._inbox.post(
             lambda ts: (
+                *(VenueAdjusted(ts=ts, activity=activity) for activity in adjustments),
                 BrokerReported(
                     ts=ts,
                     reason=command.reason,
@@ -254,3 +258,17 @@ class Outbox:
                 ),
             )
         )
+
+    async def _adjustments(self, since: int) -> list[AccountActivity]:
+        """What changed the account without a trade, each told once a run.
+
+        Where it cannot be learned the comparison goes on without it: what it would have explained is then drift.
+        """
+        try:
+            found = await self._broker.fetch_adjustments(since)
+        except BrokerError as error:
+            _log.warning("account activities could not be fetched", reason=error.message)
+            return []
+        new = [activity for activity in found if activity.activity_id not in self._told]
+        self._told.update(dict.fromkeys(activity.activity_id for activity in new))
+        return new
