@@ -218,10 +218,15 @@ def test_after_a_crash_what_was_in_flight_is_unknown_and_looked_up_and_nothing_i
     assert bench.state(intent).status is OrderStatus.UNKNOWN
     assert [c.client_order_id for c in of(LookupOrder, commands)] == ["J-1"]
     assert not of(SubmitOrder, commands)
+    bench.wait(60)
     bench.missed(intent)
-    assert bench.state(intent).status is OrderStatus.UNKNOWN, "the grace counts from the restart"
-    bench.wait(11)
+    bench.reported()
     bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN, "the grace counts from when the stream of this run is up"
+    bench.connected()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+    bench.denied(intent)
     assert bench.state(intent).status is OrderStatus.NEVER_SENT
 
 

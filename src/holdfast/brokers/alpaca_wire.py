@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, Source
+from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, Outcome, Source
 from holdfast.model.errors import DataError, OutcomeUnknownError
 from holdfast.model.events import OrderFilled, OrderUpdated
 from holdfast.model.market import Asset, Bar, Quote
@@ -32,6 +32,8 @@ Json = Mapping[str, Any]
 
 class MalformedMessageError(OutcomeUnknownError):
     """The venue said something that we cannot read: no verdict. ``payload`` keeps it whole."""
+
+    default_outcome = Outcome.MALFORMED
 
     def __init__(self, message: str, payload: object) -> None:
         super().__init__(message)
@@ -373,6 +375,7 @@ def position(row: Json) -> BrokerPosition:
             symbol=_symbol(row),
             quantity=-abs(quantity) if row.get("side") == "short" else quantity,
             avg_entry_price=decimal(row["avg_entry_price"]),
+            current_price=_decimal_or_none(row.get("current_price")),
         )
     except _UNREADABLE as error:
         raise _malformed(error, "a position", row) from None

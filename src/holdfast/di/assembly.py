@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec import structs
+
 from holdfast.di.config import Config
 from holdfast.di.strategy_loader import load_strategy
 from holdfast.kernel import Kernel, KernelSettings
@@ -46,7 +48,7 @@ def make_kernel(
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
-        settings=_scaled(KernelSettings(), kernel_rate(clock) if rate is None else rate),
+        settings=_scaled(KernelSettings(foreign=config.foreign), kernel_rate(clock) if rate is None else rate),
     )
 
 
@@ -56,4 +58,5 @@ def kernel_rate(clock: Clock | None) -> float:
 
 
 def _scaled(settings: KernelSettings, rate: float) -> KernelSettings:
-    return KernelSettings(**{name: round(getattr(settings, name) * rate) for name in settings.__struct_fields__})
+    durations = {name: value for name, value in structs.asdict(settings).items() if isinstance(value, int)}
+    return structs.replace(settings, **{name: round(value * rate) for name, value in durations.items()})

@@ -11,6 +11,7 @@
     [notify]      webhook URLs by channel
     watch         symbols whose market data is followed although no strategy of ours trades them
     [shutdown]    open_orders = "cancel" | "leave"
+    foreign       "alert" | "ignore" | "adopt": orders and positions at the venue that are not ours
 
 Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, and
 ``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
@@ -45,7 +46,7 @@ from pydantic_settings import (
 )
 
 from holdfast.journal.places import DatabaseUrl, to_place
-from holdfast.model import GuardMode
+from holdfast.model import Foreign, GuardMode
 from holdfast.model.errors import ConfigurationError
 
 
@@ -188,6 +189,7 @@ class Config(BaseSettings):
     shutdown: ShutdownConfig = ShutdownConfig()
     clock: ClockConfig = ClockConfig()
     watch: tuple[str, ...] = ()
+    foreign: Foreign = Foreign.ALERT
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import structlog
 
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
+from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_kernel, make_strategies
@@ -513,7 +514,7 @@ class Container:
         wire.trade_update_events(update, 0)  # raises here, in the stream's own error handling, if it cannot be read
 
         def events(ts: int) -> Sequence[Event]:
-            found: list[Event] = list(wire.trade_update_events(update, ts))
+            found: list[Event] = [*revisions(update, ts), *wire.trade_update_events(update, ts)]
             reason = wire.reconcile_reason(update)
             if reason is not None:
                 found.append(ReconcileRequested(ts=ts, reason=reason))

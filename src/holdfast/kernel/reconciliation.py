@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.kernel.portfolio import Portfolio
+from holdfast.kernel.others import Others
+from holdfast.kernel.portfolio import CASH, Portfolio
 from holdfast.kernel.settings import KernelSettings
-from holdfast.model import AssetClass, OrderReport
+from holdfast.model import AssetClass, Foreign, OrderReport
 from holdfast.model.events import BrokerReported
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.state.order_machine import OPEN
@@ -39,7 +40,6 @@ _OVERLAP = 5 * NS_PER_MINUTE
 # The venue's own rounding of coin fees is known to a few units of the ninth decimal.
 _FEE_ROUNDING = Decimal("0.000000005")
 _CENT = Decimal("0.01")
-CASH = "cash"  # the name under which a difference in the money is reported
 # Looks (a few seconds apart) after which fills that were told and never came no longer hold up an exit.
 _MISSING_LOOKS = 6
 
@@ -88,8 +88,9 @@ class ReconciliationState(msgspec.Struct, frozen=True, kw_only=True):
 class Reconciliation:
     """Compares, remembers what it found the last time, and reports what stays."""
 
-    def __init__(self, portfolio: Portfolio, settings: KernelSettings) -> None:
+    def __init__(self, portfolio: Portfolio, settings: KernelSettings, others: Others) -> None:
         self._portfolio = portfolio
+        self._others = others
         self._settings = settings
         self.count = 0
         self.last_at = 0
@@ -118,7 +119,7 @@ class Reconciliation:
         if report.status not in OPEN:
             self.orphans.pop(report.broker_id, None)
             return
-        if report.broker_id not in self.orphans:
+        if report.broker_id not in self.orphans and self._others.policy is not Foreign.IGNORE:
             alert(
                 "order-drift",
                 "an order at the venue is unknown here",
@@ -142,8 +143,9 @@ class Reconciliation:
         self.shadows = dict(shadows)
         self.venue_positions = {p.symbol: p.quantity for p in event.positions if p.quantity}
         found = self._differences()
-        self._settle_cash(event.account.cash)
-        found += self._cash_difference(event.account.cash)
+        cash = event.account.cash - self._others.explained_cash
+        self._settle_cash(cash)
+        found += self._cash_difference(cash)
         confirmed = [drift for drift in found if self._suspected.get(drift.symbol) == drift.gap]
         for drift in confirmed:
             if self._reported.get(drift.symbol) != drift.gap:
@@ -157,7 +159,7 @@ class Reconciliation:
         self._reported = {drift.symbol: drift.gap for drift in confirmed}
         self._suspected = {drift.symbol: drift.gap for drift in found}
         self.differences, self.drift = tuple(found), tuple(confirmed)
-        self._portfolio.disputed = {drift.symbol: drift.venue for drift in confirmed}
+        self._note_gaps(confirmed, event.asked_at)
         over = self._stop_waiting(alert)
         awaited = any(count < _MISSING_LOOKS for count in self._missing_looks.values())
         again: int | None = None
@@ -166,6 +168,16 @@ class Reconciliation:
         elif self._portfolio.tracker.missing_count:
             again = self._settings.open_order_interval
         return Outcome(self.drift, tuple(shadows.values()), again, over)
+
+    def _note_gaps(self, confirmed: list[Drift], asked_at: int) -> None:
+        """Where the venue is known to hold otherwise than we, exits are bound by both: what differs, and what is others'."""
+        portfolio = self._portfolio
+        symbols = dict.fromkeys(
+            [*(drift.symbol for drift in confirmed if drift.symbol != CASH), *self._others.state.held]
+        )
+        gaps = {s: self.venue_positions.get(s, _ZERO) - portfolio.positions.quantity(s) for s in symbols}
+        portfolio.gaps = {symbol: gap for symbol, gap in gaps.items() if gap}
+        portfolio.gaps_at = asked_at
 
     def _stop_waiting(self, alert: Alert) -> tuple[InFlightOrder, ...]:
         """Fills that were told and have not come in many looks: say so, look on, and let exits go on meanwhile."""
@@ -182,10 +194,12 @@ class Reconciliation:
 
     def _differences(self) -> list[Drift]:
         portfolio = self._portfolio
-        symbols = dict.fromkeys([*(p.symbol for p in portfolio.positions.get_all()), *self.venue_positions])
+        held = (position.symbol for position in portfolio.positions.get_all())
+        symbols = dict.fromkeys([*held, *self.venue_positions, *self._others.state.held])
         found = []
         for symbol in symbols:
-            ours, theirs = portfolio.positions.quantity(symbol), self.venue_positions.get(symbol, _ZERO)
+            ours = portfolio.positions.quantity(symbol)
+            theirs = self.venue_positions.get(symbol, _ZERO) - self._others.explained(symbol)
             book = portfolio.book(symbol)
             resting = portfolio.tracker.has_open(symbol)
             if ours == theirs:
@@ -197,6 +211,7 @@ class Reconciliation:
             allowance = _FEE_ROUNDING + book.fee_uncertainty
             if not resting and book.asset_class is AssetClass.CRYPTO and abs(theirs - ours) <= allowance:
                 portfolio.positions.adjust(symbol, theirs - ours, "coin fee as charged", self.last_at)
+                self._note_fee(symbol, ours - theirs)
                 portfolio.refresh(book, book.mark or book.last_price)
                 book.fee_uncertainty = _ZERO
                 continue
@@ -220,8 +235,14 @@ class Reconciliation:
         if abs(difference) <= _FEE_ROUNDING + portfolio.cash_uncertainty:
             if difference:
                 portfolio.positions.adjust("", _ZERO, "cash fee as charged", self.last_at, cash=difference)
+                self._note_fee(CASH, -difference)
                 portfolio.recount_equity()
             portfolio.cash_uncertainty = _ZERO
+
+    def _note_fee(self, name: str, more: Decimal) -> None:
+        """What the venue took as fees beyond our model; when it posts the fee, that much is settled already."""
+        booked = self._portfolio.fees_booked
+        booked[name] = max(booked.get(name, _ZERO) + more, _ZERO)
 
     def export_state(self) -> ReconciliationState:
         """All of it in its written form."""

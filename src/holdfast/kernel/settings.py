@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from holdfast.model.enums import Foreign
 from holdfast.model.timestamps import NS_PER_SECOND
 
 
@@ -12,18 +13,29 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         submit_deadline: An opening order that has not left this long after it was handed to the sender is dropped.
-        lookup_grace: "The venue does not have it" is evidence only this long after the order became unknown:
-            a request may still be on its way.
-        lookup_interval: How often an unknown order is asked for.
-        cancel_timeout: A cancel without the venue's word is followed by a look-up after this long.
+        lookup_grace: "The venue does not have it" is evidence only this long after the order became unknown, counted
+            while the order stream is up: a request may still be on its way.
+        lookup_interval: An unknown order is asked for again after this long; each further time twice as long ...
+        lookup_interval_most: ... but not longer.
+        unknown_alert_after: People are told again when an outcome is still unknown after this long.
+        cancel_timeout: A cancel without the venue's word is followed by a look-up and a second request after this
+            long; each further time twice as long ...
+        cancel_interval_most: ... but not longer.
+        cancel_alert_after: People are told when the venue's word on a cancel has not come after this long.
         open_order_interval: An order that stays open is looked up this often, in case its closing word got lost.
         recheck_after: A difference between our books and the venue's is reported only if it is still there this
             much later: for a few seconds REST views disagree in the best of health.
+        foreign: How to treat orders and positions that are not ours.
     """
 
     submit_deadline: int = 5 * NS_PER_SECOND
     lookup_grace: int = 10 * NS_PER_SECOND
     lookup_interval: int = 2 * NS_PER_SECOND
+    lookup_interval_most: int = 30 * NS_PER_SECOND
+    unknown_alert_after: int = 60 * NS_PER_SECOND
     cancel_timeout: int = 10 * NS_PER_SECOND
+    cancel_interval_most: int = 300 * NS_PER_SECOND
+    cancel_alert_after: int = 60 * NS_PER_SECOND
     open_order_interval: int = 60 * NS_PER_SECOND
     recheck_after: int = 5 * NS_PER_SECOND
+    foreign: Foreign = Foreign.ALERT

@@ -37,10 +37,14 @@ class QueryAccount(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="que
 
 
 class Reconcile(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile"):
-    """Ask the venue for orders, positions, account and the executions after ``since`` (UTC ns)."""
+    """Ask the venue for orders, positions, account and the executions after ``since`` (UTC ns).
+
+    ``asked_at`` is when the kernel asked (UTC ns); the report repeats it.
+    """
 
     reason: str
     since: int
+    asked_at: int = 0
 
 
 class LoadSecurity(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="load_security"):

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from holdfast.model import Source, TradingState
+from holdfast.model import AccountActivity, Source, TradingState
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -56,6 +56,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     SubmitDropped,
     SubmitUnknown,
+    VenueAdjusted,
 )
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.ports import AlertPort, BrokerPort
@@ -107,6 +108,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timings: dict[str, Timing] = {}
         self._unfinished = 0
+        self._told: dict[str, None] = {}  # activities that were posted to the inbox
         self.failure: Exception | None = None
         self.requests_sent = 0  # submits and cancels that left: each of them makes the venue send updates
         self.closed = False
@@ -194,11 +196,13 @@ class Outbox:
             reason = str(error)
             self._inbox.post(lambda ts: (SubmitDropped(ts=ts, client_order_id=order_id, reason=reason),))
         except BrokerRefusedError as error:
-            reason, code = error.message, error.code
-            self._inbox.post(lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code),))
+            reason, code, how = error.message, error.code, error.outcome
+            self._inbox.post(
+                lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code, outcome=how),)
+            )
         except OutcomeUnknownError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
 
@@ -223,19 +227,19 @@ class Outbox:
         try:
             await self._broker.request_cancel(command.broker_id)
         except BrokerRefusedError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         except OutcomeUnknownError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
 
     async def _look_up(self, command: LookupOrder) -> None:
         order_id = command.client_order_id
         try:
             report = await self._broker.find_order(order_id)
         except BrokerError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
             return
         if report is None:
             self._inbox.post(lambda ts: (LookupMissed(ts=ts, client_order_id=order_id),))
@@ -266,12 +270,14 @@ class Outbox:
             account = await self._broker.fetch_account()
             orders = await self._broker.fetch_orders(command.since)
             executions = await self._broker.fetch_executions(command.since)
+            adjustments = await self._adjustments(command.since)
         except BrokerError as error:
             reason = error.message
             self._inbox.post(lambda ts: (ReconcileFailed(ts=ts, reason=reason),))
             return
         self._inbox.post(
             lambda ts: (
+                *(VenueAdjusted(ts=ts, activity=activity) for activity in adjustments),
                 BrokerReported(
                     ts=ts,
                     reason=command.reason,
@@ -279,6 +285,21 @@ class Outbox:
                     orders=orders,
                     executions=executions,
                     positions=positions,
+                    asked_at=command.asked_at,
                 ),
             )
         )
+
+    async def _adjustments(self, since: int) -> list[AccountActivity]:
+        """What changed the account without a trade, each told once a run.
+
+        Where it cannot be learned the comparison goes on without it: what it would have explained is then drift.
+        """
+        try:
+            found = await self._broker.fetch_adjustments(since)
+        except BrokerError as error:
+            _log.warning("account activities could not be fetched", reason=error.message)
+            return []
+        new = [activity for activity in found if activity.activity_id not in self._told]
+        self._told.update(dict.fromkeys(activity.activity_id for activity in new))
+        return new

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from holdfast.model import Account, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model import Account, AccountActivity, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
 
 
 class BrokerPort(Protocol):
@@ -55,6 +55,10 @@ class BrokerPort(Protocol):
 
     async def fetch_executions(self, since: int) -> tuple[Execution, ...]:
         """Executions since (UTC ns), oldest first."""
+        ...
+
+    async def fetch_adjustments(self, since: int) -> tuple[AccountActivity, ...]:
+        """What changed the account without a trade since (UTC ns), oldest first; older ones may be among them."""
         ...
 
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> Sequence[Bar]:

@@ -10,6 +10,7 @@ from math import inf
 from holdfast.journal import EpochRecord
 from holdfast.kernel import Kernel, KernelSettings
 from holdfast.model import Asset, AssetClass, Bar, Signal, Verdict
+from holdfast.model.events import StreamConnected
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_SECOND, parse_rfc3339
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import ProtectionManager
@@ -151,6 +152,8 @@ class InProcessBot:
             strategy=strategy,
         )
         await self.runner.begin(epoch)
+        # The broker's messages come from now on: an unknown order may be settled beside a stream that would tell.
+        self.runner.inbox.post(lambda ts: (StreamConnected(ts=ts, stream="user"),))
         await self.settle()
         return recovery
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdfast.backtest.broker import InProcessBroker, report_of
-from holdfast.model import Account, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model import Account, AccountActivity, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
 from holdfast.model.commands import Reconcile
 from holdfast.model.errors import BrokerRefusedError, UnknownSymbolError, invariant
 from holdfast.model.events import BrokerReported, Event
@@ -46,6 +46,7 @@ class ScriptedBroker:
         held: How many requests wait for ``Held.release``.
         on_held: Called when a request begins to wait.
         bars: What ``fetch_bars`` knows.
+        adjustments: What ``fetch_adjustments`` knows.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class ScriptedBroker:
         self.held = 0
         self.on_held: Callable[[], None] | None = None
         self.bars: list[Bar] = []
+        self.adjustments: list[AccountActivity] = []
         self._clock = clock
         self._witness = witness or (lambda: _NOTHING_DURABLE)
         self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
@@ -163,6 +165,13 @@ class ScriptedBroker:
             "fetch_executions", "", lambda: tuple(e for e in self._report().executions if e.at >= since)
         )
         return executions
+
+    async def fetch_adjustments(self, since: int) -> tuple[AccountActivity, ...]:
+        """Those of ``adjustments`` since."""
+        found: tuple[AccountActivity, ...] = await self._request(
+            "fetch_adjustments", "", lambda: tuple(a for a in self.adjustments if a.at >= since)
+        )
+        return found
 
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> Sequence[Bar]:
         """Those of ``bars`` that end in ``(start, end]``."""
