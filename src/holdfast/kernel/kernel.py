@@ -27,9 +27,12 @@ from typing import Any
 from holdfast.kernel.book import PendingExit, SymbolBook
 from holdfast.kernel.boundary import strategy_error, tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.hearing import UNHEARD, Hearing
+from holdfast.kernel.looks import REASONS, RECHECK, Looks
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
+from holdfast.kernel.refused import stopping_verdict
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
 from holdfast.market import FeeModel, SymbolProperties
@@ -52,7 +55,6 @@ from holdfast.model.commands import (
     LoadSecurity,
     LookupOrder,
     QueryAccount,
-    Reconcile,
     RecordVerdict,
     SendAlert,
     SubmitOrder,
@@ -87,14 +89,14 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_machine import IN_FLIGHT, OrderEvent
+from holdfast.state.order_machine import IN_FLIGHT, OPEN, OrderEvent
 from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _NOTHING: tuple[Command, ...] = ()
 _VERDICTS_KEPT = 200
-_LOOKUP, _RECHECK = "lookup:", "recheck"
+_LOOKUP = "lookup:"
 
 
 class Kernel:
@@ -132,6 +134,9 @@ class Kernel:
         self.journal_id = ""
         self.epoch = 0
         self.reconciliation = Reconciliation(self.portfolio, self.settings)
+        self.looks = Looks(self.reconciliation, self.settings, self.timers)
+        self.hearing = Hearing(self.settings, self.timers)
+        self._hears = self.settings.mute_after > 0
         self._path = SignalPath(self.portfolio, protections, gate)
         self._books = self.portfolio.books
         self._tracker = self.portfolio.tracker
@@ -330,7 +335,7 @@ class Kernel:
         client_order_id = f"{self.journal_id}-{self._next_intent}"
         decision = self._path.decide(signal, book, client_order_id)
         if self._stopping and decision.intent is not None:
-            decision = Decision(_stopping_verdict(decision.verdict))
+            decision = Decision(stopping_verdict(decision.verdict))
         if self._recorded is not None:
             decision = self._recorded.settle(decision)
         self._enact(book, decision, request)
@@ -399,6 +404,8 @@ class Kernel:
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
         order = self._tracker.apply_execution(event.execution)
+        if self._hears:
+            self.hearing.take_execution(event.execution, event.source, event.ts, news=order is not None)
         if order is not None:
             self._take_counted((order, event.execution))
         elif self._tracker.adopted:
@@ -433,6 +440,9 @@ class Kernel:
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
+        if self._hears:
+            news = changed and order.is_closed and before in OPEN
+            self.hearing.take_report(report, source, self.portfolio.now_ns, news=news)
         if self._tracker.adopted:
             self._take_counted()
         if self._tracker.discrepancies:
@@ -446,8 +456,8 @@ class Kernel:
             self.timers.setdefault(
                 _LOOKUP + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
             )
-        if order.fills_missing and order.is_closed:
-            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
+        if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
     def _report_discrepancies(self) -> None:
         """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
@@ -487,6 +497,7 @@ class Kernel:
                 "trading", "outcome of an order unknown: looking it up", f"{event.client_order_id}: {event.reason}"
             )
         self._out.append(LookupOrder(client_order_id=event.client_order_id))
+        self.looks.hurry(event.ts)
 
     def _on_lookup_missed(self, event: LookupMissed) -> None:
         self._advance(event.ts)
@@ -539,8 +550,13 @@ class Kernel:
     def _on_timer_fired(self, event: TimerFired) -> None:
         self._advance(event.ts)
         self.timers.pop(event.name, None)
-        if event.name == _RECHECK:
-            self._reconcile("recheck")
+        if event.name in REASONS:
+            if self.looks.is_wanted(event.name, event.ts):
+                self._reconcile(REASONS[event.name])
+        elif event.name == UNHEARD:
+            mute = self.hearing.verdict(event.ts)
+            if mute is not None:
+                self._out.append(mute)
         elif event.name.startswith(_LOOKUP):
             client_order_id = event.name.removeprefix(_LOOKUP)
             order = self._tracker.get(client_order_id)
@@ -557,6 +573,7 @@ class Kernel:
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False
+        self.hearing.listening(0)
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
@@ -587,19 +604,22 @@ class Kernel:
 
     def _on_stream_connected(self, event: StreamConnected) -> None:
         self._advance(event.ts)
-        if event.stream == "user" and self.portfolio.account is not None:
-            # What happened while nobody listened was streamed to nobody.
-            self._reconcile("reconnect")
+        if event.stream == "user":
+            self.hearing.listening(event.ts)
+            if self.portfolio.account is not None:
+                # What happened while nobody listened was streamed to nobody.
+                self._reconcile("reconnect")
 
     def _on_stream_lost(self, event: StreamLost) -> None:
         self._advance(event.ts)
+        if event.stream == "user":
+            self.hearing.listening(0)
         self._alert("system", f"{event.stream} stream lost", event.reason)
 
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
-        self.reconciliation.is_current = False
-        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since))
+        self._out.append(self.looks.ask(reason, self.portfolio.now_ns))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
@@ -621,7 +641,7 @@ class Kernel:
         for order in outcome.shadows:
             self._out.append(LookupOrder(client_order_id=order.client_order_id))
         if outcome.recheck_after is not None:
-            self.timers.setdefault(_RECHECK, event.ts + outcome.recheck_after)
+            self.timers.setdefault(RECHECK, event.ts + outcome.recheck_after)
 
     def _on_reconcile_requested(self, event: ReconcileRequested) -> None:
         self._advance(event.ts)
@@ -629,7 +649,7 @@ class Kernel:
 
     def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
         self._advance(event.ts)
-        self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+        self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -656,7 +676,7 @@ class Kernel:
         if order.is_closed:
             self.timers.pop(_LOOKUP + order.client_order_id, None)
             if book.fee_uncertainty or self.portfolio.cash_uncertainty:
-                self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+                self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
             or self._tracker.has_open(order.symbol)
@@ -676,15 +696,3 @@ class Kernel:
 
 
 _UNTRUSTWORTHY = frozenset({DiscrepancyKind.MISMATCH, DiscrepancyKind.SECOND_ORDER})
-
-
-def _stopping_verdict(verdict: Verdict) -> Verdict:
-    return Verdict(
-        ts=verdict.ts,
-        approved=False,
-        stage=Stage.RISK,
-        signal=verdict.signal,
-        guard="stopping",
-        reason="the bot is stopping",
-        observed=verdict.observed,
-    )
