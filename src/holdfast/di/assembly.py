@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holdfast.di.config import Config
+import msgspec
+
+from holdfast.di.config import Config, ReconcileConfig
 from holdfast.di.strategy_loader import load_strategy
 from holdfast.kernel import Kernel, KernelSettings
+from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import create_default_protections
 from holdfast.strategies import Strategy
@@ -40,14 +43,37 @@ def make_kernel(
     Raises:
         ConfigurationError: A limit or a protection's setting makes no sense.
     """
-    rate = 1.0 if clock is None or clock.rate == float("inf") else max(clock.rate, 1.0)
+    follows_time = clock is not None and clock.rate != float("inf")
+    rate = max(clock.rate, 1.0) if clock is not None and follows_time else 1.0
     return Kernel(
         tuple(strategies),
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
-        settings=_scaled(KernelSettings(), rate),
+        settings=_scaled(_settings(config.reconcile, follows_time=follows_time), rate),
     )
+
+
+def _settings(reconcile: ReconcileConfig, *, follows_time: bool) -> KernelSettings:
+    """The kernel's durations.
+
+    The timer that compares the books, and the suspicion that a stream is mute, are for a broker on the other side of a
+    wire that may lose messages while time runs on. A backtest and lock-step have none: time there goes from moment to
+    moment, no message is lost, and the timer would be a moment more between any two bars (see ``kernel.looks``).
+    """
+    settings = KernelSettings(drift_after=_ns(reconcile.drift_seconds))
+    if not follows_time:
+        return settings
+    return msgspec.structs.replace(
+        settings,
+        reconcile_interval=_ns(reconcile.interval_seconds),
+        full_pass_interval=_ns(reconcile.full_pass_seconds),
+        mute_after=_ns(reconcile.mute_seconds),
+    )
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * NS_PER_SECOND)
 
 
 def _scaled(settings: KernelSettings, rate: float) -> KernelSettings:

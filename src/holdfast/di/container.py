@@ -49,7 +49,7 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
 from holdfast.net import Throttler, create_combined_throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery, Runner
@@ -134,6 +134,9 @@ class Container:
         )
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
+        if not self.is_lockstep:
+            # In lock-step the venue stands still until we have heard everything: there is nothing to wait for.
+            self.runner.outbox.gate.stream = self._user_stream
         self.recovery: Recovery | None = None
         self._stopped = False
         self.progress: float | None = None
@@ -282,6 +285,7 @@ class Container:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
                 asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
+                *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self._make_bar_watches()),
             ]
             self._tasks[0].add_done_callback(self._runner_ended)
         else:
@@ -481,6 +485,22 @@ class Container:
             )
             for kind, symbols in by_class.items()
         }
+
+    def _make_bar_watches(self) -> list[BarWatch]:
+        grace = self.kernel.settings.mute_after  # scaled with the clock already
+        return [
+            BarWatch(
+                stream,
+                stream.symbols,
+                self._broker.fetch_bars,
+                clock=self._clock,
+                sessions=sessions_for(kind),
+                period=self.period,
+                patience=round(self.config.reconcile.quiet_periods * self.period),
+                grace=grace,
+            )
+            for kind, stream in self.market_streams.items()
+        ]
 
     @property
     def period(self) -> int:

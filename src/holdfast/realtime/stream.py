@@ -147,6 +147,7 @@ class Stream(ABC):
         self._restarts = 0
         self._connects = self._disconnects = self._failures = 0
         self._messages = self._malformed_count = 0
+        self._listening_since: int | None = None
         self._last_message_at: int | None = None
         self._last_error: str | None = None
 
@@ -245,6 +246,11 @@ class Stream(ABC):
     def received(self) -> int:
         """Messages of the stream's own kind on the current connection; 0 again at each new one."""
         return self._received
+
+    @property
+    def listening_since(self) -> int | None:
+        """When the connection that is listening now began to (UTC ns of the clock); None while none is."""
+        return self._listening_since if self.is_connected() else None
 
     def on_connected(self, handler: Handler) -> None:
         """``handler()`` is called each time the stream is listening, before any of the connection's messages."""
@@ -350,6 +356,7 @@ class Stream(ABC):
     def _is_listening(self, first: asyncio.Future[None]) -> None:
         self._state = StreamState.LISTENING
         self._connects += 1
+        self._listening_since = self._clock.now_ns()
         self._listening.set()
         _log.info("stream.listening", stream=self._name, connects=self._connects)
         if not first.done():
