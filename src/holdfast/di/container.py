@@ -35,7 +35,7 @@ from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
-from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
+from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -439,11 +439,16 @@ class Container:
     # -- inside ---------------------------------------------------------------------------------
 
     async def _follow_venue_time(self) -> None:
-        """A venue's replayed time begins to run when somebody listens: take it from there."""
+        """A venue's replayed time begins to run when somebody listens: take it from there.
+
+        At each connection, because a venue that was restarted goes on where it was and not where we are; our clock
+        stands still until it has caught up. Without that every price would be too old for the rest of the session.
+        """
         if isinstance(self._clock, ScaledClock):
-            venue = await discover_venue(self.config.alpaca.base_url)
-            if venue is not None:
-                self._clock.follow(venue.now_ns)
+            with contextlib.suppress(VenueError):  # gone again: the next connection asks again
+                venue = await discover_venue(self.config.alpaca.base_url)
+                if venue is not None:
+                    self._clock.follow(venue.now_ns)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         """A runner that dies says so, whoever is or is not waiting for it."""
@@ -521,6 +526,7 @@ class Container:
             )
             if kind == "data":
                 stream.on_connected(self._refill)
+            stream.on_connected(self._follow_venue_time)
             stream.on_malformed(
                 lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
             )

@@ -473,7 +473,8 @@ class Kernel:
         self._advance(event.ts)
         if self._close(event.client_order_id, OrderEvent.REFUSED, event.reason):
             self._alert("trading", "order refused by the venue", f"{event.client_order_id}: {event.reason}")
-            self._out.append(QueryAccount())  # perhaps there is less to spend than we thought
+            self._out.append(QueryAccount())  # perhaps there is less to spend, or to sell, than we thought
+            self.looks.hurry(event.ts)
 
     def _on_submit_dropped(self, event: SubmitDropped) -> None:
         self._advance(event.ts)
