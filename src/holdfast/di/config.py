@@ -19,6 +19,7 @@ Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own too
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -72,7 +73,10 @@ class StrategyConfig(_Section):
 
 
 def _seconds(value: object) -> object:
-    """A plain number is seconds, as everywhere in this file."""
+    """A plain number is seconds, as everywhere in this file; in the environment it comes as text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, OverflowError):
+            return timedelta(seconds=float(value))
     return timedelta(seconds=value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

@@ -47,7 +47,7 @@ from holdfast.model.events import (
     StreamLost,
 )
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
-from holdfast.net import Throttler, create_combined_throttler
+from holdfast.net import Backoff, Throttler, create_combined_throttler
 from holdfast.notify import Notifier
 from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
@@ -117,6 +117,7 @@ class Container:
             is_paper=config.account.mode == "paper",
             url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
             clock=self._clock,
+            backoff=self._backoff(),
             account_source=None if venue is not None and venue.is_lockstep else self._broker.get_account,
             # Once a minute of real time, however fast a replayed session runs.
             account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
@@ -472,6 +473,10 @@ class Container:
             pid=os.getpid(),
         )
 
+    def _backoff(self) -> Backoff | None:
+        """Between connections: a built-in venue bans nobody, and each second of ours is many of its session."""
+        return None if self.venue is None else Backoff(base=0.25, cap=2.0)
+
     def _make_market_streams(self, keys: tuple[str, str]) -> dict[AssetClass, MarketDataStream]:
         by_class: dict[AssetClass, list[str]] = {}
         for symbol in self.config.symbols:
@@ -487,6 +492,7 @@ class Container:
                 self._on_quote if self.config.alpaca.quotes else None,
                 period=self.period,
                 clock=self._clock,
+                backoff=self._backoff(),
             )
             for kind, symbols in by_class.items()
         }
