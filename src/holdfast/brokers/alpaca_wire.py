@@ -226,6 +226,7 @@ def order_report(order: Json) -> OrderReport:
         filled_qty = Decimal(0) if filled is None else decimal(filled)
         quantity, average = order.get("qty"), order.get("filled_avg_price")
         limit_price, submitted_at = order.get("limit_price"), order.get("submitted_at")
+        updated_at = order.get("updated_at")
         return OrderReport(
             broker_id=_text(order["id"], "id"),
             client_order_id=_text(order["client_order_id"], "client_order_id"),
@@ -240,6 +241,7 @@ def order_report(order: Json) -> OrderReport:
             limit_price=None if limit_price is None else decimal(limit_price),
             submitted_at=None if submitted_at is None else parse_rfc3339(submitted_at),
             raw_status=word if status is OrderStatus.UNKNOWN else "",
+            updated_at=None if updated_at is None else parse_rfc3339(updated_at),
         )
     except _UNREADABLE as error:
         raise _malformed(error, "an order", order) from None

@@ -21,17 +21,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
-from itertools import islice
 from typing import Any
 
 from holdfast.kernel.adjustments import Adjustments
 from holdfast.kernel.book import PendingExit, SymbolBook
-from holdfast.kernel.boundary import strategy_error, tell
+from holdfast.kernel.boundary import tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.hearing import UNHEARD, Hearing
+from holdfast.kernel.looks import REASONS, RECHECK, Looks
+from holdfast.kernel.market_flow import MarketFlow
 from holdfast.kernel.others import Others
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
+from holdfast.kernel.refused import stopping_verdict
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
 from holdfast.kernel.state import Restorable
@@ -55,7 +58,6 @@ from holdfast.model.commands import (
     LoadSecurity,
     LookupOrder,
     QueryAccount,
-    Reconcile,
     RecordVerdict,
     SendAlert,
     SubmitOrder,
@@ -94,17 +96,16 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_machine import CLOSED
+from holdfast.state.order_machine import CLOSED, OPEN
 from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _NOTHING: tuple[Command, ...] = ()
 _VERDICTS_KEPT = 200
-_RECHECK = "recheck"
 
 
-class Kernel(Restorable):
+class Kernel(MarketFlow, Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
@@ -140,6 +141,9 @@ class Kernel(Restorable):
         self.others = Others(self.portfolio, self.settings.foreign, self._alert)
         self.adjustments = Adjustments(self.portfolio, self.others, self._alert)
         self.reconciliation = Reconciliation(self.portfolio, self.settings, self.others)
+        self.looks = Looks(self.reconciliation, self.settings, self.timers)
+        self.hearing = Hearing(self.settings, self.timers)
+        self._hears = self.settings.mute_after > 0
         self._path = SignalPath(self.portfolio, protections, gate)
         self._books = self.portfolio.books
         self._tracker = self.portfolio.tracker
@@ -170,8 +174,8 @@ class Kernel(Restorable):
             OrderAccepted: self._on_order_accepted,
             OrderUpdated: self._on_order_updated,
             OrderFilled: self._on_order_filled,
-            OrderRefused: self._advanced(unknowns.on_order_refused),
-            SubmitUnknown: self._advanced(unknowns.on_submit_unknown),
+            OrderRefused: self._advanced(unknowns.on_order_refused, hurries=True),
+            SubmitUnknown: self._advanced(unknowns.on_submit_unknown, hurries=True),
             SubmitDropped: self._advanced(unknowns.on_submit_dropped),
             LookupMissed: self._advanced(unknowns.on_lookup_missed),
             LookupFailed: self._advanced(unknowns.on_lookup_failed),
@@ -254,121 +258,7 @@ class Kernel(Restorable):
         """The last verdicts, newest last."""
         return tuple(self.recent_verdicts)
 
-    # -- market data ----------------------------------------------------------------------------
-
-    def on_bars(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
-        """``handle`` for each of ``bars[start:stop]``, which are of one symbol, up to the first that leads to commands.
-
-        For drivers that show half a million bars and have made the Decimal context exact: one call a stretch and not
-        one a bar. Commands are fetched with ``take_commands``.
-
-        Returns:
-            The index after the last bar shown, and whether there are commands.
-
-        Raises:
-            StrategyError: A strategy raised; names it and the place.
-        """
-        book = self.portfolio.book(bars[start].symbol)
-        if len(book.strategies) != 1 or not book.last_bar_at < bars[start].ts <= book.boundary:
-            return self._on_bars_one_by_one(bars, start, stop)
-        strategy = book.strategies[0]
-        portfolio, guards, out = self.portfolio, self.protections, self._out
-        show, boundary, latest = strategy.on_bar, book.boundary, book.last_bar_at
-        # Nothing fills within a stretch, so what is held stands still; what the strategy may ask for is kept up to date.
-        held, mark, equity = book.position_float, book.mark, portfolio.equity
-        low, top, until, highest = guards.quiet
-        index = start
-        for index, bar in enumerate(islice(bars, start, stop), start):
-            ts = bar.ts
-            if not latest < ts <= boundary:
-                break
-            portfolio.now_ns = book.last_bar_at = book.last_price_at = latest = ts
-            book.last_price = close = bar.close
-            if held:
-                before = equity
-                portfolio.equity = equity = before + held * (close - mark)
-                book.mark = mark = close
-                if low < equity < top and ts < until:
-                    if equity > highest:
-                        highest = guards.quiet_highest = equity
-                else:
-                    guards.observe_equity(ts, equity, before=before)
-                    low, top, until, highest = guards.quiet
-            try:
-                show(bar)
-            except (Exception, SystemExit) as error:
-                raise strategy_error(strategy, "on_bar", error) from error
-            if out:
-                index += 1  # noqa: PLW2901 - it was shown
-                break
-        else:
-            index = stop
-        book.bars += index - start
-        return index, bool(out)
-
-    def _on_bars_one_by_one(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
-        """The same for stretches that need a closer look; one bar at least."""
-        book = self.portfolio.book(bars[start].symbol)
-        for index in range(start, stop):
-            self._on_bar(bars[index])
-            if self._out or (len(book.strategies) == 1 and bars[index].ts <= book.boundary):
-                return index + 1, bool(self._out)
-        return stop, False
-
-    def on_bar(self, bar: Bar) -> Sequence[Command]:
-        """``handle`` for a bar, for drivers that have made the Decimal context exact."""
-        self._on_bar(bar)
-        return self.take_commands()
-
-    def _on_bar(self, bar: Bar) -> None:
-        book = self._books.get(bar.symbol)
-        if book is None:
-            book = self.portfolio.book(bar.symbol)
-        ts = bar.ts
-        if ts <= book.last_bar_at:
-            self.counters.duplicate_bars += 1
-            return
-        self._mark_bar(book, bar)
-        if ts > book.boundary:
-            self._cross_boundary(book, ts)
-        for strategy in book.strategies:
-            try:
-                strategy.on_bar(bar)
-            except (Exception, SystemExit) as error:
-                raise strategy_error(strategy, "on_bar", error) from error
-
-    def _mark_bar(self, book: SymbolBook, bar: Bar) -> None:
-        """A bar's close is the symbol's price, and the position is worth that."""
-        portfolio, ts = self.portfolio, bar.ts
-        if ts > portfolio.now_ns:  # noqa: PLR1730 - once a bar, and a call costs more than it
-            portfolio.now_ns = ts
-        book.bars += 1
-        book.last_bar_at = book.last_price_at = ts
-        book.last_price = close = bar.close
-        held = book.position_float
-        if held:
-            before = portfolio.equity
-            portfolio.equity = equity = before + held * (close - book.mark)
-            book.mark = close
-            self.protections.observe_equity(ts, equity, before=before)
-
-    def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
-        """A bar is the first of its session in this symbol, or of a UTC day."""
-        if ts > self._day_ends_at:
-            self._start_day(ts)
-        if ts > book.session_close:
-            book.enter_session(ts)
-        book.boundary = min(book.session_close, self._day_ends_at)
-
-    def _on_quote(self, quote: Quote) -> None:
-        self._advance(quote.ts)
-        book = self.portfolio.book(quote.symbol)
-        if quote.ts < book.last_price_at or not 0.0 < quote.bid <= quote.ask:
-            return
-        book.last_price = (quote.bid + quote.ask) / 2
-        book.last_price_at = quote.ts
-        for strategy in book.strategies:
-            tell(strategy, "on_quote", quote)
+    # -- days -----------------------------------------------------------------------------------
 
     def _start_day(self, ts: int) -> None:
         """A UTC day began: the day's profit starts at zero, and the books are compared with the venue's."""
@@ -410,7 +300,7 @@ class Kernel(Restorable):
             message = f"a strategy changed the Decimal context of the kernel to {EXACT.prec} digits; use one of its own"
             raise StrategyError(message)
         if self._stopping and decision.intent is not None:
-            decision = Decision(_stopping_verdict(decision.verdict))
+            decision = Decision(stopping_verdict(decision.verdict))
         if self._recorded is not None:
             decision = self._recorded.settle(decision)
         self._enact(book, decision, request)
@@ -493,6 +383,8 @@ class Kernel(Restorable):
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
         order = self._tracker.apply_execution(event.execution)
+        if self._hears:
+            self.hearing.take_execution(event.execution, event.source, event.ts, news=order is not None)
         if order is not None:
             self._take_counted((order, event.execution))
         elif self._tracker.adopted:
@@ -533,6 +425,9 @@ class Kernel(Restorable):
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
+        if self._hears:
+            news = changed and order.is_closed and before in OPEN
+            self.hearing.take_report(report, source, self.portfolio.now_ns, news=news)
         if self._tracker.adopted:
             self._take_counted()
         if self._tracker.discrepancies:
@@ -548,8 +443,8 @@ class Kernel(Restorable):
             )
         elif order.status is OrderStatus.UNKNOWN:
             self.unknowns.on_found_another(order)
-        if order.fills_missing and order.is_closed:
-            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
+        if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
     def _report_discrepancies(self) -> None:
         """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
@@ -568,8 +463,13 @@ class Kernel(Restorable):
     def _on_timer_fired(self, event: TimerFired) -> None:
         self._advance(event.ts)
         self.timers.pop(event.name, None)
-        if event.name == _RECHECK:
-            self._reconcile("recheck")
+        if event.name in REASONS:
+            if self.looks.is_wanted(event.name, event.ts):
+                self._reconcile(REASONS[event.name])
+        elif event.name == UNHEARD:
+            mute = self.hearing.verdict(event.ts)
+            if mute is not None:
+                self._out.append(mute)
         elif event.name.startswith(LOOKUP_TIMER):
             self.unknowns.on_timer(event.name.removeprefix(LOOKUP_TIMER))
 
@@ -584,6 +484,7 @@ class Kernel(Restorable):
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False
+        self.hearing.listening(0)
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
@@ -611,6 +512,7 @@ class Kernel(Restorable):
         self._advance(event.ts)
         if event.stream != USER_STREAM:
             return
+        self.hearing.listening(event.ts)
         self.unknowns.on_stream_connected(event.ts)
         if self.portfolio.account is not None:
             # What happened while nobody listened was streamed to nobody.
@@ -619,14 +521,14 @@ class Kernel(Restorable):
     def _on_stream_lost(self, event: StreamLost) -> None:
         self._advance(event.ts)
         if event.stream == USER_STREAM:
+            self.hearing.listening(0)
             self.unknowns.on_stream_lost(event.ts)
         self._alert("system", f"{event.stream} stream lost", event.reason)
 
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
-        self.reconciliation.is_current = False
-        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since, asked_at=self.portfolio.now_ns))
+        self._out.append(self.looks.ask(reason, self.portfolio.now_ns))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
@@ -652,7 +554,7 @@ class Kernel(Restorable):
         for order in outcome.shadows:
             self._out.append(LookupOrder(client_order_id=order.client_order_id))
         if outcome.recheck_after is not None:
-            self.timers.setdefault(_RECHECK, event.ts + outcome.recheck_after)
+            self.timers.setdefault(RECHECK, event.ts + outcome.recheck_after)
 
     def _on_reconcile_requested(self, event: ReconcileRequested) -> None:
         self._advance(event.ts)
@@ -660,14 +562,14 @@ class Kernel(Restorable):
 
     def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
         self._advance(event.ts)
-        self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+        self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
 
     def _on_venue_adjusted(self, event: VenueAdjusted) -> None:
         self._advance(event.ts)
         before = self.portfolio.equity
         if self.adjustments.on_adjusted(event):
             self._observe_equity(before)
-            self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+            self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -677,23 +579,14 @@ class Kernel(Restorable):
         if portfolio.account is not None:
             self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
 
-    def take_commands(self) -> Sequence[Command]:
-        """What ``on_bars`` led to; ``handle`` has returned its own."""
-        if not self._out:
-            return _NOTHING
-        out, self._out = self._out, []
-        return out
-
-    def _advance(self, ts: int) -> None:
-        if ts > self.portfolio.now_ns:  # noqa: PLR1730 - on every event; max() costs three times as much
-            self.portfolio.now_ns = ts
-
-    def _advanced(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
-        """A handler outside this class, after our time has moved on to the event's."""
+    def _advanced(self, handler: Callable[[Any], None], *, hurries: bool = False) -> Callable[[Any], None]:
+        """A handler outside this class, after our time has moved on to the event's; some want the books compared soon."""
 
         def handle(event: Any) -> None:
             self._advance(event.ts)
             handler(event)
+            if hurries:
+                self.looks.hurry(event.ts)
 
         return handle
 
@@ -704,7 +597,7 @@ class Kernel(Restorable):
         book, tracker = self._books[order.symbol], self._tracker
         self.unknowns.on_heard(order)
         if order.status in CLOSED and (book.fee_uncertainty or self.portfolio.cash_uncertainty):
-            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
             or tracker.has_open(order.symbol)
@@ -724,15 +617,3 @@ class Kernel(Restorable):
 
 
 _UNTRUSTWORTHY = frozenset({DiscrepancyKind.MISMATCH, DiscrepancyKind.SECOND_ORDER})
-
-
-def _stopping_verdict(verdict: Verdict) -> Verdict:
-    return Verdict(
-        ts=verdict.ts,
-        approved=False,
-        stage=Stage.RISK,
-        signal=verdict.signal,
-        guard="stopping",
-        reason="the bot is stopping",
-        observed=verdict.observed,
-    )

@@ -3,8 +3,9 @@
     finding    what it is                                         what happens
     orphan     open at the venue, unknown here                    reported once; never touched
     shadow     open here and known to have arrived, absent there  looked up by id; reported if it stays
-    drift      a position, or the cash, differs and no order is   looked at again after a few seconds, because
-               in flight                                          REST views lag; reported if it is still there
+    drift      a position, or the cash, differs and no order is   looked at again every few seconds, because REST
+               in flight                                          views lag; reported, once, when all looks over
+                                                                  ten seconds (two at least) found the same
     missing    the venue told of more than its executions add     looked for on and on; after a while it no longer
                up to                                              holds up an exit
     fee        a coin position, or the cash, differs by no more   booked as a labelled adjustment; looked at soon
@@ -57,6 +58,17 @@ class Drift(msgspec.Struct, frozen=True, gc=False):
         return self.venue - self.ours
 
 
+class Suspicion(msgspec.Struct, frozen=True, gc=False):
+    """A difference that may yet go away: how large it is, and when a look first found it so large (UTC ns)."""
+
+    gap: Decimal
+    since: int
+
+    def is_old_at(self, now: int, settings: KernelSettings) -> bool:
+        """Whether it has been there too long to be a view that lags. That it needs two looks follows from it."""
+        return now - self.since >= max(settings.drift_after, 1)
+
+
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What a comparison found.
 
@@ -80,9 +92,12 @@ class ReconciliationState(msgspec.Struct, frozen=True, kw_only=True):
     orphans: tuple[OrderReport, ...]
     shadows: tuple[str, ...]
     venue_positions: dict[str, Decimal]
-    suspected: dict[str, Decimal]
+    suspected: dict[str, Suspicion]
     reported: dict[str, Decimal]
     missing_looks: dict[str, int]
+    born_at: int
+    shadowed: dict[str, int]
+    shadows_told: tuple[str, ...]
 
 
 class Reconciliation:
@@ -94,19 +109,23 @@ class Reconciliation:
         self._settings = settings
         self.count = 0
         self.last_at = 0
+        self.born_at = 0  # when the first run of all began
         self.is_current = False  # the last look that was asked for has been answered
         self.drift: tuple[Drift, ...] = ()  # confirmed by a second look
         self.differences: tuple[Drift, ...] = ()  # found by the last look
         self.orphans: dict[str, OrderReport] = {}
         self.shadows: dict[str, InFlightOrder] = {}
         self.venue_positions: dict[str, Decimal] = {}
-        self._suspected: dict[str, Decimal] = {}  # how far apart each symbol was at the last look
+        self._suspected: dict[str, Suspicion] = {}  # how far apart each symbol was at the last look
         self._reported: dict[str, Decimal] = {}
         self._missing_looks: dict[str, int] = {}
+        self._shadowed: dict[str, int] = {}  # since when each shadow is one
+        self._shadows_told: dict[str, None] = {}
 
     def begin(self, ts: int) -> None:
         """A run begins. Before the first one nothing at the venue can be ours."""
         self.last_at = self.last_at or ts
+        self.born_at = self.born_at or ts
 
     @property
     def since(self) -> int:
@@ -135,18 +154,14 @@ class Reconciliation:
         open_there = {report.broker_id: report for report in event.orders if report.status in OPEN}
         self.orphans = {k: v for k, v in self.orphans.items() if k in open_there}
         shadows = self._portfolio.tracker.get_shadow_orders(open_there)
-        for client_order_id, order in shadows.items():
-            if client_order_id in self.shadows:
-                alert(
-                    "order-drift", "an order that is open here is not at the venue", f"{order.symbol} {client_order_id}"
-                )
-        self.shadows = dict(shadows)
+        self._tell_shadows(shadows, event.ts, alert)
         self.venue_positions = {p.symbol: p.quantity for p in event.positions if p.quantity}
         found = self._differences()
         cash = event.account.cash - self._others.explained_cash
         self._settle_cash(cash)
         found += self._cash_difference(cash)
-        confirmed = [drift for drift in found if self._suspected.get(drift.symbol) == drift.gap]
+        self._suspected = {drift.symbol: self._suspicion(drift, event.ts) for drift in found}
+        confirmed = [drift for drift in found if self._suspected[drift.symbol].is_old_at(event.ts, self._settings)]
         for drift in confirmed:
             if self._reported.get(drift.symbol) != drift.gap:
                 alert(
@@ -157,7 +172,6 @@ class Reconciliation:
                     f"ours {drift.ours}, venue {drift.venue}",
                 )
         self._reported = {drift.symbol: drift.gap for drift in confirmed}
-        self._suspected = {drift.symbol: drift.gap for drift in found}
         self.differences, self.drift = tuple(found), tuple(confirmed)
         self._note_gaps(confirmed, event.asked_at)
         over = self._stop_waiting(alert)
@@ -178,6 +192,20 @@ class Reconciliation:
         gaps = {s: self.venue_positions.get(s, _ZERO) - portfolio.positions.quantity(s) for s in symbols}
         portfolio.gaps = {symbol: gap for symbol, gap in gaps.items() if gap}
         portfolio.gaps_at = asked_at
+
+    def _suspicion(self, drift: Drift, now: int) -> Suspicion:
+        """Another gap is another difference: it has to persist by itself."""
+        before = self._suspected.get(drift.symbol)
+        return before if before is not None and before.gap == drift.gap else Suspicion(drift.gap, now)
+
+    def _tell_shadows(self, shadows: dict[str, InFlightOrder], now: int, alert: Alert) -> None:
+        self._shadowed = {key: self._shadowed.get(key, now) for key in shadows}
+        self._shadows_told = {key: None for key in shadows if key in self._shadows_told}
+        for key, order in shadows.items():
+            if now - self._shadowed[key] >= self._settings.drift_after and key not in self._shadows_told:
+                self._shadows_told[key] = None
+                alert("order-drift", "an order that is open here is not at the venue", f"{order.symbol} {key}")
+        self.shadows = dict(shadows)
 
     def _stop_waiting(self, alert: Alert) -> tuple[InFlightOrder, ...]:
         """Fills that were told and have not come in many looks: say so, look on, and let exits go on meanwhile."""
@@ -258,6 +286,9 @@ class Reconciliation:
             suspected=dict(self._suspected),
             reported=dict(self._reported),
             missing_looks=dict(self._missing_looks),
+            born_at=self.born_at,
+            shadowed=dict(self._shadowed),
+            shadows_told=tuple(self._shadows_told),
         )
 
     def import_state(self, state: ReconciliationState) -> None:
@@ -270,6 +301,8 @@ class Reconciliation:
         self.venue_positions = dict(state.venue_positions)
         self._suspected, self._reported = dict(state.suspected), dict(state.reported)
         self._missing_looks = dict(state.missing_looks)
+        self.born_at = state.born_at
+        self._shadowed, self._shadows_told = dict(state.shadowed), dict.fromkeys(state.shadows_told)
 
 
 def _symbol(drift: Drift) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from holdfast.model.enums import Foreign
-from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_SECOND
 
 
 class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +26,13 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
         recheck_after: A difference between our books and the venue's is reported only if it is still there this
             much later: for a few seconds REST views disagree in the best of health.
         foreign: How to treat orders and positions that are not ours.
+        drift_after: A difference is reported once two looks at least this far apart, and all between them, found the
+            same. Alpaca's views of orders and positions were seen to disagree for ten seconds.
+        reconcile_interval: The books are compared when nothing else asked for it this long; 0 is never, as in a
+            backtest and in lock-step (see ``holdfast.kernel.looks``).
+        full_pass_interval: A look goes this far back when the last one that did is this old.
+        mute_after: What REST shows, and the user stream has not told of this long after it happened, proves that the
+            stream is mute; 0 where no stream can be.
     """
 
     submit_deadline: int = 5 * NS_PER_SECOND
@@ -38,4 +45,8 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     cancel_alert_after: int = 60 * NS_PER_SECOND
     open_order_interval: int = 60 * NS_PER_SECOND
     recheck_after: int = 5 * NS_PER_SECOND
+    drift_after: int = 10 * NS_PER_SECOND
+    reconcile_interval: int = 0
+    full_pass_interval: int = NS_PER_DAY
+    mute_after: int = 0
     foreign: Foreign = Foreign.ALERT

@@ -24,6 +24,8 @@ from holdfast.kernel import plain
 from holdfast.kernel.adjustments import Adjustments, AdjustmentsState
 from holdfast.kernel.boundary import strategy_error
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.hearing import Hearing, HearingState
+from holdfast.kernel.looks import Looks
 from holdfast.kernel.others import Others, OthersState
 from holdfast.kernel.portfolio import Portfolio, PortfolioState
 from holdfast.kernel.reconciliation import Reconciliation, ReconciliationState
@@ -71,6 +73,8 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     stopping: bool
     counters: CountersState
     timers: dict[str, int]
+    full_look_at: int
+    hearing: HearingState
     unknowns: UnknownState
     others: OthersState
     adjustments: AdjustmentsState
@@ -124,6 +128,8 @@ class Restorable:
     recent_verdicts: deque[Verdict]
     journal_id: str
     epoch: int
+    looks: Looks
+    hearing: Hearing
     unknowns: Unknowns
     others: Others
     adjustments: Adjustments
@@ -175,6 +181,8 @@ class Restorable:
         self.counters.blocked = dict(state.counters.blocked)
         self.timers.clear()
         self.timers.update(state.timers)
+        self.looks.full_at = state.full_look_at
+        self.hearing.import_state(state.hearing)
         self.unknowns.state = deepcopy(state.unknowns)
         self.others.state = deepcopy(state.others)
         self.adjustments.state = deepcopy(state.adjustments)
@@ -205,6 +213,8 @@ class Restorable:
                 blocked=dict(self.counters.blocked),
             ),
             timers=dict(self.timers),
+            full_look_at=self.looks.full_at,
+            hearing=self.hearing.export_state(),
             unknowns=deepcopy(self.unknowns.state),
             others=deepcopy(self.others.state),
             adjustments=deepcopy(self.adjustments.state),

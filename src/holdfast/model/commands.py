@@ -68,7 +68,24 @@ class RecordVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="re
     request: int | None = None
 
 
-Command = SubmitOrder | CancelOrder | LookupOrder | QueryAccount | Reconcile | LoadSecurity | SendAlert | RecordVerdict
+class RestartStream(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="restart_stream"):
+    """Give up this connection of a stream, which claims to be well and is not, and make another one."""
+
+    stream: str
+    reason: str
+
+
+Command = (
+    SubmitOrder
+    | CancelOrder
+    | LookupOrder
+    | QueryAccount
+    | Reconcile
+    | LoadSecurity
+    | SendAlert
+    | RecordVerdict
+    | RestartStream
+)
 
 # The commands that reach the venue's order endpoints: they leave only after a journal sync.
 ORDER_COMMANDS = (SubmitOrder, CancelOrder)

@@ -45,6 +45,7 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     limit_price: Decimal | None = None
     submitted_at: int | None = None
     raw_status: str = ""
+    updated_at: int | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -9,6 +9,10 @@ What happens when a request fails, by when it fails:
     account   nothing; asked again later   nothing                      AccountUpdated
     asset     SecurityUnavailable          SecurityUnavailable          SecurityLoaded | SecurityUnavailable
     report    ReconcileFailed              ReconcileFailed              BrokerReported
+    stream    nothing: it is lost already  StreamLost                   StreamConnected
+
+An opening order waits for the order stream (see ``stream_gate``) before it asks for its turn at the throttler; where the
+stream is lost before the turn comes, it waits again.
 
 Live, commands run side by side. In lock-step with a replayed session they run one after the other,
 as they do in a backtest, so that the order of events is the same.
@@ -31,6 +35,7 @@ from holdfast.model.commands import (
     LookupOrder,
     QueryAccount,
     Reconcile,
+    RestartStream,
     SendAlert,
     SubmitOrder,
 )
@@ -60,6 +65,7 @@ from holdfast.model.events import (
 )
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.stream_gate import StreamGate
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +91,7 @@ class Outbox:
         serial: One command at a time, in order.
 
     Attributes:
-        closed: The bot is stopping: no new order leaves any more; cancels and look-ups do.
+        gate: Where opening orders wait for the order stream; without a stream, open.
     """
 
     def __init__(
@@ -111,7 +117,7 @@ class Outbox:
         self._told: dict[str, None] = {}  # activities that were posted to the inbox
         self.failure: Exception | None = None
         self.requests_sent = 0  # submits and cancels that left: each of them makes the venue send updates
-        self.closed = False
+        self.gate = StreamGate(clock)
         self._actions: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             SubmitOrder: self._submit,
             CancelOrder: self._cancel,
@@ -119,7 +125,20 @@ class Outbox:
             QueryAccount: self._query_account,
             LoadSecurity: self._load_security,
             Reconcile: self._reconcile,
+            RestartStream: self._restart_stream,
         }
+
+    @property
+    def closed(self) -> bool:
+        """The bot is stopping: no new order leaves any more; cancels and look-ups do."""
+        return self.gate.shut.is_set()
+
+    @closed.setter
+    def closed(self, is_closed: bool) -> None:
+        if is_closed:
+            self.gate.shut.set()
+        else:
+            self.gate.shut.clear()
 
     @property
     def unfinished(self) -> int:
@@ -191,7 +210,7 @@ class Outbox:
             return None
 
         try:
-            report = await self._broker.place(intent, admit=admit)
+            report = await self.gate.send(intent, latest, admit, self._broker.place)
         except OrderDroppedError as error:
             reason = str(error)
             self._inbox.post(lambda ts: (SubmitDropped(ts=ts, client_order_id=order_id, reason=reason),))
@@ -245,6 +264,9 @@ class Outbox:
             self._inbox.post(lambda ts: (LookupMissed(ts=ts, client_order_id=order_id),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.LOOKUP),))
+
+    async def _restart_stream(self, command: RestartStream) -> None:
+        self.gate.restart(command.reason)
 
     async def _query_account(self, _command: QueryAccount) -> None:
         try:

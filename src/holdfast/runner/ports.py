@@ -66,6 +66,22 @@ class BrokerPort(Protocol):
         ...
 
 
+class OrderStreamPort(Protocol):
+    """The stream of order news, as the sender of orders sees it."""
+
+    def is_connected(self) -> bool:
+        """Authorised and listening."""
+        ...
+
+    async def wait_connected(self) -> None:
+        """Return once it is."""
+        ...
+
+    def restart(self, reason: str) -> bool:
+        """Give up this connection and make another one; returns whether there was one."""
+        ...
+
+
 class AlertPort(Protocol):
     """Somewhere to tell people. Returns at once, always."""
 

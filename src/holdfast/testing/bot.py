@@ -136,7 +136,7 @@ class InProcessBot:
             snapshot_every=snapshot_every,
         )
         self.broker.stream = self.runner.inbox.post
-        self.broker.on_held = self.runner.inbox.activity.set
+        self.broker.on_held = self.runner.outbox.gate.on_wait = self.runner.inbox.activity.set
         self._again = (make_strategies, make, make_runner, serial, snapshot_every)
 
     async def start(self) -> Recovery:
@@ -158,9 +158,9 @@ class InProcessBot:
         return recovery
 
     async def settle(self) -> None:
-        """Handle everything that can be handled without time moving on, save requests that are held."""
+        """Handle everything that can be handled without time moving on, save requests and submits that are held."""
         outbox, broker = self.runner.outbox, self.broker
-        await self.runner.settle(blocked=lambda: outbox.unfinished <= broker.held)
+        await self.runner.settle(blocked=lambda: outbox.unfinished <= broker.held + outbox.gate.waiting)
 
     async def play(self, *bars: Bar) -> None:
         """For each bar: time moves to its end, the venue trades it, the bot sees it, and all settles."""

@@ -34,6 +34,7 @@ from holdfast.model.commands import (
     QueryAccount,
     Reconcile,
     RecordVerdict,
+    RestartStream,
     SendAlert,
     SubmitOrder,
 )
@@ -127,6 +128,7 @@ REPORT = OrderReport(
     limit_price=Decimal("40000.50"),
     submitted_at=_TS,
     raw_status="a word of tomorrow",
+    updated_at=_TS + 2,
 )
 EXECUTION = Execution(
     execution_id="e",
@@ -211,6 +213,7 @@ COMMANDS: tuple[Command, ...] = (
     Reconcile(reason="start", since=_TS),
     LoadSecurity(symbol="SPY"),
     SendAlert(channel="trading", title="t", details="d"),
+    RestartStream(stream="user", reason="mute"),
     RecordVerdict(verdict=VERDICT, request=9),
 )
 """One command of each type."""
