@@ -193,3 +193,35 @@ async def test_a_second_stream_of_the_account_waits_for_the_first_to_go(bench: B
     async with asyncio.timeout(20):
         await second.wait_connected()
     await second.stop()
+
+
+async def test_more_orders_and_fills_than_a_page_holds_are_walked_whole(bench: Bench) -> None:
+    """Three pages of orders, all submitted at one moment, and two of executions of one millisecond; none lost, none twice."""
+    await bench.advance(2)
+    resting = [
+        intent(
+            n,
+            symbol="AAPL",
+            quantity=Decimal(1),
+            order_type=OrderType.LIMIT,
+            time_in_force=TimeInForce.DAY,
+            limit_price=Decimal(1),
+        )
+        for n in range(1_100)
+    ]
+    trading = [intent(n, quantity=Decimal("0.001")) for n in range(2_000, 2_130)]
+    placed: list[str] = []
+    for first in range(0, 1_100, 50):
+        reports = await asyncio.gather(*(bench.connector.place(one) for one in resting[first : first + 50]))
+        placed += [report.broker_id for report in reports]
+    placed += [(await bench.connector.place(one)).broker_id for one in trading]
+    await bench.advance(3)
+
+    seen = await bench.connector.fetch_orders(since=START)
+    assert sorted(report.broker_id for report in seen) == sorted(placed)
+    assert len({report.submitted_at for report in seen}) == 1
+    assert sorted(report.broker_id for report in await bench.connector.fetch_open_orders()) == sorted(placed[:1_100])
+    listed = await bench.connector.fetch_executions(since=START)
+    assert len(listed) == 130
+    assert sorted(one.execution_id for one in listed) == sorted(one.execution_id for one in bench.executions())
+    assert {report.updated_at for report in seen if report.status is OrderStatus.FILLED} == {listed[0].at}

@@ -299,7 +299,7 @@ async def test_p2_a_look_up_that_fails_is_no_evidence() -> None:
     bot = await _ran()
     bot.broker.script("place", time_out_after)
     bot.broker.copies = 0
-    bot.broker.script("find_order", *[never_left, time_out_before, refuse("try later", status=500)] * 20)
+    bot.broker.script("find_order", *[never_left, time_out_before, refuse("try later", status=500)] * 2)
     await bot.submit(buy())
 
     await bot.advance(seconds=60)

@@ -142,9 +142,15 @@ class InProcessBroker:
                 orders=tuple(report_of(order) for order in engine.orders()) if engine.open_count else (),
                 executions=tuple(_execution(row) for row in executions),
                 positions=tuple(
-                    BrokerPosition(symbol=p.symbol, quantity=p.quantity, avg_entry_price=p.avg_entry_price)
+                    BrokerPosition(
+                        symbol=p.symbol,
+                        quantity=p.quantity,
+                        avg_entry_price=p.avg_entry_price,
+                        current_price=p.current_price,
+                    )
                     for p in engine.positions()
                 ),
+                asked_at=command.asked_at,
             )
         )
 

@@ -21,6 +21,7 @@ import httpx
 import structlog
 
 from holdfast.brokers import alpaca_wire as wire
+from holdfast.brokers.alpaca_activities import activity
 from holdfast.brokers.alpaca_endpoints import (
     CRYPTO_LOCATION,
     DATA_URL,
@@ -41,8 +42,8 @@ from holdfast.model.errors import (
     UnknownSymbolError,
 )
 from holdfast.model.market import Asset, Bar
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderIntent, OrderReport
-from holdfast.model.timestamps import NS_PER_MS, NS_PER_SECOND, format_rfc3339
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MS, NS_PER_SECOND, format_rfc3339
 from holdfast.net import Backoff, Throttler, create_combined_throttler
 from holdfast.time import Clock, RealTimeClock
 
@@ -55,6 +56,8 @@ _ASSETS, _CLOCK, _ACTIVITIES, _BARS = "alpaca_assets", "alpaca_clock", "alpaca_a
 _ORDERS_PAGE = 500
 _ACTIVITIES_PAGE = 100
 _BARS_PAGE = 10_000
+# How late an activity that is no trade may be posted.
+_POSTED_LATE = 2 * NS_PER_DAY
 
 _log = structlog.get_logger(__name__)
 
@@ -426,6 +429,32 @@ class AlpacaConnector:
             rows |= new
             if len(page) < _ACTIVITIES_PAGE:
                 return wire.in_order_of_trading(wire.execution_from_activity(row) for row in rows.values())
+            token = page[-1]["id"]
+
+    async def fetch_adjustments(self, since: int) -> tuple[AccountActivity, ...]:
+        """Activities that are no trades, from two days before a moment on (UTC ns), oldest first: count by id.
+
+        Fees, dividends and the like are posted late, and dated by the day.
+        """
+        after = format_rfc3339(max(since - _POSTED_LATE, 0) // NS_PER_SECOND * NS_PER_SECOND)
+        rows: dict[str, Row] = {}
+        token: str | None = None
+        while True:
+            params = _params(
+                category="non_trade_activity",
+                after=after,
+                direction="asc",
+                page_size=str(_ACTIVITIES_PAGE),
+                page_token=token,
+            )
+            url = f"{self._base}/v2/account/activities"
+            page = _list(await self._http.read(_ACTIVITIES, url, params), "a list of activities")
+            new = {f"{_id_of(row, 'an activity')}:{row.get('status')}": row for row in page}
+            if new and new.keys() <= rows.keys():
+                raise _stuck(page, "activities")
+            rows |= new
+            if len(page) < _ACTIVITIES_PAGE:
+                return tuple(found for row in rows.values() if (found := activity(row)) is not None)
             token = page[-1]["id"]
 
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> list[Bar]:

@@ -22,6 +22,7 @@ import structlog
 from holdfast.brokers.alpaca_endpoints import is_loopback
 from holdfast.brokers.alpaca_errors import RETRIED_STATUSES, Failure, failure_of, read_answer, rule_for
 from holdfast.brokers.alpaca_wire import MalformedMessageError
+from holdfast.model.enums import Outcome
 from holdfast.model.errors import BrokerError, OrderDroppedError, OutcomeUnknownError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.net import Backoff, Throttler
@@ -228,6 +229,7 @@ class AlpacaHttp:
             code=answer.code,
             request_id=request_id,
             retry_after_seconds=wait,
+            outcome=rule.outcome,
         )
         return Reply(None, error, retry=status in RETRIED_STATUSES, retry_after=wait)
 
@@ -269,14 +271,19 @@ def _payload(what: str, response: httpx.Response) -> Reply:
         return Reply(None, MalformedMessageError(message, response.content), retry=True)
 
 
-_NO_IDEA = Failure(was_sent=True, retry=False, sentence="the request ended in an unexpected error")
-_CLOSED = Failure(was_sent=False, retry=False, sentence="nothing was sent")
+_NO_IDEA = Failure(
+    was_sent=True, retry=False, outcome=Outcome.NO_ANSWER, sentence="the request ended in an unexpected error"
+)
+_CLOSED = Failure(was_sent=False, retry=False, outcome=Outcome.NOT_SENT, sentence="nothing was sent")
 
 
 def _no_response(method: str, what: str, failure: Failure, detail: str, cause: BaseException | None = None) -> Reply:
     message = f"{what}: {failure.sentence}: {detail}"
     _log.warning("alpaca.no_response", request=what, error=type(cause).__name__, detail=detail)
     verdict: BrokerError | OrderDroppedError
-    verdict = OrderDroppedError(message) if method == "POST" and not failure.was_sent else OutcomeUnknownError(message)
+    if method == "POST" and not failure.was_sent:
+        verdict = OrderDroppedError(message)
+    else:
+        verdict = OutcomeUnknownError(message, outcome=failure.outcome)
     verdict.__cause__ = cause
     return Reply(None, verdict, retry=failure.retry)

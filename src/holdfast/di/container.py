@@ -24,6 +24,7 @@ import structlog
 
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
+from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_kernel, make_strategies
@@ -33,7 +34,7 @@ from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
-from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
+from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -45,9 +46,9 @@ from holdfast.model.events import (
     StreamLost,
 )
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
-from holdfast.net import Throttler, create_combined_throttler
+from holdfast.net import Backoff, Throttler, create_combined_throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery, Runner
@@ -115,6 +116,7 @@ class Container:
             is_paper=config.account.mode == "paper",
             url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
             clock=self._clock,
+            backoff=self._backoff(),
             account_source=None if venue is not None and venue.is_lockstep else self._broker.get_account,
             # Once a minute of real time, however fast a replayed session runs.
             account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
@@ -134,6 +136,9 @@ class Container:
         self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
+        if not self.is_lockstep:
+            # In lock-step the venue stands still until we have heard everything: there is nothing to wait for.
+            self.runner.outbox.gate.stream = self._user_stream
         self.recovery: Recovery | None = None
         self._stopped = False
         self.progress: float | None = None
@@ -289,6 +294,7 @@ class Container:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
                 asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
+                *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self._make_bar_watches()),
             ]
             self._tasks[0].add_done_callback(self._runner_ended)
         else:
@@ -442,11 +448,16 @@ class Container:
     # -- inside ---------------------------------------------------------------------------------
 
     async def _follow_venue_time(self) -> None:
-        """A venue's replayed time begins to run when somebody listens: take it from there."""
+        """A venue's replayed time begins to run when somebody listens: take it from there.
+
+        At each connection, because a venue that was restarted goes on where it was and not where we are; our clock
+        stands still until it has caught up. Without that every price would be too old for the rest of the session.
+        """
         if isinstance(self._clock, ScaledClock):
-            venue = await discover_venue(self.config.alpaca.base_url)
-            if venue is not None:
-                self._clock.follow(venue.now_ns)
+            with contextlib.suppress(VenueError):  # gone again: the next connection asks again
+                venue = await discover_venue(self.config.alpaca.base_url)
+                if venue is not None:
+                    self._clock.follow(venue.now_ns)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         """A runner that dies says so, whoever is or is not waiting for it."""
@@ -467,6 +478,10 @@ class Container:
             strategies=self._strategies,
         )
 
+    def _backoff(self) -> Backoff | None:
+        """Between connections: a built-in venue bans nobody, and each second of ours is many of its session."""
+        return None if self.venue is None else Backoff(base=0.25, cap=2.0)
+
     def _make_market_streams(self, keys: tuple[str, str]) -> dict[AssetClass, MarketDataStream]:
         by_class: dict[AssetClass, list[str]] = {}
         for symbol in self.config.symbols:
@@ -482,9 +497,26 @@ class Container:
                 self._on_quote if self.config.alpaca.quotes else None,
                 period=self.period,
                 clock=self._clock,
+                backoff=self._backoff(),
             )
             for kind, symbols in by_class.items()
         }
+
+    def _make_bar_watches(self) -> list[BarWatch]:
+        grace = self.kernel.settings.mute_after  # scaled with the clock already
+        return [
+            BarWatch(
+                stream,
+                stream.symbols,
+                self._broker.fetch_bars,
+                clock=self._clock,
+                sessions=sessions_for(kind),
+                period=self.period,
+                patience=round(self.config.reconcile.quiet_periods * self.period),
+                grace=grace,
+            )
+            for kind, stream in self.market_streams.items()
+        ]
 
     @property
     def period(self) -> int:
@@ -505,6 +537,7 @@ class Container:
             )
             if kind == "data":
                 stream.on_connected(self._refill)
+            stream.on_connected(self._follow_venue_time)
             stream.on_malformed(
                 lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
             )
@@ -513,7 +546,7 @@ class Container:
         wire.trade_update_events(update, 0)  # raises here, in the stream's own error handling, if it cannot be read
 
         def events(ts: int) -> Sequence[Event]:
-            found: list[Event] = list(wire.trade_update_events(update, ts))
+            found: list[Event] = [*revisions(update, ts), *wire.trade_update_events(update, ts)]
             reason = wire.reconcile_reason(update)
             if reason is not None:
                 found.append(ReconcileRequested(ts=ts, reason=reason))

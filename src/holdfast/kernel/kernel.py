@@ -12,8 +12,8 @@ The order path, for one that goes well:
     OrderFilled -> tracker -> positions                        -> strategy.on_fill()
 
 and for one that does not: SubmitUnknown -> [LookupOrder] -> OrderUpdated (it was there after all), or
-LookupMissed again and again until the grace period has passed -> closed as never sent, with the
-evidence. Silence settles nothing.
+LookupMissed again and again until look-up, stream and a list of orders agree -> closed as never sent,
+with the evidence. Silence settles nothing. ``unknown_table`` has all of these cases.
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
-from itertools import islice
 from typing import Any
 
+from holdfast.kernel.adjustments import Adjustments
 from holdfast.kernel.book import PendingExit, SymbolBook
-from holdfast.kernel.boundary import strategy_error, tell
+from holdfast.kernel.boundary import tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.hearing import UNHEARD, Hearing
+from holdfast.kernel.looks import REASONS, RECHECK, Looks
+from holdfast.kernel.market_flow import MarketFlow
+from holdfast.kernel.others import Others
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
+from holdfast.kernel.refused import stopping_verdict
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
 from holdfast.kernel.state import Restorable
+from holdfast.kernel.unknowns import LOOKUP_TIMER, USER_STREAM, Outlets, Unknowns
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -48,12 +54,10 @@ from holdfast.model import (
     Verdict,
 )
 from holdfast.model.commands import (
-    CancelOrder,
     Command,
     LoadSecurity,
     LookupOrder,
     QueryAccount,
-    Reconcile,
     RecordVerdict,
     SendAlert,
     SubmitOrder,
@@ -87,21 +91,21 @@ from holdfast.model.events import (
     SubmitUnknown,
     TimerFired,
     TradingStateChanged,
+    VenueAdjusted,
 )
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_machine import CLOSED, IN_FLIGHT, OrderEvent
+from holdfast.state.order_machine import CLOSED, OPEN
 from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _NOTHING: tuple[Command, ...] = ()
 _VERDICTS_KEPT = 200
-_LOOKUP, _RECHECK = "lookup:", "recheck"
 
 
-class Kernel(Restorable):
+class Kernel(MarketFlow, Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
@@ -131,11 +135,15 @@ class Kernel(Restorable):
         self.gate = gate
         self.counters = Counters()
         self.timers: dict[str, int] = {}
-        self._cancel_when_known: dict[str, InFlightOrder] = {}
         self.recent_verdicts: deque[Verdict] = deque(maxlen=_VERDICTS_KEPT)
         self.journal_id = ""
         self.epoch = 0
-        self.reconciliation = Reconciliation(self.portfolio, self.settings)
+        self.others = Others(self.portfolio, self.settings.foreign, self._alert)
+        self.adjustments = Adjustments(self.portfolio, self.others, self._alert)
+        self.reconciliation = Reconciliation(self.portfolio, self.settings, self.others)
+        self.looks = Looks(self.reconciliation, self.settings, self.timers)
+        self.hearing = Hearing(self.settings, self.timers)
+        self._hears = self.settings.mute_after > 0
         self._path = SignalPath(self.portfolio, protections, gate)
         self._books = self.portfolio.books
         self._tracker = self.portfolio.tracker
@@ -144,6 +152,12 @@ class Kernel(Restorable):
         self._next_intent = 1
         self._day_ends_at = 0
         self._stopping = False
+        unknowns = self.unknowns = Unknowns(
+            self.portfolio,
+            self.settings,
+            self.timers,
+            Outlets(self._emit, self._alert, self._order_changed, self._reconcile),
+        )
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
             Bar: self._on_bar,
             Quote: self._on_quote,
@@ -160,18 +174,19 @@ class Kernel(Restorable):
             OrderAccepted: self._on_order_accepted,
             OrderUpdated: self._on_order_updated,
             OrderFilled: self._on_order_filled,
-            OrderRefused: self._on_order_refused,
-            SubmitUnknown: self._on_submit_unknown,
-            SubmitDropped: self._on_submit_dropped,
-            LookupMissed: self._on_lookup_missed,
-            LookupFailed: self._on_lookup_failed,
-            CancelRefused: self._on_cancel_refused,
-            CancelUnknown: self._on_cancel_unknown,
+            OrderRefused: self._advanced(unknowns.on_order_refused, hurries=True),
+            SubmitUnknown: self._advanced(unknowns.on_submit_unknown, hurries=True),
+            SubmitDropped: self._advanced(unknowns.on_submit_dropped),
+            LookupMissed: self._advanced(unknowns.on_lookup_missed),
+            LookupFailed: self._advanced(unknowns.on_lookup_failed),
+            CancelRefused: self._advanced(unknowns.on_cancel_refused),
+            CancelUnknown: self._advanced(unknowns.on_cancel_unknown),
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
             OrderReleased: self._take_note,
             StateHashed: self._take_note,
+            VenueAdjusted: self._on_venue_adjusted,
         }
         for strategy in self.strategies:
             tell(strategy, "bind", self)
@@ -236,128 +251,14 @@ class Kernel(Restorable):
         """Ask the venue to cancel every open order of ours on the symbol."""
         orders = [order for order in self._tracker.open_orders(symbol) if not order.cancel_requested]
         for order in orders:
-            self._cancel(order)
+            self.unknowns.cancel(order)
         return len(orders)
 
     def verdicts(self) -> Sequence[Verdict]:
         """The last verdicts, newest last."""
         return tuple(self.recent_verdicts)
 
-    # -- market data ----------------------------------------------------------------------------
-
-    def on_bars(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
-        """``handle`` for each of ``bars[start:stop]``, which are of one symbol, up to the first that leads to commands.
-
-        For drivers that show half a million bars and have made the Decimal context exact: one call a stretch and not
-        one a bar. Commands are fetched with ``take_commands``.
-
-        Returns:
-            The index after the last bar shown, and whether there are commands.
-
-        Raises:
-            StrategyError: A strategy raised; names it and the place.
-        """
-        book = self.portfolio.book(bars[start].symbol)
-        if len(book.strategies) != 1 or not book.last_bar_at < bars[start].ts <= book.boundary:
-            return self._on_bars_one_by_one(bars, start, stop)
-        strategy = book.strategies[0]
-        portfolio, guards, out = self.portfolio, self.protections, self._out
-        show, boundary, latest = strategy.on_bar, book.boundary, book.last_bar_at
-        # Nothing fills within a stretch, so what is held stands still; what the strategy may ask for is kept up to date.
-        held, mark, equity = book.position_float, book.mark, portfolio.equity
-        low, top, until, highest = guards.quiet
-        index = start
-        for index, bar in enumerate(islice(bars, start, stop), start):
-            ts = bar.ts
-            if not latest < ts <= boundary:
-                break
-            portfolio.now_ns = book.last_bar_at = book.last_price_at = latest = ts
-            book.last_price = close = bar.close
-            if held:
-                before = equity
-                portfolio.equity = equity = before + held * (close - mark)
-                book.mark = mark = close
-                if low < equity < top and ts < until:
-                    if equity > highest:
-                        highest = guards.quiet_highest = equity
-                else:
-                    guards.observe_equity(ts, equity, before=before)
-                    low, top, until, highest = guards.quiet
-            try:
-                show(bar)
-            except (Exception, SystemExit) as error:
-                raise strategy_error(strategy, "on_bar", error) from error
-            if out:
-                index += 1  # noqa: PLW2901 - it was shown
-                break
-        else:
-            index = stop
-        book.bars += index - start
-        return index, bool(out)
-
-    def _on_bars_one_by_one(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
-        """The same for stretches that need a closer look; one bar at least."""
-        book = self.portfolio.book(bars[start].symbol)
-        for index in range(start, stop):
-            self._on_bar(bars[index])
-            if self._out or (len(book.strategies) == 1 and bars[index].ts <= book.boundary):
-                return index + 1, bool(self._out)
-        return stop, False
-
-    def on_bar(self, bar: Bar) -> Sequence[Command]:
-        """``handle`` for a bar, for drivers that have made the Decimal context exact."""
-        self._on_bar(bar)
-        return self.take_commands()
-
-    def _on_bar(self, bar: Bar) -> None:
-        book = self._books.get(bar.symbol)
-        if book is None:
-            book = self.portfolio.book(bar.symbol)
-        ts = bar.ts
-        if ts <= book.last_bar_at:
-            self.counters.duplicate_bars += 1
-            return
-        self._mark_bar(book, bar)
-        if ts > book.boundary:
-            self._cross_boundary(book, ts)
-        for strategy in book.strategies:
-            try:
-                strategy.on_bar(bar)
-            except (Exception, SystemExit) as error:
-                raise strategy_error(strategy, "on_bar", error) from error
-
-    def _mark_bar(self, book: SymbolBook, bar: Bar) -> None:
-        """A bar's close is the symbol's price, and the position is worth that."""
-        portfolio, ts = self.portfolio, bar.ts
-        if ts > portfolio.now_ns:  # noqa: PLR1730 - once a bar, and a call costs more than it
-            portfolio.now_ns = ts
-        book.bars += 1
-        book.last_bar_at = book.last_price_at = ts
-        book.last_price = close = bar.close
-        held = book.position_float
-        if held:
-            before = portfolio.equity
-            portfolio.equity = equity = before + held * (close - book.mark)
-            book.mark = close
-            self.protections.observe_equity(ts, equity, before=before)
-
-    def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
-        """A bar is the first of its session in this symbol, or of a UTC day."""
-        if ts > self._day_ends_at:
-            self._start_day(ts)
-        if ts > book.session_close:
-            book.enter_session(ts)
-        book.boundary = min(book.session_close, self._day_ends_at)
-
-    def _on_quote(self, quote: Quote) -> None:
-        self._advance(quote.ts)
-        book = self.portfolio.book(quote.symbol)
-        if quote.ts < book.last_price_at or not 0.0 < quote.bid <= quote.ask:
-            return
-        book.last_price = (quote.bid + quote.ask) / 2
-        book.last_price_at = quote.ts
-        for strategy in book.strategies:
-            tell(strategy, "on_quote", quote)
+    # -- days -----------------------------------------------------------------------------------
 
     def _start_day(self, ts: int) -> None:
         """A UTC day began: the day's profit starts at zero, and the books are compared with the venue's."""
@@ -399,7 +300,7 @@ class Kernel(Restorable):
             message = f"a strategy changed the Decimal context of the kernel to {EXACT.prec} digits; use one of its own"
             raise StrategyError(message)
         if self._stopping and decision.intent is not None:
-            decision = Decision(_stopping_verdict(decision.verdict))
+            decision = Decision(stopping_verdict(decision.verdict))
         if self._recorded is not None:
             decision = self._recorded.settle(decision)
         self._enact(book, decision, request)
@@ -474,16 +375,22 @@ class Kernel(Restorable):
             if self._tracker.adopted:
                 self._take_counted()
             book = self._books[order.symbol]
-            if book.order_listeners or book.exit is not None or self._cancel_when_known:
+            if book.order_listeners or book.exit is not None:
                 self._order_changed(order)
+            else:
+                self.unknowns.on_heard(order)
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
         order = self._tracker.apply_execution(event.execution)
+        if self._hears:
+            self.hearing.take_execution(event.execution, event.source, event.ts, news=order is not None)
         if order is not None:
             self._take_counted((order, event.execution))
         elif self._tracker.adopted:
             self._take_counted()
+        elif self._tracker.is_orphan(event.execution.execution_id):
+            self.others.on_orphan(event.execution)
         if event.report is not None:
             self._take_report(event.report, event.source)
         elif self._tracker.discrepancies:
@@ -495,7 +402,10 @@ class Kernel(Restorable):
         All of it before anyone is told: whoever decides on the first must see the position after the last.
         """
         if self._tracker.adopted:
-            counted += tuple(self._tracker.take_adopted())
+            adopted = self._tracker.take_adopted()
+            for _, execution in adopted:
+                self.others.give_back(execution)
+            counted += tuple(adopted)
         portfolio, books = self.portfolio, self._books
         for order, execution in counted:
             before = portfolio.equity
@@ -511,9 +421,13 @@ class Kernel(Restorable):
         order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
         if order is None:
             self.reconciliation.note_orphan(report, self._alert)
+            self.others.on_report(report)
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
+        if self._hears:
+            news = changed and order.is_closed and before in OPEN
+            self.hearing.take_report(report, source, self.portfolio.now_ns, news=news)
         if self._tracker.adopted:
             self._take_counted()
         if self._tracker.discrepancies:
@@ -525,14 +439,18 @@ class Kernel(Restorable):
         if order.is_open and order.broker_id:
             # Its closing word may have got lost on a socket that looks well: the order itself is asked now and then.
             self.timers.setdefault(
-                _LOOKUP + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
+                LOOKUP_TIMER + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
             )
-        if order.fills_missing and order.is_closed:
-            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
+        elif order.status is OrderStatus.UNKNOWN:
+            self.unknowns.on_found_another(order)
+        if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
     def _report_discrepancies(self) -> None:
         """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
         for discrepancy in self._tracker.take_discrepancies():
+            if discrepancy.kind is DiscrepancyKind.ORPHAN_EXECUTION and not self.others.tells:
+                continue
             if discrepancy.kind in _UNTRUSTWORTHY:
                 self.portfolio.trading_state = TradingState.HALTED
                 title = "the venue's orders differ from our intents: trading is halted"
@@ -540,99 +458,25 @@ class Kernel(Restorable):
                 title = f"order {discrepancy.kind.value.replace('_', ' ')}"
             self._alert("order-drift", title, f"{discrepancy.client_order_id} {discrepancy.detail}".strip())
 
-    def _on_order_refused(self, event: OrderRefused) -> None:
-        self._advance(event.ts)
-        if self._close(event.client_order_id, OrderEvent.REFUSED, event.reason):
-            self._alert("trading", "order refused by the venue", f"{event.client_order_id}: {event.reason}")
-            self._out.append(QueryAccount())  # perhaps there is less to spend than we thought
-
-    def _on_submit_dropped(self, event: SubmitDropped) -> None:
-        self._advance(event.ts)
-        if self._close(event.client_order_id, OrderEvent.SUBMIT_DROPPED, event.reason):
-            self._alert("trading", "order dropped before it was sent", f"{event.client_order_id}: {event.reason}")
-
-    def _close(self, client_order_id: str, trigger: OrderEvent, evidence: str) -> bool:
-        changed = self._tracker.apply(client_order_id, trigger, self.portfolio.now_ns, evidence)
-        order = self._tracker.get(client_order_id)
-        if changed and order is not None:
-            self._order_changed(order)
-            self._cancel_when_known.pop(client_order_id, None)
-        return changed
-
-    # -- orders: what nobody knows --------------------------------------------------------------
-
-    def _on_submit_unknown(self, event: SubmitUnknown) -> None:
-        self._advance(event.ts)
-        if self._tracker.apply(event.client_order_id, OrderEvent.SUBMIT_UNKNOWN, event.ts, event.reason):
-            self._alert(
-                "trading", "outcome of an order unknown: looking it up", f"{event.client_order_id}: {event.reason}"
-            )
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _on_lookup_missed(self, event: LookupMissed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is None or order.is_closed:
-            return
-        if order.status is not OrderStatus.UNKNOWN:
-            self._alert(
-                "order-drift", f"{order.symbol}: the venue denies an order that it had taken", order.client_order_id
-            )
-            self._look_up_later(order, self.settings.open_order_interval)
-            return
-        waited = event.ts - order.last_event_at
-        if waited < self.settings.lookup_grace:
-            self._look_up_later(order)
-            return
-        seconds = waited / 1e9
-        evidence = f"the venue has no order with this id {seconds:.0f} s after the outcome became unknown"
-        self._close(event.client_order_id, OrderEvent.NEVER_SENT, evidence)
-
-    def _on_lookup_failed(self, event: LookupFailed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is not None and order.is_open:
-            self._look_up_later(order)
-
-    def _on_cancel_refused(self, event: CancelRefused) -> None:
-        self._advance(event.ts)
-        # Most often it was filled in the meantime. The order itself says.
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _on_cancel_unknown(self, event: CancelUnknown) -> None:
-        self._advance(event.ts)
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _look_up_later(self, order: InFlightOrder, after: int | None = None) -> None:
-        delay = self.settings.lookup_interval if after is None else after
-        self.timers[_LOOKUP + order.client_order_id] = self.portfolio.now_ns + delay
-
-    def _cancel(self, order: InFlightOrder) -> None:
-        order.cancel_requested = True
-        if not order.broker_id:
-            self._cancel_when_known[order.client_order_id] = order  # there is nothing yet to name in a request
-        else:
-            self._out.append(CancelOrder(client_order_id=order.client_order_id, broker_id=order.broker_id))
-            self._look_up_later(order, self.settings.cancel_timeout)
-
     # -- time -----------------------------------------------------------------------------------
 
     def _on_timer_fired(self, event: TimerFired) -> None:
         self._advance(event.ts)
         self.timers.pop(event.name, None)
-        if event.name == _RECHECK:
-            self._reconcile("recheck")
-        elif event.name.startswith(_LOOKUP):
-            client_order_id = event.name.removeprefix(_LOOKUP)
-            order = self._tracker.get(client_order_id)
-            if order is not None and order.is_open:
-                self._out.append(LookupOrder(client_order_id=client_order_id))
-                if order.cancel_requested and order.broker_id:
-                    self._cancel(order)  # the last request did not work, or its outcome was lost: it may come twice
+        if event.name in REASONS:
+            if self.looks.is_wanted(event.name, event.ts):
+                self._reconcile(REASONS[event.name])
+        elif event.name == UNHEARD:
+            mute = self.hearing.verdict(event.ts)
+            if mute is not None:
+                self._out.append(mute)
+        elif event.name.startswith(LOOKUP_TIMER):
+            self.unknowns.on_timer(event.name.removeprefix(LOOKUP_TIMER))
 
     # -- the run --------------------------------------------------------------------------------
 
     def _on_epoch_started(self, event: EpochStarted) -> None:
+        self.unknowns.on_stream_lost(self.portfolio.now_ns)  # nobody listened from the last run's end to now
         self._advance(event.ts)
         # The journal's id and, behind a dash, this run's own part: an id is not given out twice by two copies of a journal.
         same = self.journal_id.partition("-")[0] in ("", event.journal_id.partition("-")[0])
@@ -640,18 +484,14 @@ class Kernel(Restorable):
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False
+        self.hearing.listening(0)
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
         for symbol in self._books:
             self._out.append(LoadSecurity(symbol=symbol))
         self._out.append(QueryAccount())
-        for order in self._tracker.open_orders():
-            if order.status in IN_FLIGHT:
-                # It was on its way when the last run ended; whether it arrived, only the venue can say.
-                why = "the run that sent it ended"
-                self._tracker.apply(order.client_order_id, OrderEvent.RESTARTED, event.ts, why)
-                self._out.append(LookupOrder(client_order_id=order.client_order_id))
+        self.unknowns.on_restart()
         self.reconciliation.begin(event.ts)
         self._reconcile("start")
 
@@ -670,19 +510,25 @@ class Kernel(Restorable):
 
     def _on_stream_connected(self, event: StreamConnected) -> None:
         self._advance(event.ts)
-        if event.stream == "user" and self.portfolio.account is not None:
+        if event.stream != USER_STREAM:
+            return
+        self.hearing.listening(event.ts)
+        self.unknowns.on_stream_connected(event.ts)
+        if self.portfolio.account is not None:
             # What happened while nobody listened was streamed to nobody.
             self._reconcile("reconnect")
 
     def _on_stream_lost(self, event: StreamLost) -> None:
         self._advance(event.ts)
+        if event.stream == USER_STREAM:
+            self.hearing.listening(0)
+            self.unknowns.on_stream_lost(event.ts)
         self._alert("system", f"{event.stream} stream lost", event.reason)
 
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
-        self.reconciliation.is_current = False
-        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since))
+        self._out.append(self.looks.ask(reason, self.portfolio.now_ns))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
@@ -696,15 +542,19 @@ class Kernel(Restorable):
                 self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
         for report in event.orders:
             self._take_report(report, Source.RECONCILE)
+        if self.portfolio.account is None:
+            self.portfolio.take_account(event.account)
+        self.others.on_reported(event)
         self.portfolio.take_account(event.account)
         outcome = self.reconciliation.compare(event, self._alert)
+        self.unknowns.on_compared(event)
         for order in outcome.waited_enough:
             self._order_changed(order)
         self.portfolio.verified = True
         for order in outcome.shadows:
             self._out.append(LookupOrder(client_order_id=order.client_order_id))
         if outcome.recheck_after is not None:
-            self.timers.setdefault(_RECHECK, event.ts + outcome.recheck_after)
+            self.timers.setdefault(RECHECK, event.ts + outcome.recheck_after)
 
     def _on_reconcile_requested(self, event: ReconcileRequested) -> None:
         self._advance(event.ts)
@@ -712,7 +562,14 @@ class Kernel(Restorable):
 
     def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
         self._advance(event.ts)
-        self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+        self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
+
+    def _on_venue_adjusted(self, event: VenueAdjusted) -> None:
+        self._advance(event.ts)
+        before = self.portfolio.equity
+        if self.adjustments.on_adjusted(event):
+            self._observe_equity(before)
+            self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -722,28 +579,25 @@ class Kernel(Restorable):
         if portfolio.account is not None:
             self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
 
-    def take_commands(self) -> Sequence[Command]:
-        """What ``on_bars`` led to; ``handle`` has returned its own."""
-        if not self._out:
-            return _NOTHING
-        out, self._out = self._out, []
-        return out
+    def _advanced(self, handler: Callable[[Any], None], *, hurries: bool = False) -> Callable[[Any], None]:
+        """A handler outside this class, after our time has moved on to the event's; some want the books compared soon."""
 
-    def _advance(self, ts: int) -> None:
-        if ts > self.portfolio.now_ns:  # noqa: PLR1730 - on every event; max() costs three times as much
-            self.portfolio.now_ns = ts
+        def handle(event: Any) -> None:
+            self._advance(event.ts)
+            handler(event)
+            if hurries:
+                self.looks.hurry(event.ts)
+
+        return handle
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
 
     def _order_changed(self, order: InFlightOrder) -> None:
         book, tracker = self._books[order.symbol], self._tracker
-        if self._cancel_when_known and order.broker_id:
-            waited = self._cancel_when_known.pop(order.client_order_id, None)
-            if waited is not None and order.is_open:
-                self._cancel(order)
-        if order.status in CLOSED:
-            if self.timers:
-                self.timers.pop(_LOOKUP + order.client_order_id, None)
-            if book.fee_uncertainty or self.portfolio.cash_uncertainty:
-                self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+        self.unknowns.on_heard(order)
+        if order.status in CLOSED and (book.fee_uncertainty or self.portfolio.cash_uncertainty):
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
             or tracker.has_open(order.symbol)
@@ -763,15 +617,3 @@ class Kernel(Restorable):
 
 
 _UNTRUSTWORTHY = frozenset({DiscrepancyKind.MISMATCH, DiscrepancyKind.SECOND_ORDER})
-
-
-def _stopping_verdict(verdict: Verdict) -> Verdict:
-    return Verdict(
-        ts=verdict.ts,
-        approved=False,
-        stage=Stage.RISK,
-        signal=verdict.signal,
-        guard="stopping",
-        reason="the bot is stopping",
-        observed=verdict.observed,
-    )

@@ -9,7 +9,17 @@ import msgspec
 
 from holdfast.kernel.book import BookState, SymbolBook, asset_class_of
 from holdfast.market import FeeModel, price_to_decimal
-from holdfast.model import Account, AssetClass, ClosedTrade, Execution, OrderType, TimeInForce, TradingState
+from holdfast.model import (
+    Account,
+    AssetClass,
+    ClosedTrade,
+    Execution,
+    OrderReport,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+    TradingState,
+)
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.state.positions import StoreState
@@ -19,6 +29,7 @@ from holdfast.time import Sessions
 
 _ZERO = Decimal(0)
 _EQUITY = AssetClass.US_EQUITY
+CASH = "cash"  # the name under which money is compared, and its fees are kept
 
 
 class PortfolioState(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +45,10 @@ class PortfolioState(msgspec.Struct, frozen=True, kw_only=True):
     day_start_equity: float
     verified: bool
     waited_enough: tuple[str, ...]
-    disputed: dict[str, Decimal]
+    gaps: dict[str, Decimal]
+    gaps_at: int
+    adopted_orders: tuple[OrderReport, ...]
+    fees_booked: dict[str, Decimal]
     foreign_value: float
     cash_uncertainty: Decimal
     cash_then: Decimal
@@ -69,7 +83,10 @@ class Portfolio:
         self.day_start_equity = 0.0
         self.verified = False
         self.waited_enough: dict[str, None] = {}  # orders whose missing fills no longer hold up an exit
-        self.disputed: dict[str, Decimal] = {}  # what the venue holds of symbols on which we are known to differ
+        self.gaps: dict[str, Decimal] = {}  # what the venue holds beyond our books, where the two are known to differ
+        self.gaps_at = 0  # the venue's view of the gaps is not older than this (UTC ns)
+        self.adopted_orders: dict[str, OrderReport] = {}  # open orders of others that guards count, by the venue's id
+        self.fees_booked: dict[str, Decimal] = {}  # by our fee model, and not yet posted: coins by symbol, or CASH
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
         self._recent_from = 0  # where ``trades_since`` found its first trade: a hint, from which it looks on
@@ -121,6 +138,9 @@ class Portfolio:
                 most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
                 book.fee_uncertainty += most_coin - fee_coin
                 self.cash_uncertainty += most_cash - fee_cash
+            if fee_coin or fee_cash:
+                name = symbol if fee_coin else CASH
+                self.fees_booked[name] = self.fees_booked.get(name, _ZERO) + fee_coin + fee_cash
         trades = self.positions.apply(
             symbol,
             side,
@@ -133,7 +153,17 @@ class Portfolio:
             order_id=order.client_order_id,
         )
         self.refresh(book, float(price))
+        if self.gaps and execution.at <= self.gaps_at and symbol in self.gaps:
+            self.narrow_gap(symbol, side.sign * (quantity - fee_coin))
         return trades
+
+    def narrow_gap(self, symbol: str, change: Decimal) -> None:
+        """Our books have learned of something that the venue's view of the position held already."""
+        gap = self.gaps.get(symbol, _ZERO) - change
+        if gap:
+            self.gaps[symbol] = gap
+        else:
+            self.gaps.pop(symbol, None)
 
     def refresh(self, book: SymbolBook, price: float) -> None:
         """Set the floats of a book, and the equity, from the exact books."""
@@ -175,6 +205,10 @@ class Portfolio:
             if order.symbol == symbol and order.is_closed and order.client_order_id not in self.waited_enough
         ]
 
+    def exit_is_unknown(self, symbol: str) -> bool:
+        """Whether the outcome of an order that reduces the symbol's position is unknown."""
+        return any(o.reduce_only and o.status is OrderStatus.UNKNOWN for o in self.tracker.open_orders(symbol))
+
     # -- what guards ask ------------------------------------------------------------------------
 
     def last_price(self, symbol: str) -> float | None:
@@ -193,16 +227,50 @@ class Portfolio:
         if self.tracker.missing_count:
             for order in self.closed_with_fills_missing(symbol):
                 held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
-        if not self.tracker.has_open(symbol):
+        if not self.adopted_orders and not self.tracker.has_open(symbol):
             return held
         orders = self.tracker.open_orders(symbol)
-        buys = sells = _ZERO
+        buys, sells = self._adopted(symbol)
         for order in orders:
             if order.side.sign > 0:
                 buys += order.remaining
             else:
                 sells += order.remaining
         return held + buys if abs(held + buys) >= abs(held - sells) else held - sells
+
+    def _adopted(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """What open orders of others may still buy and sell of a symbol."""
+        buys = sells = _ZERO
+        for report in self.adopted_orders.values():
+            if report.symbol == symbol:
+                rest = max(report.quantity - report.filled_qty, _ZERO)
+                if report.side.sign > 0:
+                    buys += rest
+                else:
+                    sells += rest
+        return buys, sells
+
+    def reducible(self, symbol: str, held: Decimal) -> Decimal:
+        """What may still be sent against a position so that all reducing orders together do not flip it.
+
+        Here and at the venue, which nets what we hold with what others hold in the account: where the two are known to
+        differ, an exit takes no more than both sides have. Open, in-flight and unknown orders count as filled.
+        """
+        left = abs(held)
+        gap = self.gaps.get(symbol)
+        if gap is not None:
+            there = held + gap
+            left = min(left, max(there if held > 0 else -there, _ZERO))
+        for order in self.tracker.open_orders(symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.remaining
+        for order in self.closed_with_fills_missing(symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.reported_filled_qty - order.filled_quantity
+        if self.adopted_orders:
+            buys, sells = self._adopted(symbol)
+            left -= sells if held > 0 else buys
+        return max(left, _ZERO)
 
     def gross_exposure(self) -> float:
         """Sum of the absolute values of positions and of open orders, USD at last prices."""
@@ -218,6 +286,9 @@ class Portfolio:
             for order in self.tracker.open_orders():
                 if not order.reduce_only and (order.broker_id or not known_to_venue):
                     total += float(order.remaining) * self.book(order.symbol).last_price
+        for report in self.adopted_orders.values():
+            price = self.last_price(report.symbol) or float(report.limit_price or 0)
+            total += float(max(report.quantity - report.filled_qty, _ZERO)) * price
         return total
 
     def _reserved(self, *, known_to_venue: bool = False) -> Decimal:
@@ -232,7 +303,7 @@ class Portfolio:
 
     def open_order_count(self) -> int:
         """Orders open, in flight or unknown."""
-        return self.tracker.open_count
+        return self.tracker.open_count + len(self.adopted_orders)
 
     @property
     def day_pnl(self) -> float:
@@ -275,7 +346,10 @@ class Portfolio:
             day_start_equity=self.day_start_equity,
             verified=self.verified,
             waited_enough=tuple(self.waited_enough),
-            disputed=dict(self.disputed),
+            gaps=dict(self.gaps),
+            gaps_at=self.gaps_at,
+            adopted_orders=tuple(self.adopted_orders.values()),
+            fees_booked=dict(self.fees_booked),
             foreign_value=self.foreign_value,
             cash_uncertainty=self.cash_uncertainty,
             cash_then=self._cash_then,
@@ -301,7 +375,9 @@ class Portfolio:
         self.equity, self.day_start_equity = state.equity, state.day_start_equity
         self.verified = state.verified
         self.waited_enough = dict.fromkeys(state.waited_enough)
-        self.disputed = dict(state.disputed)
+        self.gaps, self.gaps_at = dict(state.gaps), state.gaps_at
+        self.adopted_orders = {report.broker_id: report for report in state.adopted_orders}
+        self.fees_booked = dict(state.fees_booked)
         self.foreign_value = state.foreign_value
         self.cash_uncertainty = state.cash_uncertainty
         self._cash_then, self._reserved_then = state.cash_then, state.reserved_then

@@ -78,6 +78,10 @@ class SignalPath:
             # It would wait for this order, too, and a resting one might never end.
             reason = f"an exit from {signal.symbol} waits for the venue's word; nothing is opened beside it"
             return self._refuse(signal, Stage.POSITION, "exit_under_way", reason)
+        if book.busy and portfolio.exit_is_unknown(signal.symbol):
+            # Had it filled, there would be a closed trade for the protections to judge: they lack what they need.
+            reason = f"nobody knows yet what became of an exit from {signal.symbol}; nothing is opened beside it"
+            return self._refuse(signal, Stage.POSITION, "exit_unknown", reason)
         if portfolio.account is not None and portfolio.account.trading_blocked:
             return self._refuse(signal, Stage.RISK, "account_blocked", "the venue has blocked trading in this account")
         if not portfolio.verified:
@@ -126,8 +130,12 @@ class SignalPath:
             reason = f"{signal.side} does not reduce a position of {held}"
             return self._refuse(signal, Stage.POSITION, "wrong_side", reason)
         quantity, price = signal.quantity, signal.price
-        if book.busy or quantity != abs(held) or self._portfolio.disputed:
+        if book.busy or quantity != abs(held) or self._portfolio.gaps or self._portfolio.adopted_orders:
             quantity = min(quantity, self._reducible(book, held))
+        if not quantity and book.symbol in self._portfolio.gaps:
+            there = held + self._portfolio.gaps[book.symbol]
+            reason = f"our books hold {held} and the venue {there}: there is nothing that both have left to reduce"
+            return self._refuse(signal, Stage.POSITION, "nothing_at_venue", reason)
         flaw = "" if quantity > 0 and (price is None or price > 0) else "quantity and price must be positive"
         if book.properties is not None:
             quantity, price, flaw = book.properties.round_then_validate(
@@ -154,19 +162,7 @@ class SignalPath:
 
     def _reducible(self, book: SymbolBook, held: Decimal) -> Decimal:
         """What may still be sent against the position so that all reducing orders together do not flip it."""
-        left = abs(held)
-        if book.busy:
-            for order in self._tracker.open_orders(book.symbol):
-                if (order.side.sign > 0) != (held > 0):
-                    left -= order.remaining
-            for order in self._portfolio.closed_with_fills_missing(book.symbol):
-                if (order.side.sign > 0) != (held > 0):
-                    left -= order.reported_filled_qty - order.filled_quantity
-        disputed = self._portfolio.disputed.get(book.symbol)
-        if disputed is not None:
-            # We and the venue differ: an exit may take no more than both sides have.
-            left = min(left, max(disputed if held > 0 else -disputed, _ZERO))
-        return max(left, _ZERO)
+        return self._portfolio.reducible(book.symbol, held)
 
     # -- the three outcomes ---------------------------------------------------------------------
 

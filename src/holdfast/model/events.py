@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.model.enums import Source, TradingState
+from holdfast.model.enums import Outcome, Source, TradingState
 from holdfast.model.market import Asset, Bar, Quote
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderReport
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderReport
 from holdfast.model.signals import Signal
 
 
@@ -116,6 +116,7 @@ class OrderRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ord
     client_order_id: str
     reason: str
     code: int | None = None
+    outcome: Outcome = Outcome.REFUSED
 
 
 class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_unknown"):
@@ -124,6 +125,7 @@ class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="su
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class SubmitDropped(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_dropped"):
@@ -147,6 +149,7 @@ class LookupFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="loo
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_refused"):
@@ -155,6 +158,7 @@ class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ca
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.REFUSED
 
 
 class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_unknown"):
@@ -163,6 +167,7 @@ class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ca
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="broker_reported"):
@@ -172,6 +177,7 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
         orders: Open orders, and those of ours that closed since the last look.
         executions: Fills since the last look, from the account's activities, oldest first.
         positions: All positions.
+        asked_at: When it was asked for (UTC ns): what was true at the venue by then is in it. 0 where nobody knows.
     """
 
     ts: int
@@ -180,6 +186,7 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
     orders: tuple[OrderReport, ...]
     executions: tuple[Execution, ...]
     positions: tuple[BrokerPosition, ...]
+    asked_at: int = 0
 
 
 class ReconcileRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile_requested"):
@@ -233,6 +240,13 @@ class StateHashed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="stat
     digest: str
 
 
+class VenueAdjusted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="venue_adjusted"):
+    """The venue changed the account without a trade of ours: a fee, a dividend, a split, a transfer, a busted trade."""
+
+    ts: int
+    activity: AccountActivity
+
+
 Event = (
     Bar
     | Quote
@@ -261,4 +275,5 @@ Event = (
     | OrderAccepted
     | OrderReleased
     | StateHashed
+    | VenueAdjusted
 )

@@ -203,6 +203,8 @@ class OrderTracker:
             return None
         # First the venue's id: an orphan that waited for it may be this very execution, under its other id.
         if order.broker_id is None and execution.broker_id:
+            if order.status is OrderStatus.REJECTED:
+                self._unrefuse(order)
             self._adopt(order, execution.broker_id)
         cum_qty = execution.cum_qty
         if cum_qty is not None:
@@ -382,6 +384,10 @@ class OrderTracker:
         """Executions of orders that are unknown here, in the order in which they came."""
         return list(self._orphans.values())
 
+    def is_orphan(self, execution_id: str) -> bool:
+        """Whether an execution is kept that belongs to no order known here."""
+        return execution_id in self._orphans
+
     def get_orphaned_orders(self, broker_orders: Mapping[str, _T]) -> dict[str, _T]:
         """Orders that are at the broker and unknown here, by the broker's id.
 
@@ -549,6 +555,8 @@ class OrderTracker:
         self, order: InFlightOrder, word: OrderStatus, filled_qty: Decimal, evidence: str, at: int, *, refused: bool
     ) -> bool:
         """Apply the venue's status and cumulative quantity to an order that is surely the one meant."""
+        if refused and word is not OrderStatus.REJECTED:
+            self._unrefuse(order)
         status = order.status
         known = order.reported_filled_qty
         if word is OrderStatus.FILLED and filled_qty < order.quantity:
@@ -688,6 +696,14 @@ class OrderTracker:
                 kind=DiscrepancyKind.ORPHAN_EXECUTION, client_order_id=execution.client_order_id or "", detail=detail
             )
         )
+
+    def _unrefuse(self, order: InFlightOrder) -> None:
+        """An error answer refused the submit, and the venue has the order all the same: it is open until it says more.
+
+        Rejected without a venue id means refused: the venue's own word would have brought the id.
+        """
+        self._note(DiscrepancyKind.REOPENED, order, "an error answer had refused it, and the venue has it")
+        self._move(order, OrderStatus.UNKNOWN, order.last_event_at)
 
     def _note_excess(self, order: InFlightOrder, execution: Execution, known: Decimal) -> None:
         """Note an execution beyond what the venue's closing word said, or beyond what was ordered."""
