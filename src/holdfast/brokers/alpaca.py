@@ -206,7 +206,7 @@ class AlpacaConnector:
         )
         url = f"{self._base}/v2/orders"
         # Whether it reduces, nobody has said: it counts as an order that opens.
-        row = await self._http.send(_ORDERS, "POST", url, body=body, admit=lambda: self._brake(reduces=False))
+        row = await self._http.send(_ORDERS, "POST", url, body=body, admit=self._admission(None, reduces=False))
         return _object(row, "an order")
 
     async def get_orders(
@@ -281,11 +281,15 @@ class AlpacaConnector:
         rows = await self._http.send(_ORDERS, "DELETE", f"{self._base}/v2/orders", reserved=True)
         return _list(rows or [], "a list of cancels")
 
-    async def close_position(self, symbol: str) -> Row:
+    async def close_position(self, symbol: str, *, admit: Admit | None = None) -> Row:
         """Have the venue close all that the account holds of a symbol, with a market order of its own, once.
 
         For when our own books of it are in doubt: the venue knows how much there is. The order is the venue's; its
         client order id is one that we did not choose.
+
+        Args:
+            symbol: "AAPL", "BTC/USD".
+            admit: As for ``place``.
 
         Returns:
             That order.
@@ -297,8 +301,8 @@ class AlpacaConnector:
         """
         # Alpaca names positions without the slash, and answers 404 to one that has it.
         url = f"{self._base}/v2/positions/{_escaped(symbol.replace('/', ''))}"
-        row = await self._http.send(_POSITIONS, "DELETE", url, admit=lambda: self._brake(reduces=True), reserved=True)
-        return _object(row, "an order")
+        may_leave = self._admission(admit, reduces=True)
+        return _object(await self._http.send(_POSITIONS, "DELETE", url, admit=may_leave, reserved=True), "an order")
 
     # ------------------------------------------------------------------ raw: everything else
 
@@ -390,12 +394,8 @@ class AlpacaConnector:
             BrokerRefusedError: A definite no: there is no such order.
             OutcomeUnknownError: No verdict: look it up.
         """
-        body = wire.intent_body(intent)
-
-        def may_leave() -> str | None:
-            return self._brake(reduces=intent.reduce_only) or (None if admit is None else admit())
-
-        url, reduces = f"{self._base}/v2/orders", intent.reduce_only
+        body, url, reduces = wire.intent_body(intent), f"{self._base}/v2/orders", intent.reduce_only
+        may_leave = self._admission(admit, reduces=reduces)
         row = await self._http.send(_ORDERS, "POST", url, body=body, admit=may_leave, reserved=reduces)
         report = wire.order_report(row)
         if report.client_order_id != intent.client_order_id:
@@ -426,9 +426,9 @@ class AlpacaConnector:
         """Ask the venue to cancel, once; its event is the final word. Raises what ``cancel_order`` raises."""
         await self.cancel_order(broker_id)
 
-    async def request_close(self, symbol: str) -> OrderReport:
-        """Have the venue close a whole position, once; its order. Raises what ``close_position`` raises."""
-        return wire.order_report(await self.close_position(symbol))
+    async def request_close(self, symbol: str, *, admit: Admit | None = None) -> OrderReport:
+        """Have the venue close a whole position, once; its order. Arguments and errors as ``close_position``."""
+        return wire.order_report(await self.close_position(symbol, admit=admit))
 
     async def fetch_open_orders(self) -> tuple[OrderReport, ...]:
         """All open orders, oldest first."""
@@ -501,6 +501,10 @@ class AlpacaConnector:
     async def fetch_clock(self) -> wire.MarketClock:
         """The venue's clock of the stock exchange."""
         return wire.market_clock(await self.get_clock())
+
+    def _admission(self, admit: Admit | None, *, reduces: bool) -> Admit:
+        """The brake first, then whoever asks: what it counts must leave."""
+        return lambda: self._brake(reduces=reduces) or (None if admit is None else admit())
 
     # ------------------------------------------------------------------ paging
 

@@ -5,12 +5,13 @@
     [strategy]    source = "module:Class" | "FILE.py:Class", symbols, params
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
     [protections] settings by name; false leaves one out
-    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60}
+    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60, reserve = 0.1}
     [journal]     path
     [status]      enabled, host, port, token, allow_remote
     [notify]      webhook URLs by channel
     watch         symbols whose market data is followed although no strategy of ours trades them
     [shutdown]    open_orders = "cancel" | "leave"
+    [heartbeat]   url, every, method
 
 Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, and
 ``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
@@ -132,6 +133,14 @@ class ShutdownConfig(_Section):
     open_orders: Literal["cancel", "leave"] = "cancel"
 
 
+class HeartbeatConfig(_Section):
+    """An outbound heartbeat: a URL that is asked every so many seconds while the bot is well."""
+
+    url: SecretStr | None = None
+    every: float = Field(default=60.0, ge=1.0)
+    method: Literal["GET", "POST"] = "GET"
+
+
 class ClockConfig(_Section):
     """Whose time it is: see ``holdfast.time.get_clock``. Real time where nothing is said."""
 
@@ -157,6 +166,7 @@ class Config(BaseSettings):
     status: StatusConfig = StatusConfig()
     notify: NotifyConfig = NotifyConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
     clock: ClockConfig = ClockConfig()
     watch: tuple[str, ...] = ()
 

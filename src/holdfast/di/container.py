@@ -31,6 +31,7 @@ from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_U
 from holdfast.di import report
 from holdfast.di.assembly import make_kernel, make_strategies
 from holdfast.di.config import Config, build
+from holdfast.di.control import Control
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
@@ -100,6 +101,7 @@ class Container:
         self._throttler = create_combined_throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
         self._notifier = Notifier(config.notify.channels(), RealTimeClock())
+        self.control = Control(config, journal)
         keys = _keys(config)
         self._broker = AlpacaConnector(
             throttler=self._throttler,
@@ -109,6 +111,7 @@ class Container:
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
+            brake=self.control.brake,
         )
         self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
         self.kernel = make_kernel(config, self._strategies, clock=self._clock)
@@ -131,6 +134,7 @@ class Container:
             self._notifier,
             self._clock,
             serial=venue is not None and venue.is_lockstep,
+            brake=self.control.brake,
         )
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
@@ -145,6 +149,7 @@ class Container:
         self._tasks: list[asyncio.Task[None]] = []
         self._wire_streams()
         self.runner.observers.append(self._observe)
+        self.control.attach(self)
 
     @classmethod
     async def connect(cls, config: Config | Mapping[str, Any], **parts: Any) -> Container:
@@ -272,6 +277,7 @@ class Container:
             await stream.start()
         await self._follow_venue_time()
         await self.runner.begin(self._epoch(self.recovery))
+        self.control.begin()
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
         await self.backfill()
@@ -301,6 +307,7 @@ class Container:
         if self._stopped:
             return
         self._stopped = True
+        failed = self.runner.outbox.failure is not None
         try:
             if self.recovery is not None:
                 self.runner.pause()
@@ -311,9 +318,13 @@ class Container:
                     patience_seconds=_CANCEL_PATIENCE_SECONDS,
                 )
         finally:
+            runner = next(iter(self._tasks), None)
+            if runner is not None and runner.done() and not runner.cancelled():
+                failed = failed or runner.exception() is not None
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.control.end(orderly=not failed)
             streams = [self._user_stream, *self.market_streams.values()]
             await asyncio.gather(*(stream.stop() for stream in streams), return_exceptions=True)
             await self._notifier.stop(flush_seconds=0.5)

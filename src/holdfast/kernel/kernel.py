@@ -27,6 +27,7 @@ from typing import Any
 from holdfast.kernel.book import PendingExit, SymbolBook
 from holdfast.kernel.boundary import strategy_error, tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.flattening import Flattening
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
@@ -166,6 +167,8 @@ class Kernel:
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
         }
+        self.flattening = Flattening(self, self._emit, self._take_report)
+        self._handlers |= self.flattening.handlers
         for strategy in self.strategies:
             tell(strategy, "bind", self)
 
@@ -557,6 +560,7 @@ class Kernel:
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False
+        self.flattening.forget()
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
@@ -643,6 +647,9 @@ class Kernel:
             return _NOTHING
         out, self._out = self._out, []
         return out
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
 
     def _advance(self, ts: int) -> None:
         self.portfolio.now_ns = max(self.portfolio.now_ns, ts)

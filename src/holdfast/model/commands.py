@@ -64,7 +64,23 @@ class RecordVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="re
     request: int | None = None
 
 
-Command = SubmitOrder | CancelOrder | LookupOrder | QueryAccount | Reconcile | LoadSecurity | SendAlert | RecordVerdict
+class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="close_position"):
+    """Have the venue close a whole position by its own word, because ours is in doubt."""
+
+    symbol: str
+
+
+Command = (
+    SubmitOrder
+    | CancelOrder
+    | LookupOrder
+    | QueryAccount
+    | Reconcile
+    | LoadSecurity
+    | SendAlert
+    | RecordVerdict
+    | ClosePosition
+)
 
 # The commands that reach the venue's order endpoints: they leave only after a journal sync.
-ORDER_COMMANDS = (SubmitOrder, CancelOrder)
+ORDER_COMMANDS = (SubmitOrder, CancelOrder, ClosePosition)

@@ -193,6 +193,36 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     reason: str
 
 
+class FlattenRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="flatten_requested"):
+    """An operator wants everything closed. Told again while something is left: what is under way is left to itself.
+
+    Attributes:
+        everything: Also what is not in our books.
+        round: Counts the tellings of one wish, from 1.
+    """
+
+    ts: int
+    reason: str
+    everything: bool = False
+    round: int = 1
+
+
+class PositionCloseAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="position_close_accepted"):
+    """The venue made an order that closes a whole position, because we asked for that. It is ours from here on."""
+
+    ts: int
+    symbol: str
+    report: OrderReport
+
+
+class PositionCloseFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="position_close_failed"):
+    """The venue was asked to close a whole position and refused, or its answer got lost: look at the position again."""
+
+    ts: int
+    symbol: str
+    reason: str
+
+
 Event = (
     Bar
     | Quote
@@ -218,4 +248,7 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
+    | FlattenRequested
+    | PositionCloseAccepted
+    | PositionCloseFailed
 )

@@ -9,6 +9,7 @@ What happens when a request fails, by when it fails:
     account   nothing; asked again later   nothing                      AccountUpdated
     asset     SecurityUnavailable          SecurityUnavailable          SecurityLoaded | SecurityUnavailable
     report    ReconcileFailed              ReconcileFailed              BrokerReported
+    close     PositionCloseFailed          PositionCloseFailed          PositionCloseAccepted | PositionCloseFailed
 
 Live, commands run side by side. In lock-step with a replayed session they run one after the other,
 as they do in a backtest, so that the order of events is the same.
@@ -25,6 +26,7 @@ import structlog
 from holdfast.model import Source, TradingState
 from holdfast.model.commands import (
     CancelOrder,
+    ClosePosition,
     Command,
     LoadSecurity,
     LookupOrder,
@@ -49,6 +51,8 @@ from holdfast.model.events import (
     LookupMissed,
     OrderRefused,
     OrderUpdated,
+    PositionCloseAccepted,
+    PositionCloseFailed,
     ReconcileFailed,
     SecurityLoaded,
     SecurityUnavailable,
@@ -56,7 +60,7 @@ from holdfast.model.events import (
     SubmitUnknown,
 )
 from holdfast.runner.inbox import Inbox
-from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -72,6 +76,7 @@ class Outbox:
         clock: For deadlines.
         trading_state: Asked once more at the moment an order would leave.
         serial: One command at a time, in order.
+        brake: Asked at the same moment, whatever the kernel's own trading state is: it works from outside.
 
     Attributes:
         closed: The bot is stopping: no new order leaves any more; cancels and look-ups do.
@@ -86,7 +91,9 @@ class Outbox:
         trading_state: Callable[[], TradingState],
         *,
         serial: bool = False,
+        brake: Brake | None = None,
     ) -> None:
+        self._brake = brake
         self._broker = broker
         self._alerts = alerts
         self._inbox = inbox
@@ -106,6 +113,7 @@ class Outbox:
             QueryAccount: self._query_account,
             LoadSecurity: self._load_security,
             Reconcile: self._reconcile,
+            ClosePosition: self._close_position,
         }
 
     @property
@@ -162,11 +170,9 @@ class Outbox:
         latest = self._clock.now_ns() + command.deadline - intent.created_at
 
         def admit() -> str | None:
-            if self.closed:
-                return "the bot is stopping"
-            state = self._trading_state()
-            if state is TradingState.HALTED or (state is TradingState.REDUCING and not intent.reduce_only):
-                return f"trading is {state}"
+            reason = self._stopped(reduces=intent.reduce_only)
+            if reason is not None:
+                return reason
             if not intent.reduce_only and self._clock.now_ns() > latest:
                 return "its deadline had passed before it could leave"
             self.requests_sent += 1
@@ -185,6 +191,32 @@ class Outbox:
             self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
+
+    def _stopped(self, *, reduces: bool) -> str | None:
+        """Why no order of this kind may leave now; None where one may."""
+        if self.closed:
+            return "the bot is stopping"
+        state = self._trading_state()
+        if state is TradingState.HALTED or (state is TradingState.REDUCING and not reduces):
+            return f"trading is {state}"
+        return None if self._brake is None else self._brake(reduces=reduces)
+
+    async def _close_position(self, command: ClosePosition) -> None:
+        symbol = command.symbol
+
+        def admit() -> str | None:
+            reason = self._stopped(reduces=True)
+            if reason is None:
+                self.requests_sent += 1
+            return reason
+
+        try:
+            report = await self._broker.request_close(symbol, admit=admit)
+        except (OrderDroppedError, BrokerError) as error:
+            reason = str(error)
+            self._inbox.post(lambda ts: (PositionCloseFailed(ts=ts, symbol=symbol, reason=reason),))
+        else:
+            self._inbox.post(lambda ts: (PositionCloseAccepted(ts=ts, symbol=symbol, report=report),))
 
     async def _cancel(self, command: CancelOrder) -> None:
         order_id = command.client_order_id

@@ -33,6 +33,14 @@ class BrokerPort(Protocol):
         """Ask for a cancel; the final word is the venue's event."""
         ...
 
+    async def request_close(self, symbol: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Have the venue close a whole position; the order that it makes for that. ``admit`` as for ``place``.
+
+        Raises:
+            OrderDroppedError: The request did not leave this process.
+        """
+        ...
+
     async def fetch_account(self) -> Account:
         """The account as it is now."""
         ...
@@ -59,6 +67,14 @@ class BrokerPort(Protocol):
 
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> Sequence[Bar]:
         """Bars that end in ``(start, end]`` (UTC ns), oldest first."""
+        ...
+
+
+class Brake(Protocol):
+    """Something outside that may stop an order at the last moment (see ``holdfast.runner.halt_file``)."""
+
+    def __call__(self, *, reduces: bool) -> str | None:
+        """Why an order that only reduces (or may open) must not leave; None where it may."""
         ...
 
 

@@ -25,7 +25,7 @@ from holdfast.model.errors import JournalError, OrderDroppedError, StrategyError
 from holdfast.model.events import EpochStarted, Event, ShutdownStarted, SignalReceived, TimerFired, TradingStateChanged
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.outbox import Outbox
-from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.runner.recovery import Recovery, recover
 from holdfast.time import Clock
 
@@ -49,6 +49,7 @@ class Runner:
         alerts: Where messages to people go.
         clock: Whose time events get.
         serial: Commands one after the other, and no market event while one is out: for replayed sessions.
+        brake: What may stop an order from outside at the last moment.
 
     Attributes:
         observers: Called with each event after the kernel has handled it. Read models live here; they may not raise.
@@ -64,12 +65,13 @@ class Runner:
         *,
         inbox: Inbox | None = None,
         serial: bool = False,
+        brake: Brake | None = None,
     ) -> None:
         self.kernel = kernel
         self.journal = journal
         self.clock = clock
         self.inbox = inbox or Inbox()
-        self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
+        self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial, brake=brake)
         self.before_market: Callable[[], Awaitable[None]] | None = None
         self.observers: list[Callable[[Event], None]] = []
         self._serial = serial

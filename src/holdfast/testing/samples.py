@@ -26,6 +26,7 @@ from holdfast.model import (
 )
 from holdfast.model.commands import (
     CancelOrder,
+    ClosePosition,
     Command,
     LoadSecurity,
     LookupOrder,
@@ -42,11 +43,14 @@ from holdfast.model.events import (
     CancelUnknown,
     EpochStarted,
     Event,
+    FlattenRequested,
     LookupFailed,
     LookupMissed,
     OrderFilled,
     OrderRefused,
     OrderUpdated,
+    PositionCloseAccepted,
+    PositionCloseFailed,
     ReconcileFailed,
     ReconcileRequested,
     SecurityLoaded,
@@ -177,6 +181,9 @@ EVENTS: tuple[Event, ...] = (
     ),
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
+    FlattenRequested(ts=_TS, reason="somebody asked", everything=True, round=2),
+    PositionCloseAccepted(ts=_TS, symbol="BTC/USD", report=REPORT),
+    PositionCloseFailed(ts=_TS, symbol="SPY", reason="404"),
 )
 """One event of each type."""
 
@@ -189,5 +196,6 @@ COMMANDS: tuple[Command, ...] = (
     LoadSecurity(symbol="SPY"),
     SendAlert(channel="trading", title="t", details="d"),
     RecordVerdict(verdict=VERDICT, request=9),
+    ClosePosition(symbol="BTC/USD"),
 )
 """One command of each type."""
