@@ -17,6 +17,9 @@ COMMANDS = {
     "backtest": ("matching engine in-process", ("--data", "--symbol", "--strategy", "--param", "--json")),
     "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),
     "status": ("running bot", ("--url", "--token", "--json")),
+    "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
+    "resume": ("Lift a halt", ("--journal", "--config")),
+    "flatten": ("whatever state it is in", ("--journal", "--config", "--venue", "--timeout", "--all")),
 }
 
 

@@ -251,6 +251,62 @@ def status(
     _call(lambda: inspect.status(url, token, as_json=json))
 
 
+JournalOption = Annotated[
+    Path | None, typer.Option("--journal", help="The bot's journal; default: journal.path, or the one kept for Alpaca.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
+
+
+@app.command()
+def halt(
+    journal: JournalOption = None,
+    config: ConfigOption = None,
+    reason: ReasonOption = "",
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Let orders leave that reduce a position, and no others.")
+    ] = False,
+) -> None:
+    """Let no order leave any more, also when the bot hangs.
+
+    Puts a file beside the journal that the bot looks at before each order request; cancels still leave. It stays
+    in force, over restarts too, until `holdfast resume`.
+    """
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.halt(journal, config, reason, reduce=reduce))
+
+
+@app.command()
+def resume(journal: JournalOption = None, config: ConfigOption = None) -> None:
+    """Lift a halt: take the halt file away, and let the bot (or its next run) trade again."""
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.resume(journal, config))
+
+
+@app.command()
+def flatten(
+    journal: JournalOption = None,
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=1.0, help="Give up after so many seconds.")] = 30.0,
+    reason: ReasonOption = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also close positions and cancel orders that are not the bot's.")
+    ] = False,
+) -> None:
+    """Cancel what is open and close every position of the bot, whatever state it is in; then halt.
+
+    A bot that answers does it itself. One that is silent for two seconds is ended (by its pid and start time), and its
+    journal is taken over. Exit code 0: flat; 1: something is left, and what.
+    """
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.flatten(journal, config, venue, seconds=timeout, reason=reason, everything=everything))
+
+
 def main() -> None:
     """The entry point."""
     app()

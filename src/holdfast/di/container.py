@@ -139,6 +139,7 @@ class Container:
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
         self.recovery: Recovery | None = None
+        self.tells_differences = True
         self._stopped = False
         self.progress: float | None = None
         # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
@@ -265,7 +266,7 @@ class Container:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
         self.recovery = self.runner.recover()
-        if self.recovery.difference_count:
+        if self.recovery.difference_count and self.tells_differences:
             self._notifier.notify_nowait(
                 "system",
                 f"{self.recovery.difference_count} recorded decisions would be made otherwise today",

@@ -32,8 +32,7 @@ class Flatten:
 
     Args:
         runner: Which runs meanwhile.
-        order: Who wants it, and how much.
-        timeout_seconds: After so long it is given up (real seconds); what is left is told.
+        order: Who wants it, how much of it, and for how long it is tried; what is left then is told.
         sleep: Waits real seconds.
 
     Attributes:
@@ -45,12 +44,11 @@ class Flatten:
         runner: Runner,
         order: HaltOrder,
         *,
-        timeout_seconds: float,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._runner = runner
         self._order = order
-        self._ticks = max(1, round(timeout_seconds / _TICK_SECONDS))
+        self._ticks = max(1, round(order.seconds / _TICK_SECONDS))
         self._sleep = sleep
         self._looked_at: int | None = None  # how many comparisons there had been when the last one was asked for
         self.outcome = ""

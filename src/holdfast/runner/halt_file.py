@@ -64,6 +64,7 @@ class HaltOrder(msgspec.Struct, frozen=True, kw_only=True):
         reason: In the words of whoever asked.
         id: Made anew for each request, so that a bot can say which one it has heard.
         everything: With ``flatten``: also positions that are not in our books.
+        seconds: With ``flatten``: after so long it is given up (real time).
     """
 
     state: HaltState
@@ -72,6 +73,7 @@ class HaltOrder(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     id: str = ""
     everything: bool = False
+    seconds: float = 30.0
 
     @property
     def sentence(self) -> str:

@@ -21,7 +21,6 @@ from holdfast.runner.halt_file import TRADING_STATE, HaltFile, HaltOrder
 from holdfast.runner.runner import Runner
 
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCING: 1, TradingState.HALTED: 2}
-_FLATTEN_SECONDS = 30.0
 
 
 class HaltWatch:
@@ -59,7 +58,7 @@ class HaltWatch:
         self.heard = order.id
         self._stop_flatten()
         if order.state == "flatten":
-            self._flatten = Flatten(self._runner, order, timeout_seconds=_FLATTEN_SECONDS)
+            self._flatten = Flatten(self._runner, order)
             self._task = asyncio.get_running_loop().create_task(self._flatten.run(), name="holdfast-flatten")
             return True
         self._tell(order, at_start=at_start)
