@@ -307,6 +307,28 @@ def flatten(
     _run(lambda: stopping.flatten(journal, config, venue, seconds=timeout, reason=reason, everything=everything))
 
 
+@app.command()
+def watch(
+    journal: JournalOption = None,
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+    ] = None,
+    every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 30.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once (twice where something must be confirmed), and exit.")
+    ] = False,
+) -> None:
+    """Look after a running bot from outside, and tell when something is wrong.
+
+    Alerts, once each, when the bot is silent or gone, when its books differ from the venue's, when a position or an
+    order has no bot that looks after it; and when that is over. With --once: exit code 0 where all is well, else 1.
+    """
+    from holdfast.cli import watching  # noqa: PLC0415 - see paper
+
+    _run(lambda: watching.watch(journal, config, venue, every=every, once=once))
+
+
 def main() -> None:
     """The entry point."""
     app()

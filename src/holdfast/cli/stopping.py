@@ -155,7 +155,7 @@ async def _by_the_bot(path: Path, order: HaltOrder) -> str | None:
 async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None) -> str:
     """Take the journal over and close what it knows of."""
     configure_logs(quiet=True)
-    config = _config(path, config_path, venue, read_liveness(path))
+    config = bot_config(path, config_path, venue, read_liveness(path))
     container = await Container.connect(config, strategies=())
     container.tells_differences = False  # without strategies every decision of theirs would be one
     try:
@@ -178,8 +178,11 @@ async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None)
         await container.stop()
 
 
-def _config(path: Path, config_path: Path | None, venue: str | None, beat: Liveness | None) -> Config:
-    """As the bot's, without what trades."""
+def bot_config(path: Path, config_path: Path | None, venue: str | None, beat: Liveness | None) -> Config:
+    """The configuration of the bot that owns, or owned, a journal, without what trades.
+
+    Where it traded is told by its last beat, unless somebody says otherwise.
+    """
     config = load(config_path)
     mode = beat.mode if beat is not None else config.account.mode
     values: dict[str, Any] = {

@@ -25,7 +25,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from holdfast.journal.log import FORM, EpochRecord, Kind, Record, checksum, decode, encode
-from holdfast.journal.owner import decode_owner, encode_owner, this_process
 from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError, JournalOwnedError
 from holdfast.model.events import Event
@@ -203,8 +202,6 @@ class SqliteJournal:
         return meta
 
     def _release_ownership(self) -> None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._lock_file, 0)  # a process may live on without owning it
         os.close(self._lock_file)
 
 
@@ -220,11 +217,10 @@ def _take_ownership(path: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = decode_owner(os.read(descriptor, 4096))
+            owner = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
-            named = "unknown" if owner is None or not owner.pid else owner.pid
-            message = f"the journal {path} is owned by another running process (pid {named})"
+            message = f"the journal {path} is owned by another running process (pid {owner})"
             raise JournalOwnedError(message) from None
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, encode_owner(this_process()), 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor

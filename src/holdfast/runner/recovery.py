@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import msgspec
 
-from holdfast.journal import EpochRecord, Journal
+from holdfast.journal import EpochRecord
+from holdfast.journal.log import Record
 from holdfast.kernel import Kernel
 from holdfast.model.events import Event
 
@@ -27,7 +31,15 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     difference_count: int
 
 
-def recover(journal: Journal, kernel: Kernel) -> Recovery:
+class Records(Protocol):
+    """Whatever has records: a journal that we own, or one that we only read."""
+
+    def records(self) -> Iterator[Record]:
+        """Oldest first."""
+        ...
+
+
+def recover(journal: Records, kernel: Kernel) -> Recovery:
     """Show the kernel every recorded event, with the commands that were given then.
 
     Raises:
