@@ -15,7 +15,10 @@ from holdfast.model.signals import Signal
 
 
 class EpochStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="epoch_started"):
-    """A run of the bot began. Whatever was in flight before it is unknown now."""
+    """A run of the bot began. Whatever was in flight before it is unknown now.
+
+    ``journal_id`` is what the client order ids of this run begin with: the journal's id and, behind a dash, the run's own part.
+    """
 
     ts: int
     epoch: int

@@ -96,7 +96,7 @@ class Runner:
         except JournalError:
             self._trusted = False
             raise
-        await self._process(EpochStarted(ts=epoch.started_at, epoch=epoch.epoch, journal_id=self.journal.journal_id))
+        await self._process(EpochStarted(ts=epoch.started_at, epoch=epoch.epoch, journal_id=self.journal.intent_prefix))
 
     # -- what others may ask --------------------------------------------------------------------
 
