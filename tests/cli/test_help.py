@@ -19,6 +19,7 @@ COMMANDS = {
     "status": ("running bot", ("--url", "--token", "--json")),
     "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
     "resume": ("Lift a halt", ("--journal", "--config")),
+    "watch": ("Look after a running bot from outside", ("--journal", "--config", "--every", "--once")),
     "flatten": ("whatever state it is in", ("--journal", "--config", "--venue", "--timeout", "--all")),
 }
 

@@ -5,7 +5,6 @@ Real processes, a real venue beside them, real signals. The venue runs at a spee
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -14,7 +13,8 @@ import httpx
 import msgspec
 import pytest
 
-from holdfast.journal.owner import read_owner
+from holdfast.journal import read_owner
+from holdfast.journal.owner import this_process
 from holdfast.model import TradingState
 from holdfast.model.events import FlattenRequested, OrderFilled, TradingStateChanged
 from holdfast.runner.halt_file import HaltFile, HaltOrder
@@ -187,6 +187,36 @@ def test_flatten_without_its_venue_is_one_sentence_and_stays_halted(scene: Scene
     assert scene.halt_file().state == "flatten"
 
 
+# -- watch ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_watch_finds_a_bot_well_hanging_and_gone(scene: Scene) -> None:
+    """One look from a process of its own: exit code 0, then 1 with what is wrong, and the position without an owner."""
+    look = ("watch", "--journal", scene.journal, "--once")
+    found = scene.commands.run(*look)
+    assert (found.code, found.out) == (0, "all is well.\n"), found.err
+
+    watching = scene.commands.start("watch", "--journal", scene.journal, "--every", "1")
+    scene.bot.process.send_signal(signal.SIGSTOP)
+    watching.until(lambda: "takes no events any more" in watching.out)
+    scene.bot.process.send_signal(signal.SIGCONT)
+    watching.until(lambda: "over: the bot" in watching.out)
+    assert watching.end(signal.SIGINT).code == 130
+
+    scene.bot.kill()
+    found = scene.commands.run(*look)
+    assert found.code == 1
+    last = found.err.splitlines()[-1]
+    assert last.startswith("holdfast: no bot runs: its process ended without an orderly end; ")
+    assert f"{SAMPLE_SYMBOL} at the venue have no bot that looks after them" in last
+    assert "is open at the venue and no bot looks after it" in last
+
+    scene.flatten()
+    found = scene.commands.run(*look)
+    assert (found.code, found.out) == (0, "all is well.\n"), found.err
+
+
 # -- halt and resume -----------------------------------------------------------------------------
 
 
@@ -261,7 +291,7 @@ def test_a_process_with_the_owners_number_and_another_start_is_left_alone(scene:
     """The journal names our own pid with a start that is not ours: nobody is ended, and nobody is taken for the owner."""
     scene.bot.kill()
     lock = Path(f"{scene.journal}.lock")
-    lock.write_bytes(msgspec.json.encode({"pid": os.getpid(), "started": "an hour ago", "host": ""}))
+    lock.write_bytes(msgspec.json.encode(msgspec.structs.replace(this_process(), birth="another life")))
     assert read_owner(scene.journal) is None
     scene.flatten()
 

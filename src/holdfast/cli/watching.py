@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import typer
@@ -14,7 +13,7 @@ from holdfast.cli.state_dir import token_path
 from holdfast.cli.stopping import bot_config, find_journal
 from holdfast.di.assembly import make_kernel
 from holdfast.di.config import Config
-from holdfast.journal.reader import JournalReader
+from holdfast.journal import JournalReader
 from holdfast.model.errors import HoldfastError
 from holdfast.net import create_combined_throttler
 from holdfast.notify import Notifier
@@ -85,14 +84,14 @@ class _Journaled:
 
     def _read(self) -> Books:
         kernel = make_kernel(self._config, ())
-        reader = JournalReader(self._path)
-        with contextlib.closing(reader):
+        with JournalReader(self._path) as reader:
             recover(reader, kernel)
+            journal_id = reader.journal_id
         portfolio = kernel.portfolio
         return Books(
             {position.symbol: position.quantity for position in portfolio.positions.get_all()},
             tuple(order.client_order_id for order in portfolio.tracker.open_orders()),
-            reader.journal_id,
+            journal_id,
         )
 
 

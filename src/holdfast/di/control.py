@@ -140,7 +140,7 @@ def _describe(container: Container, control: Control, at: int) -> Liveness:
     watch = control.watch
     return Liveness(
         pid=me.pid,
-        started=me.started,
+        birth=me.birth,
         host=me.host,
         at=at,
         trading_state=kernel.portfolio.trading_state.value,

@@ -2,9 +2,10 @@
 
     what is found                                    what is done
     the process is gone                              nothing
-    pid and start are those that the journal names   SIGKILL (which also ends a process that was stopped), and wait
-    the pid is there, with another start             nothing: it is somebody else's
-    the owner's start, or machine, is not known      refused, in a sentence: a person must end it
+    pid and birth are those that the journal names   SIGKILL (which also ends a process that was stopped), and wait
+    the pid is there, with another birth             nothing: it is somebody else's
+    the owner's birth is not known, or it is         refused, in a sentence: a person must end it
+    another machine's
 
 On Linux the process is first pinned by a pidfd, then compared, then ended through it: the number cannot change hands in
 between. Elsewhere the comparison comes right before the signal.
@@ -15,10 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import platform
 import signal
 
-from holdfast.journal.owner import Owner, process_start
+from holdfast.journal import Owner
 from holdfast.model.errors import HoldfastError
 
 _GONE_SECONDS = 5.0
@@ -31,10 +31,10 @@ async def end_owner(owner: Owner) -> bool:
     Raises:
         HoldfastError: It cannot be known to be the owner, may not be ended, or does not go.
     """
-    if owner.host not in ("", platform.node()):
-        message = f"the bot runs on {owner.host}, and this is {platform.node()}: end its process {owner.pid} there"
+    if not owner.is_here:
+        message = f"the bot runs on {owner.host}, and this is another machine: end its process {owner.pid} there"
         raise HoldfastError(message)
-    if not owner.started or owner.pid <= 0:
+    if not owner.birth or owner.pid <= 0:
         message = (
             f"the bot (pid {owner.pid}) does not answer, and when it began is not known: "
             "look whether that process is the bot, end it, and ask again"
@@ -52,7 +52,7 @@ async def end_owner(owner: Owner) -> bool:
         raise HoldfastError(message) from None
     try:
         async with asyncio.timeout(_GONE_SECONDS):
-            while process_start(owner.pid) == owner.started:  # noqa: ASYNC110 - nobody tells us of another's child
+            while owner.is_alive:  # noqa: ASYNC110 - nobody tells us of another's child
                 await asyncio.sleep(_TICK_SECONDS)
     except TimeoutError:
         message = f"the bot (pid {owner.pid}) was sent SIGKILL and is still there after {_GONE_SECONDS:.0f} s"
@@ -64,13 +64,13 @@ def _kill(owner: Owner) -> bool:
     """Send the signal, if the process is the owner."""
     pin = getattr(os, "pidfd_open", None)
     if pin is None:
-        if process_start(owner.pid) != owner.started:
+        if not owner.is_alive:
             return False
         os.kill(owner.pid, signal.SIGKILL)
         return True
     descriptor = pin(owner.pid)
     try:
-        if process_start(owner.pid) != owner.started:
+        if not owner.is_alive:
             return False
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     finally:

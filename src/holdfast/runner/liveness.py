@@ -30,7 +30,7 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pid: Of the bot.
-        started: When the bot's process began, as its operating system writes it (see ``holdfast.journal.owner``).
+        birth: What tells the bot's process from others with its pid (see ``holdfast.journal.owner``).
         host: Its machine.
         at: When the runner was last seen at work (UTC ns, real time).
         trading_state: ``active``, ``reducing`` or ``halted``.
@@ -47,7 +47,7 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     pid: int
-    started: str
+    birth: str
     host: str
     at: int
     trading_state: str

@@ -33,7 +33,7 @@ from typing import Protocol
 import httpx
 import msgspec
 
-from holdfast.journal.owner import Owner, read_owner
+from holdfast.journal import Owner, read_owner
 from holdfast.model import BrokerPosition, OrderReport
 from holdfast.model.errors import BrokerError, HoldfastError
 from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
@@ -46,6 +46,7 @@ _ZERO = Decimal(0)
 
 # Findings that must be seen twice in a row: the views of a venue lag, and a stream may be just reconnecting.
 _TWICE = frozenset({"unhealthy", "books", "venue", "starting"})
+_BY_COMPARISON = frozenset({"books", "ownerless"})
 _CHANNELS = {"books": "order-drift", "ownerless": "order-drift"}
 
 
@@ -123,6 +124,7 @@ class Watch:
         self._transport = transport
         self._seen: dict[tuple[str, str], Finding] = {}
         self._told: dict[tuple[str, str], Finding] = {}
+        self._is_blind = False
         self.findings: tuple[Finding, ...] = ()
         self.suspected: tuple[Finding, ...] = ()
 
@@ -134,7 +136,11 @@ class Watch:
 
     async def look(self) -> tuple[Finding, ...]:
         """One look; returns what is certain."""
+        self._is_blind = False
         found = {finding.key: finding for finding in await self._find()}
+        if self._is_blind:
+            # What could not be looked at is as it was: nothing is over because nobody could see it.
+            found |= {key: told for key, told in self._told.items() if told.kind in _BY_COMPARISON}
         certain: list[Finding] = []
         suspected: list[Finding] = []
         for key, finding in found.items():
@@ -170,10 +176,12 @@ class Watch:
             positions = {p.symbol: p.quantity for p in await self._venue.fetch_positions() if p.quantity}
             orders = await self._venue.fetch_open_orders()
         except BrokerError as error:
+            self._is_blind = True
             return [*found, Finding("venue", f"the venue cannot be asked: {error.message}")]
         try:
             books = _books_of(beat) if beats and beat is not None else await asyncio.to_thread(self._journaled)
         except HoldfastError as error:
+            self._is_blind = True
             return [*found, Finding("books", f"the books cannot be compared: {error}")]
         if owner is None:
             found += _without_owner(books, positions, orders)
