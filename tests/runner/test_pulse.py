@@ -109,6 +109,7 @@ def test_a_beat_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert found is not None
     assert found.ended
     assert [path.name for path in tmp_path.iterdir()] == ["journal.alive"]
+    assert liveness_path(tmp_path / "journal").stat().st_mode & 0o077 == 0, "it tells what somebody owns"
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"no json", b'{"pid":"one"}'])

@@ -10,13 +10,13 @@ import asyncio
 import getpass
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.di.config import Config
 from holdfast.di.report import plain
-from holdfast.journal import Journal, SqliteJournal
+from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.notify.heartbeat import Heartbeat
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from holdfast.di.container import Container
 
 _LOOK_SECONDS = 0.2
-_PROOF_SECONDS = 5.0
 
 
 class Control:
@@ -43,19 +42,28 @@ class Control:
     Attributes:
         file: The halt file; None without a journal in a file.
         status_url: What the liveness file says of the status API; set by whoever serves it.
+        proof_seconds: How long the runner may take for a beat before it counts as hanging (real time).
+
+    Raises:
+        ConfigurationError: The heartbeat's URL is none.
     """
 
     def __init__(self, config: Config, journal: Journal | None = None) -> None:
-        path = journal.path if isinstance(journal, SqliteJournal) else config.journal.path
-        self._path: Path | None = path if journal is None or isinstance(journal, SqliteJournal) else None
-        self._config = config
+        path = config.journal.path if journal is None else getattr(journal, "path", None)
+        self._path: Path | None = path if isinstance(path, Path) else None
         self.file = None if self._path is None else HaltFile(self._path)
         self.status_url = ""
+        self.proof_seconds = 5.0
         self.watch: HaltWatch | None = None
-        self.heartbeat: Heartbeat | None = None
+        self._container: Container | None = None
         self._pulse: Pulse | None = None
-        self._describe: Callable[[int], Liveness] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        beat = config.heartbeat
+        self.heartbeat = (
+            None
+            if beat.url is None
+            else Heartbeat(beat.url.get_secret_value(), beat.every, self.what_is_wrong, method=beat.method)
+        )
 
     def brake(self, *, reduces: bool) -> str | None:
         """Why an order request must not leave, by the halt file."""
@@ -63,21 +71,17 @@ class Control:
 
     def attach(self, container: Container) -> None:
         """Make what needs the runner."""
-        self._describe = lambda at: _describe(container, self, at)
+        self._container = container
         liveness = None if self._path is None else liveness_path(self._path)
-        self._pulse = Pulse(container.runner.inbox, liveness, self._describe)
+        self._pulse = Pulse(container.runner.inbox, liveness, lambda at: _describe(container, self, at))
         if self.file is not None:
             self.watch = HaltWatch(container.runner, self.file)
-        settings = self._config.heartbeat
-        if settings.url is not None:
 
-            async def well() -> Sequence[str]:
-                if not await pulse.prove(_PROOF_SECONDS):
-                    return ("the runner takes no events",)
-                return container.health()[1]
-
-            pulse = self._pulse
-            self.heartbeat = Heartbeat(settings.url.get_secret_value(), settings.every, well, method=settings.method)
+    async def what_is_wrong(self) -> Sequence[str]:
+        """Proves that the bot is well: the runner takes a beat now, and nothing else is the matter; else why not."""
+        if self._pulse is None or self._container is None or not await self._pulse.prove(self.proof_seconds):
+            return ("the runner takes no events",)
+        return self._container.health()[1]
 
     def begin(self) -> None:
         """The run has begun: take what the halt file says, and start to look, to beat and to tell."""
@@ -97,8 +101,8 @@ class Control:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if orderly and self._tasks and self._pulse is not None and self._describe is not None:
-            self._pulse.end(self._describe(RealTimeClock().now_ns()).ending())
+        if orderly and self._tasks and self._pulse is not None and self._container is not None:
+            self._pulse.end(_describe(self._container, self, RealTimeClock().now_ns()).ending())
         self._tasks = []
 
     async def _look(self) -> None:
