@@ -16,6 +16,8 @@ COMMANDS = {
     "live": ("real money", ("--i-accept-real-orders", "account.live_confirmed")),
     "backtest": ("matching engine in-process", ("--data", "--symbol", "--strategy", "--param", "--json")),
     "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),
+    "replay": ("compare every command", ("JOURNAL", "--config", "--strategy", "--json")),
+    "explain": ("the life of one order", ("JOURNAL", "ORDER", "--json")),
     "status": ("running bot", ("--url", "--token", "--json")),
     "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
     "resume": ("Lift a halt", ("--journal", "--config")),

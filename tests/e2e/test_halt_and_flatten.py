@@ -90,6 +90,8 @@ class Scene:
         assert asked < filled < states[-1][0]
         assert states[-1][1].state is TradingState.HALTED
         assert "flatten: everything is closed" in [event.reason for _, event in states]
+        replayed = self.commands.run("replay", self.journal)
+        assert replayed.code == 0, replayed.out + replayed.err
         at_venue = {order["client_order_id"] for order in VenueBooks.ask(self.venue.url).orders}
         assert at_venue <= {intent.client_order_id for intent in journaled_intents(self.journal)}
 

@@ -329,6 +329,44 @@ def watch(
     _run(lambda: watching.watch(journal, config, venue, every=every, once=once))
 
 
+JournalArgument = Annotated[
+    str, typer.Argument(metavar="JOURNAL", help="A journal's file, or the address of its PostgreSQL database.")
+]
+
+
+@app.command()
+def replay(
+    journal: JournalArgument,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings in place of those that the journal has recorded.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class in place of the recorded strategy.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Decide everything in a journal again, and compare every command and every hash of the state.
+
+    Exits 0 where all is the same, and 1 with the first difference where it is not. Runs that other code, another
+    configuration or another strategy made are followed and named, not compared. Also while a bot writes the journal.
+    """
+    from holdfast.cli import history  # noqa: PLC0415 - see paper
+
+    _call(lambda: history.show_replay(journal, config=config, strategy=strategy, as_json=json))
+
+
+@app.command()
+def explain(
+    journal: JournalArgument,
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its client order id, its number, or the venue's id.")],
+    json: JsonOption = False,
+) -> None:
+    """Tell the life of one order: what led to it, what each guard said, and the milliseconds of each step."""
+    from holdfast.cli import history  # noqa: PLC0415 - see paper
+
+    _call(lambda: history.show_order(journal, order, as_json=json))
+
+
 def main() -> None:
     """The entry point."""
     app()

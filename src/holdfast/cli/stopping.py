@@ -156,8 +156,8 @@ async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None)
     """Take the journal over and close what it knows of."""
     configure_logs(quiet=True)
     config = bot_config(path, config_path, venue, read_liveness(path))
-    container = await Container.connect(config, strategies=())
-    container.tells_differences = False  # without strategies every decision of theirs would be one
+    container = await Container.connect(config)
+    container.books_only = True
     try:
         if container.is_lockstep:
             message = (
@@ -188,7 +188,7 @@ def bot_config(path: Path, config_path: Path | None, venue: str | None, beat: Li
     values: dict[str, Any] = {
         # Whoever closes real positions has said so already: the confirmation is for opening them.
         "account": {"mode": mode, "live_confirmed": mode == "live"},
-        "journal": {"path": path},
+        "journal": {"path": path, "snapshot_every": 0},  # the next run of the bot goes on from its own
         "strategy": {"symbols": ()},
         "watch": (),
         "status": {"enabled": False},

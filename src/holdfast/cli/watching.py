@@ -85,7 +85,7 @@ class _Journaled:
     def _read(self) -> Books:
         kernel = make_kernel(self._config, ())
         with JournalReader(self._path) as reader:
-            recover(reader, kernel)
+            recover(reader, kernel, books_only=True)
             journal_id = reader.journal_id
         portfolio = kernel.portfolio
         return Books(

@@ -107,20 +107,25 @@ def action_for(facts: Facts) -> Row:
     return next(row for row in ROWS if row.fits(facts))
 
 
+class FlatteningState(msgspec.Struct, frozen=True, kw_only=True):
+    """What is under way, as it is written."""
+
+    closing: dict[str, bool]
+    foreign: dict[str, str]
+    gone_since: dict[str, int]
+    touched: tuple[str, ...]
+
+
 class Flattening:
     """Carries the rounds out, inside the kernel.
 
     Args:
         kernel: Whose books are closed.
-        emit: Takes commands.
         take_report: The kernel's own way to take the venue's word on an order.
     """
 
-    def __init__(
-        self, kernel: Kernel, emit: Callable[[Command], None], take_report: Callable[[OrderReport, Source], None]
-    ) -> None:
+    def __init__(self, kernel: Kernel, take_report: Callable[[OrderReport, Source], None]) -> None:
         self._kernel = kernel
-        self._emit = emit
         self._take_report = take_report
         self._closing: dict[str, bool] = {}  # asked and not answered; whether it is ours
         self._foreign: dict[str, str] = {}  # the venue's orders that close what never was ours, by their ids
@@ -131,6 +136,20 @@ class Flattening:
             PositionCloseAccepted: self._on_close_accepted,
             PositionCloseFailed: self._on_close_failed,
         }
+
+    def export_state(self) -> FlatteningState:
+        """All of it in its written form."""
+        return FlatteningState(
+            closing=dict(self._closing),
+            foreign=dict(self._foreign),
+            gone_since=dict(self._gone_since),
+            touched=tuple(self._touched),
+        )
+
+    def import_state(self, state: FlatteningState) -> None:
+        """Remember what was written."""
+        self._closing, self._foreign = dict(state.closing), dict(state.foreign)
+        self._gone_since, self._touched = dict(state.gone_since), dict.fromkeys(state.touched)
 
     # -- what is left ---------------------------------------------------------------------------
 
@@ -156,6 +175,9 @@ class Flattening:
         self._foreign.clear()
         self._gone_since.clear()
         self._touched.clear()
+
+    def _emit(self, command: Command) -> None:
+        self._kernel._out.append(command)  # noqa: SLF001 - a part of the kernel, in a module of its own
 
     # -- the rounds -----------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
+from holdfast.kernel.state import Restorable
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -71,6 +72,7 @@ from holdfast.model.events import (
     LookupMissed,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     ReconcileRequested,
@@ -78,6 +80,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -98,7 +101,7 @@ _VERDICTS_KEPT = 200
 _LOOKUP, _RECHECK = "lookup:", "recheck"
 
 
-class Kernel:
+class Kernel(Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
@@ -166,8 +169,10 @@ class Kernel:
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
+            OrderReleased: self._take_note,
+            StateHashed: self._take_note,
         }
-        self.flattening = Flattening(self, self._emit, self._take_report)
+        self.flattening = Flattening(self, self._take_report)
         self._handlers |= self.flattening.handlers
         for strategy in self.strategies:
             tell(strategy, "bind", self)
@@ -566,8 +571,7 @@ class Kernel:
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
-        for symbol in self._books:
-            self._out.append(LoadSecurity(symbol=symbol))
+        self._out.extend(LoadSecurity(symbol=symbol) for symbol in self._books)
         self._out.append(QueryAccount())
         for order in self._tracker.open_orders():
             if order.status in IN_FLIGHT:
@@ -649,9 +653,6 @@ class Kernel:
             return _NOTHING
         out, self._out = self._out, []
         return out
-
-    def _emit(self, command: Command) -> None:
-        self._out.append(command)
 
     def _advance(self, ts: int) -> None:
         self.portfolio.now_ns = max(self.portfolio.now_ns, ts)

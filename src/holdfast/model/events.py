@@ -226,6 +226,31 @@ class PositionCloseFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, t
     reason: str
 
 
+class OrderReleased(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_released"):
+    """An order's request is about to leave; the moments that led to it, by the bot's clock (UTC ns). Changes nothing.
+
+    Attributes:
+        taken_at: The event that the order follows from was taken from the inbox.
+        decided_at: The kernel had answered it; the journal's sync began.
+        synced_at: The intent was durable; the wait for the rate limit began.
+        granted_at: The rate limit granted the slot.
+    """
+
+    ts: int
+    client_order_id: str
+    taken_at: int
+    decided_at: int
+    synced_at: int
+    granted_at: int
+
+
+class StateHashed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="state_hashed"):
+    """The hash of the kernel's state after everything before this, for whoever replays the journal. Changes nothing."""
+
+    ts: int
+    digest: str
+
+
 Event = (
     Bar
     | Quote
@@ -254,4 +279,6 @@ Event = (
     | FlattenRequested
     | PositionCloseAccepted
     | PositionCloseFailed
+    | OrderReleased
+    | StateHashed
 )

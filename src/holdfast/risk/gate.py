@@ -336,6 +336,10 @@ class PreTradeRiskGate:
                 observed += (f"{name}: {reason}",)
         return GateResult(approved=True, observed=observed) if observed else _APPROVED
 
+    def asked(self, *, reduce_only: bool = False) -> tuple[tuple[str, bool], ...]:
+        """The checks that such an order is asked, in order, each with whether it enforces."""
+        return tuple((name, enforced) for name, _, _, enforced in (self._exits if reduce_only else self._rows))
+
 
 def _refuse_wrong_modes(modes: dict[str, GuardMode]) -> None:
     names = [check.name for check in CHECKS]

@@ -48,6 +48,7 @@ from holdfast.model.events import (
     LookupMissed,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     PositionCloseAccepted,
     PositionCloseFailed,
@@ -57,6 +58,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -184,6 +186,10 @@ EVENTS: tuple[Event, ...] = (
     FlattenRequested(ts=_TS, reason="somebody asked", everything=True, round=2),
     PositionCloseAccepted(ts=_TS, symbol="BTC/USD", report=REPORT),
     PositionCloseFailed(ts=_TS, symbol="SPY", reason="404"),
+    OrderReleased(
+        ts=_TS, client_order_id=_ID, taken_at=_TS - 4, decided_at=_TS - 3, synced_at=_TS - 2, granted_at=_TS - 1
+    ),
+    StateHashed(ts=_TS, digest="0" * 64),
 )
 """One event of each type."""
 
