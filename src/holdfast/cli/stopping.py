@@ -25,6 +25,7 @@ from holdfast.di.config import Config, load
 from holdfast.di.container import Container
 from holdfast.di.control import make_order, operator
 from holdfast.journal import read_owner
+from holdfast.journal.places import DatabaseUrl
 from holdfast.model.errors import ConfigurationError, HoldfastError, VenueError
 from holdfast.runner.end_owner import end_owner
 from holdfast.runner.flatten import FLAT
