@@ -19,6 +19,10 @@ COMMANDS = {
     "replay": ("compare every command", ("JOURNAL", "--config", "--strategy", "--json")),
     "explain": ("the life of one order", ("JOURNAL", "ORDER", "--json")),
     "status": ("running bot", ("--url", "--token", "--json")),
+    "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
+    "resume": ("Lift a halt", ("--journal", "--config")),
+    "watch": ("Look after a running bot from outside", ("--journal", "--config", "--every", "--once")),
+    "flatten": ("whatever state it is in", ("--journal", "--config", "--venue", "--timeout", "--all")),
 }
 
 

@@ -55,5 +55,5 @@ def test_modes_and_limits_decide_which_are_asked() -> None:
     assert not {"other", "daily_loss"} & set(modes)
     assert [guard.name for guard in guards_asked(protections, gate, reduce_only=True)] == [
         *("signal", "nothing_to_reduce", "trading_state"),
-        *("exit_waits", "exit_in_flight", "wrong_side", "symbol_rules"),
+        *("exit_waits", "exit_in_flight", "wrong_side", "nothing_at_venue", "symbol_rules"),
     ]

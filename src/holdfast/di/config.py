@@ -5,7 +5,7 @@
     [strategy]    source = "module:Class" | "FILE.py:Class", symbols, params
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
     [protections] settings by name; false leaves one out
-    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60}
+    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60, reserve = 0.1}
     [journal]     path, snapshot_every
     [status]      enabled, host, port, token, allow_remote
     [notify]      webhook URLs by channel
@@ -13,6 +13,7 @@
     [shutdown]    open_orders = "cancel" | "leave"
     foreign       "alert" | "ignore" | "adopt": orders and positions at the venue that are not ours
     [reconcile]   how often our books are compared with the venue's, and when a stream counts as mute
+    [heartbeat]   url, every, method
 
 Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, and
 ``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
@@ -180,6 +181,14 @@ class ReconcileConfig(_Section):
     quiet_periods: float = Field(default=2.5, ge=1.5)
 
 
+class HeartbeatConfig(_Section):
+    """An outbound heartbeat: a URL that is asked every so many seconds while the bot is well."""
+
+    url: SecretStr | None = None
+    every: float = Field(default=60.0, ge=1.0)
+    method: Literal["GET", "POST"] = "GET"
+
+
 class ClockConfig(_Section):
     """Whose time it is: see ``holdfast.time.get_clock``. Real time where nothing is said."""
 
@@ -206,6 +215,7 @@ class Config(BaseSettings):
     notify: NotifyConfig = NotifyConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
     reconcile: ReconcileConfig = ReconcileConfig()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
     clock: ClockConfig = ClockConfig()
     watch: tuple[str, ...] = ()
     foreign: Foreign = Foreign.ALERT

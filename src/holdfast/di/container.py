@@ -29,6 +29,7 @@ from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_U
 from holdfast.di import report
 from holdfast.di.assembly import make_kernel, make_strategies
 from holdfast.di.config import Config, build
+from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
@@ -78,6 +79,10 @@ class Container:
         journal: Default: the file or database that ``config.journal.path`` names, else memory.
         venue: What the built-in venue says of itself, where it is the other side (see ``connect``).
 
+    Attributes:
+        books_only: Set before the start: this run has no strategies and looks after what others left in the journal. It
+            goes on from any snapshot, and what strategies would decide otherwise is not told.
+
     Raises:
         ConfigurationError: A setting is missing or wrong.
         JournalError: The journal cannot be opened.
@@ -99,6 +104,7 @@ class Container:
         self._throttler = create_combined_throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
         self._notifier = Notifier(config.notify.channels(), RealTimeClock())
+        self.control = Control(config, journal)
         keys = _keys(config)
         self._broker = AlpacaConnector(
             throttler=self._throttler,
@@ -108,6 +114,7 @@ class Container:
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
+            brake=self.control.brake,
         )
         self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
         self.kernel = make_kernel(config, self._strategies, clock=self._clock)
@@ -131,6 +138,7 @@ class Container:
             self._notifier,
             self._clock,
             serial=venue is not None and venue.is_lockstep,
+            brake=self.control.brake,
             snapshot_every=config.journal.snapshot_every,
         )
         self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
@@ -140,6 +148,7 @@ class Container:
             # In lock-step the venue stands still until we have heard everything: there is nothing to wait for.
             self.runner.outbox.gate.stream = self._user_stream
         self.recovery: Recovery | None = None
+        self.books_only = False
         self._stopped = False
         self.progress: float | None = None
         # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
@@ -150,6 +159,7 @@ class Container:
         self._tasks: list[asyncio.Task[None]] = []
         self._wire_streams()
         self.runner.observers.append(self._observe)
+        self.control.attach(self)
 
     @classmethod
     async def connect(cls, config: Config | Mapping[str, Any], **parts: Any) -> Container:
@@ -265,14 +275,16 @@ class Container:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
         self.recovery = self.runner.recover(
-            config=config_hash(self._settings), strategy=strategy_versions(self._strategies)
+            config=config_hash(self._settings),
+            strategy=strategy_versions(self._strategies),
+            books_only=self.books_only,
         )
         if self.recovery.unused:
             _log.info("the whole journal was read", reason=self.recovery.unused)
         for told in self._journal.reports:
             _log.warning("journal", report=told)
             self._notifier.notify_nowait("system", "the journal was not as it was left", told)
-        if self.recovery.difference_count:
+        if self.recovery.difference_count and not self.books_only:
             self._notifier.notify_nowait(
                 "system",
                 f"{self.recovery.difference_count} recorded decisions would be made otherwise today",
@@ -284,6 +296,7 @@ class Container:
             await stream.start()
         await self._follow_venue_time()
         await self.runner.begin(self._epoch(self.recovery))
+        self.control.begin()
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
         await self.backfill()
@@ -314,6 +327,7 @@ class Container:
         if self._stopped:
             return
         self._stopped = True
+        failed = self.runner.outbox.failure is not None
         try:
             if self.recovery is not None:
                 self.runner.pause()
@@ -324,9 +338,13 @@ class Container:
                     patience_seconds=_CANCEL_PATIENCE_SECONDS,
                 )
         finally:
+            runner = next(iter(self._tasks), None)
+            if runner is not None and runner.done() and not runner.cancelled():
+                failed = failed or runner.exception() is not None
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.control.end(orderly=not failed)
             streams = [self._user_stream, *self.market_streams.values()]
             await asyncio.gather(*(stream.stop() for stream in streams), return_exceptions=True)
             await self._notifier.stop(flush_seconds=0.5)

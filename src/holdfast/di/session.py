@@ -64,12 +64,20 @@ class Session:
         stopping.cancel()
         if starting.done():
             starting.result()
-            if self._resume and self._container.kernel.portfolio.trading_state is not TradingState.ACTIVE:
-                self._container.runner.change_state(TradingState.ACTIVE, "resumed on the command line")
+            if self._resume:
+                self._lift_halt()
             return not self._stop.is_set()
         starting.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
         return False
+
+    def _lift_halt(self) -> None:
+        container = self._container
+        halt = None if container.control.file is None else container.control.file.read()
+        if halt is not None:
+            container.notifier.notify_nowait("system", "not resumed: a halt file is there", halt.sentence)
+        elif container.kernel.portfolio.trading_state is not TradingState.ACTIVE:
+            container.runner.change_state(TradingState.ACTIVE, "resumed on the command line")
 
     async def _run_lockstep(self) -> None:
         container = self._container

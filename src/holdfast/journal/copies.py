@@ -146,14 +146,14 @@ def _copy(journal: JournalReader, target: Store, until: int | None) -> int:
     chain, count = seed(journal.journal_id), 0
     batch: list[Row] = []
     for row, _ in all_records(journal.store, journal.head):
-        if until is not None and row.seq > until:
-            break
         chain = seal(chain, row.form, row.kind, row.payload)
         batch.append(row._replace(crc=chain))
         count = row.seq
         if len(batch) == _BATCH:
             target.write(batch)
             batch = []
+        if row.seq == until:
+            break  # before the next is looked at: it may be the damaged one
     if batch:
         target.write(batch)
     for seq in reversed(journal.store.snapshots()):

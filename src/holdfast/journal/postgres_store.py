@@ -326,6 +326,7 @@ class PostgresStore:
             autocommit=True,
             connect_timeout=5,
             application_name="holdfast",
+            client_encoding="UTF8",  # a server without an encoding would give us bytes for text
             keepalives=1,
             keepalives_idle=10,
             keepalives_interval=5,
@@ -435,4 +436,5 @@ def load_driver(name: str) -> ModuleType:
 
 def _line(error: Exception) -> str:
     """A driver's message, which may have several lines, as one."""
-    return " ".join(str(error).split()).rstrip(".")
+    said = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
+    return " ".join(said.split()).rstrip(".")

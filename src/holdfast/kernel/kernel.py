@@ -27,6 +27,7 @@ from holdfast.kernel.adjustments import Adjustments
 from holdfast.kernel.book import PendingExit, SymbolBook
 from holdfast.kernel.boundary import tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.flattening import Flattening
 from holdfast.kernel.hearing import UNHEARD, Hearing
 from holdfast.kernel.looks import REASONS, RECHECK, Looks
 from holdfast.kernel.market_flow import MarketFlow
@@ -188,6 +189,8 @@ class Kernel(MarketFlow, Restorable):
             StateHashed: self._take_note,
             VenueAdjusted: self._on_venue_adjusted,
         }
+        self.flattening = Flattening(self, self._take_report)
+        self._handlers |= self.flattening.handlers
         for strategy in self.strategies:
             tell(strategy, "bind", self)
 
@@ -485,11 +488,11 @@ class Kernel(MarketFlow, Restorable):
         self.portfolio.verified = False
         self._stopping = False
         self.hearing.listening(0)
+        self.flattening.forget()
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
-        for symbol in self._books:
-            self._out.append(LoadSecurity(symbol=symbol))
+        self._out.extend(LoadSecurity(symbol=symbol) for symbol in self._books)
         self._out.append(QueryAccount())
         self.unknowns.on_restart()
         self.reconciliation.begin(event.ts)

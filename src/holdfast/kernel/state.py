@@ -24,6 +24,7 @@ from holdfast.kernel import plain
 from holdfast.kernel.adjustments import Adjustments, AdjustmentsState
 from holdfast.kernel.boundary import strategy_error
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.flattening import Flattening, FlatteningState
 from holdfast.kernel.hearing import Hearing, HearingState
 from holdfast.kernel.looks import Looks
 from holdfast.kernel.others import Others, OthersState
@@ -41,7 +42,7 @@ from holdfast.strategies import Strategy
 from holdfast.strategies.base import overrides
 
 # Raise it when the structs change, or what a field means: a snapshot of another form is not used.
-STATE_FORM = 1
+STATE_FORM = 2
 
 
 class CountersState(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +83,7 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     portfolio: PortfolioState
     protections: ProtectionsState
     reconciliation: ReconciliationState
+    flattening: FlatteningState
     strategies: tuple[StrategyState, ...]
 
 
@@ -123,6 +125,7 @@ class Restorable:
     portfolio: Portfolio
     protections: ProtectionManager
     reconciliation: Reconciliation
+    flattening: Flattening
     counters: Counters
     timers: dict[str, int]
     recent_verdicts: deque[Verdict]
@@ -176,6 +179,7 @@ class Restorable:
         self.protections.import_state(state.protections)
         self.portfolio.import_state(state.portfolio)
         self.reconciliation.import_state(state.reconciliation)
+        self.flattening.import_state(state.flattening)
         for name in CountersState.__struct_fields__:
             setattr(self.counters, name, getattr(state.counters, name))
         self.counters.blocked = dict(state.counters.blocked)
@@ -222,6 +226,7 @@ class Restorable:
             portfolio=self.portfolio.export_state(),
             protections=self.protections.export_state(),
             reconciliation=self.reconciliation.export_state(),
+            flattening=self.flattening.export_state(),
             strategies=tuple(
                 StrategyState(name=strategy.name, version=strategy.version, data=_state_of(strategy)[0])
                 for strategy in self.strategies

@@ -75,6 +75,12 @@ class RestartStream(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="re
     reason: str
 
 
+class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="close_position"):
+    """Have the venue close a whole position by its own word, because ours is in doubt."""
+
+    symbol: str
+
+
 Command = (
     SubmitOrder
     | CancelOrder
@@ -85,7 +91,8 @@ Command = (
     | SendAlert
     | RecordVerdict
     | RestartStream
+    | ClosePosition
 )
 
 # The commands that reach the venue's order endpoints: they leave only after a journal sync.
-ORDER_COMMANDS = (SubmitOrder, CancelOrder)
+ORDER_COMMANDS = (SubmitOrder, CancelOrder, ClosePosition)

@@ -215,6 +215,36 @@ class OrderAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="or
     broker_id: str
 
 
+class FlattenRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="flatten_requested"):
+    """An operator wants everything closed. Told again while something is left: what is under way is left to itself.
+
+    Attributes:
+        everything: Also what is not in our books.
+        round: Counts the tellings of one wish, from 1.
+    """
+
+    ts: int
+    reason: str
+    everything: bool = False
+    round: int = 1
+
+
+class PositionCloseAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="position_close_accepted"):
+    """The venue made an order that closes a whole position, because we asked for that. It is ours from here on."""
+
+    ts: int
+    symbol: str
+    report: OrderReport
+
+
+class PositionCloseFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="position_close_failed"):
+    """The venue was asked to close a whole position and refused, or its answer got lost: look at the position again."""
+
+    ts: int
+    symbol: str
+    reason: str
+
+
 class OrderReleased(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_released"):
     """An order's request is about to leave; the moments that led to it, by the bot's clock (UTC ns). Changes nothing.
 
@@ -273,6 +303,9 @@ Event = (
     | ReconcileRequested
     | ReconcileFailed
     | OrderAccepted
+    | FlattenRequested
+    | PositionCloseAccepted
+    | PositionCloseFailed
     | OrderReleased
     | StateHashed
     | VenueAdjusted

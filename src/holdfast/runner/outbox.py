@@ -10,6 +10,7 @@ What happens when a request fails, by when it fails:
     asset     SecurityUnavailable          SecurityUnavailable          SecurityLoaded | SecurityUnavailable
     report    ReconcileFailed              ReconcileFailed              BrokerReported
     stream    nothing: it is lost already  StreamLost                   StreamConnected
+    close     PositionCloseFailed          PositionCloseFailed          PositionCloseAccepted | PositionCloseFailed
 
 An opening order waits for the order stream (see ``stream_gate``) before it asks for its turn at the throttler; where the
 stream is lost before the turn comes, it waits again.
@@ -30,6 +31,7 @@ import structlog
 from holdfast.model import AccountActivity, Source, TradingState
 from holdfast.model.commands import (
     CancelOrder,
+    ClosePosition,
     Command,
     LoadSecurity,
     LookupOrder,
@@ -56,6 +58,8 @@ from holdfast.model.events import (
     OrderRefused,
     OrderReleased,
     OrderUpdated,
+    PositionCloseAccepted,
+    PositionCloseFailed,
     ReconcileFailed,
     SecurityLoaded,
     SecurityUnavailable,
@@ -64,7 +68,7 @@ from holdfast.model.events import (
     VenueAdjusted,
 )
 from holdfast.runner.inbox import Inbox
-from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.runner.stream_gate import StreamGate
 from holdfast.time import Clock
 
@@ -89,6 +93,7 @@ class Outbox:
         clock: For deadlines.
         trading_state: Asked once more at the moment an order would leave.
         serial: One command at a time, in order.
+        brake: Asked at the same moment, whatever the kernel's own trading state is: it works from outside.
 
     Attributes:
         gate: Where opening orders wait for the order stream; without a stream, open.
@@ -103,7 +108,9 @@ class Outbox:
         trading_state: Callable[[], TradingState],
         *,
         serial: bool = False,
+        brake: Brake | None = None,
     ) -> None:
+        self._brake = brake
         self._broker = broker
         self._alerts = alerts
         self._inbox = inbox
@@ -126,6 +133,7 @@ class Outbox:
             LoadSecurity: self._load_security,
             Reconcile: self._reconcile,
             RestartStream: self._restart_stream,
+            ClosePosition: self._close_position,
         }
 
     @property
@@ -197,11 +205,9 @@ class Outbox:
         timing = self._timings.pop(order_id, None)
 
         def admit() -> str | None:
-            if self.closed:
-                return "the bot is stopping"
-            state = self._trading_state()
-            if state is TradingState.HALTED or (state is TradingState.REDUCING and not intent.reduce_only):
-                return f"trading is {state}"
+            reason = self._stopped(reduces=intent.reduce_only)
+            if reason is not None:
+                return reason
             if not intent.reduce_only and self._clock.now_ns() > latest:
                 return "its deadline had passed before it could leave"
             self.requests_sent += 1
@@ -224,6 +230,32 @@ class Outbox:
             self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
+
+    def _stopped(self, *, reduces: bool) -> str | None:
+        """Why no order of this kind may leave now; None where one may."""
+        if self.closed:
+            return "the bot is stopping"
+        state = self._trading_state()
+        if state is TradingState.HALTED or (state is TradingState.REDUCING and not reduces):
+            return f"trading is {state}"
+        return None if self._brake is None else self._brake(reduces=reduces)
+
+    async def _close_position(self, command: ClosePosition) -> None:
+        symbol = command.symbol
+
+        def admit() -> str | None:
+            reason = self._stopped(reduces=True)
+            if reason is None:
+                self.requests_sent += 1
+            return reason
+
+        try:
+            report = await self._broker.request_close(symbol, admit=admit)
+        except (OrderDroppedError, BrokerError) as error:
+            reason = str(error)
+            self._inbox.post(lambda ts: (PositionCloseFailed(ts=ts, symbol=symbol, reason=reason),))
+        else:
+            self._inbox.post(lambda ts: (PositionCloseAccepted(ts=ts, symbol=symbol, report=report),))
 
     def _tell_released(self, order_id: str, timing: Timing) -> None:
         granted_at = self._clock.now_ns()

@@ -33,6 +33,14 @@ class BrokerPort(Protocol):
         """Ask for a cancel; the final word is the venue's event."""
         ...
 
+    async def request_close(self, symbol: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Have the venue close a whole position; the order that it makes for that. ``admit`` as for ``place``.
+
+        Raises:
+            OrderDroppedError: The request did not leave this process.
+        """
+        ...
+
     async def fetch_account(self) -> Account:
         """The account as it is now."""
         ...
@@ -79,6 +87,14 @@ class OrderStreamPort(Protocol):
 
     def restart(self, reason: str) -> bool:
         """Give up this connection and make another one; returns whether there was one."""
+        ...
+
+
+class Brake(Protocol):
+    """Something outside that may stop an order at the last moment (see ``holdfast.runner.halt_file``)."""
+
+    def __call__(self, *, reduces: bool) -> str | None:
+        """Why an order that only reduces (or may open) must not leave; None where it may."""
         ...
 
 

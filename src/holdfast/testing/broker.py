@@ -15,7 +15,20 @@ from typing import Any
 import msgspec
 
 from holdfast.backtest.broker import InProcessBroker, report_of
-from holdfast.model import Account, AccountActivity, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model import (
+    Account,
+    AccountActivity,
+    Asset,
+    AssetClass,
+    Bar,
+    BrokerPosition,
+    Execution,
+    OrderIntent,
+    OrderReport,
+    OrderSide,
+    OrderType,
+    TimeInForce,
+)
 from holdfast.model.commands import Reconcile
 from holdfast.model.errors import BrokerRefusedError, UnknownSymbolError, invariant
 from holdfast.model.events import BrokerReported, Event
@@ -150,6 +163,11 @@ class ScriptedBroker:
         """Ask for a cancel."""
         await self._request("request_cancel", broker_id, lambda: self._cancel(broker_id))
 
+    async def request_close(self, symbol: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Have the venue close a whole position."""
+        report: OrderReport = await self._request("request_close", symbol, lambda: self._close(symbol), admit=admit)
+        return report
+
     async def fetch_account(self) -> Account:
         """The account as it is now."""
         account: Account = await self._request("fetch_account", "", lambda: self._view().account)
@@ -247,6 +265,27 @@ class ScriptedBroker:
         except Refusal as refusal:
             raise _refused(refusal) from None
         self.deliver()
+
+    def _close(self, symbol: str) -> OrderReport:
+        row = self.engine.position(symbol)
+        if row is None:
+            message = "position does not exist"
+            raise BrokerRefusedError(message, status=404, code=40410000)
+        crypto = row.asset_class is AssetClass.CRYPTO
+        new = NewOrder(
+            symbol=row.symbol,
+            side=OrderSide.SELL if row.quantity > 0 else OrderSide.BUY,
+            order_type=OrderType.MARKET,
+            time_in_force=TimeInForce.GTC if crypto else TimeInForce.DAY,
+            quantity=abs(row.quantity),
+        )
+        try:
+            order = self.engine.submit(new, self._clock.now_ns())
+        except Refusal as refusal:
+            raise _refused(refusal) from None
+        report = report_of(order)
+        self.deliver()
+        return report
 
     def _find(self, client_order_id: str) -> OrderReport | None:
         order = self.engine.by_client_id(client_order_id)

@@ -28,6 +28,7 @@ from holdfast.model import (
 )
 from holdfast.model.commands import (
     CancelOrder,
+    ClosePosition,
     Command,
     LoadSecurity,
     LookupOrder,
@@ -45,6 +46,7 @@ from holdfast.model.events import (
     CancelUnknown,
     EpochStarted,
     Event,
+    FlattenRequested,
     LookupFailed,
     LookupMissed,
     OrderAccepted,
@@ -52,6 +54,8 @@ from holdfast.model.events import (
     OrderRefused,
     OrderReleased,
     OrderUpdated,
+    PositionCloseAccepted,
+    PositionCloseFailed,
     ReconcileFailed,
     ReconcileRequested,
     SecurityLoaded,
@@ -197,6 +201,9 @@ EVENTS: tuple[Event, ...] = (
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
     OrderAccepted(ts=_TS, client_order_id="0123456789abcdef0123456789abcdef-1", broker_id="b-1"),
+    FlattenRequested(ts=_TS, reason="somebody asked", everything=True, round=2),
+    PositionCloseAccepted(ts=_TS, symbol="BTC/USD", report=REPORT),
+    PositionCloseFailed(ts=_TS, symbol="SPY", reason="404"),
     OrderReleased(
         ts=_TS, client_order_id=_ID, taken_at=_TS - 4, decided_at=_TS - 3, synced_at=_TS - 2, granted_at=_TS - 1
     ),
@@ -215,5 +222,6 @@ COMMANDS: tuple[Command, ...] = (
     SendAlert(channel="trading", title="t", details="d"),
     RestartStream(stream="user", reason="mute"),
     RecordVerdict(verdict=VERDICT, request=9),
+    ClosePosition(symbol="BTC/USD"),
 )
 """One command of each type."""
