@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.model import Account, BrokerPosition, Execution, OrderReport, Source
+from holdfast.model import Account, AccountActivity, ActivityKind, BrokerPosition, Execution, OrderReport, Source
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -31,6 +31,7 @@ from holdfast.model.events import (
     OrderUpdated,
     SecurityLoaded,
     SecurityUnavailable,
+    VenueAdjusted,
 )
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
@@ -71,7 +72,9 @@ class InProcessBroker:
     def deliver_events(self, now: int) -> None:
         """Hand over what the engine has done since the last call."""
         for event in self._engine.take_events():
-            if event.execution is None:
+            if event.kind == "trade_bust" and event.execution is not None:
+                self._deliver(VenueAdjusted(ts=now, activity=_busted(event.execution, event.at)))
+            elif event.execution is None:
                 self._deliver(OrderUpdated(ts=now, report=_report_at(event), source=Source.STREAM))
             else:
                 self._deliver(
@@ -189,6 +192,18 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
         time_in_force=order.time_in_force,
         limit_price=order.limit_price,
         submitted_at=order.submitted_at,
+    )
+
+
+def _busted(row: VenueExecution, at: int) -> AccountActivity:
+    label = "trade busted"
+    return AccountActivity(
+        activity_id=f"{label}:{row.execution_id}",
+        kind=ActivityKind.BUST,
+        label=label,
+        at=at,
+        symbol=row.symbol,
+        execution_id=row.execution_id,
     )
 
 
