@@ -435,6 +435,8 @@ class Kernel:
         for order, execution in counted:
             before = portfolio.equity
             portfolio.book_fill(self._books[order.symbol], order, execution)
+            if self.adjustments.state.waiting:
+                self.adjustments.on_counted(execution)
             self.counters.executions += 1
             self._observe_equity(before)
         for order, execution in counted:
