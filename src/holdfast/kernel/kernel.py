@@ -413,6 +413,8 @@ class Kernel(MarketFlow, Restorable):
         for order, execution in counted:
             before = portfolio.equity
             portfolio.book_fill(books[order.symbol], order, execution)
+            if self.adjustments.state.waiting:
+                self.adjustments.on_counted(execution)
             self._observe_equity(before)
         self.counters.executions += len(counted)
         for order, execution in counted:
