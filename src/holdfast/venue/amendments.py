@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderSide
-from holdfast.venue.account import Account, exact
+from holdfast.venue.account import Account
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import VenueExecution, not_found, unprocessable
 
@@ -33,7 +34,7 @@ class Amendments:
         if instrument is None and (symbol or change):
             message = f"asset not found for {symbol}"
             raise not_found(message)
-        with exact():
+        with Exact():
             if instrument is not None and change:
                 self._refuse_crossing(instrument, change)
                 self._account.rescale(instrument, change)
@@ -53,7 +54,7 @@ class Amendments:
             message = f"execution {execution_id} is busted already"
             raise unprocessable(message)
         instrument = self._instruments[execution.symbol]
-        with exact():
+        with Exact():
             net, cost = execution.quantity - execution.fee_coin, execution.quantity * execution.price
             bought = execution.side is OrderSide.BUY
             change, cash = (-net, cost) if bought else (net, execution.fee_cash - cost)
