@@ -1,0 +1,373 @@
+"""One simulated run from its seed to its verdict.
+
+    phase one   the market is open, faults strike, the bot is killed and started again: safety
+    phase two   faults stop; within a bound everything that was unknown must be settled: liveness
+    the end     the bot is stopped as by Ctrl-C, started once more on its journal, and the books are laid side by side
+
+A supervisor restarts the bot whenever it ends, as a service manager would, and makes room on a full disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
+from holdfast.di.config import Config
+from holdfast.di.parts import Parts
+from holdfast.model.errors import HoldfastError
+from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.strategies import Strategy
+from holdfast.testing.sim import checkers
+from holdfast.testing.sim.chance import stream
+from holdfast.testing.sim.faults import Faults
+from holdfast.testing.sim.journal import Disk
+from holdfast.testing.sim.loop import VirtualLoop, run
+from holdfast.testing.sim.network import Door
+from holdfast.testing.sim.process import Process, Wall
+from holdfast.testing.sim.scenario import Scenario
+from holdfast.testing.sim.trace import Trace
+from holdfast.testing.sim.venue import URL, SimVenue
+from holdfast.venue.engine import EngineSettings, MatchingEngine
+
+KEY, SECRET = "SIMULATED-KEY", "simulated-secret"
+CASH = Decimal(100_000)
+
+#: Within so many seconds after the last fault everything unknown must be settled (P9).
+SETTLE_SECONDS = 240.0
+# The share of the market's time in which faults strike.
+_STORM = 0.7
+# How long the last run may take to compare the books.
+_LAST_LOOK_SECONDS = 90.0
+_STARTS_MAX = 60
+
+MakeStrategies = Callable[[Sequence[str]], Sequence[Strategy]]
+
+
+class SimConfig(Config):
+    """A configuration that no environment changes: a simulation is what its seed says."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the simulator gives, and nothing else."""
+        return (init_settings,)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to.
+
+    Attributes:
+        digest: Of all that happened: the same for the same seed.
+        days: Simulated time (days).
+        faults: How often each kind struck.
+        violations: What must not be, each with the checker's name in front.
+        tail: The last lines of the log, where something was violated.
+    """
+
+    seed: int
+    digest: str
+    days: float
+    bars: int
+    orders: int
+    fills: int
+    crashes: int
+    starts: int
+    records: int
+    faults: dict[str, int]
+    violations: tuple[str, ...]
+    tail: tuple[str, ...] = ()
+
+
+class World:
+    """Everything of one run. Made and run by ``simulate``."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        scenario: Scenario,
+        *,
+        make_strategies: MakeStrategies | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        self.loop = loop
+        self.scenario = scenario
+        self.trace = Trace(loop.time)
+        chance = stream(scenario.seed, "world")
+        self._chance = chance
+        self.faults = Faults(stream(scenario.seed, "faults"), scenario.rates)
+        self.disk = Disk(f"{chance.getrandbits(128):032x}")
+        self.door = Door()
+        self.venue = SimVenue(
+            loop,
+            self.trace,
+            scenario.series(),
+            settings=EngineSettings(participation=scenario.participation, spread_bps=scenario.spread_bps),
+            cash=CASH,
+            rate_limit=scenario.rate_limit,
+            book_id=chance.getrandbits(40),
+        )
+        self.wall = Wall(loop, self.venue.began_at)
+        self.market_seconds = (self.venue.ends_at - self.venue.began_at) / NS_PER_SECOND
+        self.storm_seconds = self.market_seconds * _STORM
+        self.parts = parts or Parts()
+        self._make_strategies = make_strategies
+        self.config = self._configure()
+        self.process: Process | None = None
+        self.starts = self.crashes = 0
+        self.steps: list[tuple[float, int]] = []  # of the wall clock: when, by how much (ns)
+        self.violations: list[str] = []
+        self._crash_due: list[tuple[float, str]] = []
+
+    # -- parts ----------------------------------------------------------------------------------
+
+    def strategies(self) -> Sequence[Strategy]:
+        """New objects of what trades."""
+        if self._make_strategies is not None:
+            return self._make_strategies(self.scenario.symbols)
+        quiet = self.venue.began_at + round(self.market_seconds * 0.9 * NS_PER_SECOND)
+        return self.scenario.strategies(quiet)
+
+    def _configure(self) -> Config:
+        scenario = self.scenario
+        values: dict[str, Any] = {
+            "alpaca": {
+                "api_key": KEY,
+                "api_secret": SECRET,
+                "base_url": URL,
+                "data_url": URL,
+                "market_stream_url": URL.replace("http", "ws"),
+            },
+            "strategy": {"symbols": scenario.symbols},
+            "limits": {"alpaca_trading": {"limit": scenario.rate_limit, "period": 60}},
+        }
+        if scenario.loose:
+            values["risk"] = {
+                "max_daily_loss": None,
+                "max_position_notional": 200_000,
+                "max_gross_exposure": 400_000,
+            }
+            values["protections"] = dict.fromkeys(_PROTECTIONS, False)
+        return SimConfig(**values)
+
+    @property
+    def engine(self) -> MatchingEngine | None:
+        """The venue's engine for our account."""
+        return self.venue.engine(KEY)
+
+    # -- the run --------------------------------------------------------------------------------
+
+    async def run(self) -> Result:
+        """All of it."""
+        self.venue.start()
+        plan = asyncio.create_task(self._weather())
+        supervisor = asyncio.create_task(self._supervise())
+        await asyncio.sleep(self.storm_seconds)
+        self._heal()
+        await asyncio.sleep(max(SETTLE_SECONDS, self.market_seconds - self.storm_seconds) + 5.0)
+        plan.cancel()
+        supervisor.cancel()
+        await asyncio.gather(plan, supervisor, return_exceptions=True)
+        self._judge("settled", checkers.settled(self))
+        await self._stop()
+        await self._look_once_more()
+        self._judge_all()
+        return self._result()
+
+    async def _supervise(self) -> None:
+        """Start the bot, and start it again when it ends."""
+        while True:
+            await self._start()
+            process = self.process
+            if process is None:
+                return
+            await process.ended.wait()
+            await process.unwind()
+            if not process.killed_at:
+                self._note_failure(process)
+                await process.stop()
+                await process.unwind()
+            else:
+                self.crashes += 1
+                self.faults.struck("crash")
+            if self.starts >= _STARTS_MAX:
+                self.violations.append(f"liveness: the bot ended {self.starts} times")
+                return
+            await asyncio.sleep(self._chance.uniform(0.2, 20.0) if self.faults.active else 1.0)
+
+    async def _start(self) -> None:
+        self.starts += 1
+        self.disk.is_full = False
+        try:
+            self.process = Process(
+                self.starts,
+                self.loop,
+                self.venue,
+                self.disk,
+                self.wall,
+                self.faults,
+                self.trace,
+                self.door,
+                self.config,
+                self.strategies(),
+                self.parts,
+                self._countdown(),
+                self.scenario.seed,
+            )
+        except HoldfastError as error:
+            self.violations.append(f"start: the bot cannot be made: {error}")
+            self.process = None
+            return
+        self.process.start()
+
+    def _countdown(self) -> dict[str, int]:
+        """Where this run of the bot is to end, if it is."""
+        if not self.faults.active or self.crashes >= self.scenario.crashes:
+            return {}
+        point = self.scenario.crash_points[self.crashes % len(self.scenario.crash_points)]
+        if point == "time":
+            return {}
+        # Not always early: a start alone passes some of these points dozens of times.
+        often = _OFTEN.get(point, 40)
+        return {point: self._chance.randrange(often)}
+
+    def _note_failure(self, process: Process) -> None:
+        """A run that ended by itself must have had a reason that the simulation gave it."""
+        error = process.failure
+        if isinstance(error, HoldfastError) and type(error).__name__ in _EXCUSED and self.trace.counts:
+            return
+        self.violations.append(f"failure: {process.owner.name} ended with {type(error).__name__}: {error}")
+
+    async def _weather(self) -> None:
+        """What happens at moments rather than to messages: kills, restarts of the venue, steps of the clock."""
+        chance = stream(self.scenario.seed, "weather")
+        deaths = self.scenario.crash_points[: self.scenario.crashes].count("time")
+        moments = [(chance.uniform(0.0, self.storm_seconds), "crash") for _ in range(deaths)]
+        moments += [
+            (chance.uniform(5.0, self.storm_seconds), "venue_restart") for _ in range(self.scenario.venue_restarts)
+        ]
+        moments += [(chance.uniform(5.0, self.storm_seconds), f"clock_{step}") for step in self.scenario.clock_steps]
+        for at, kind in sorted(moments):
+            await asyncio.sleep(max(0.0, at - self.loop.time()))
+            if kind == "crash":
+                if self.process is not None:
+                    self.process.kill("time")
+            elif kind == "venue_restart":
+                self.faults.struck(kind)
+                self.venue.kill()
+                await asyncio.sleep(chance.uniform(0.1, 15.0))
+                self.venue.start()
+            else:
+                self.faults.struck(kind)
+                size = chance.uniform(1.0, 60.0) if kind == "clock_ahead" else -chance.uniform(0.05, 10.0)
+                step = round(size * NS_PER_SECOND)
+                self.wall.offset += step
+                self.steps.append((self.loop.time(), step))
+                self.trace.note("clock", "stepped", f"{size:+.3f} s")
+
+    def _heal(self) -> None:
+        self.faults.active = False
+        self.disk.is_full = False
+        if not self.venue.up:
+            self.venue.start()
+        if self.process is not None:
+            self.process.network.heal()
+        self.trace.note("world", "faults stop")
+
+    async def _stop(self) -> None:
+        process = self.process
+        if process is None or process.owner.dead:
+            self.violations.append("liveness: no bot is running at the end")
+            return
+        await process.stop()
+        await process.unwind()
+        if process.failure is not None:
+            self._note_failure(process)
+
+    async def _look_once_more(self) -> None:
+        """One more run on the journal, long enough to compare the books."""
+        await self._start()
+        process = self.process
+        if process is None:
+            return
+        ended = asyncio.create_task(process.ended.wait())
+        await asyncio.wait({ended}, timeout=_LAST_LOOK_SECONDS)
+        if process.ended.is_set():
+            self._note_failure(process)
+        ended.cancel()
+
+    # -- judgement ------------------------------------------------------------------------------
+
+    def _judge(self, name: str, complaints: Iterable[str]) -> None:
+        self.violations += [f"{name}: {complaint}" for complaint in complaints]
+
+    def _judge_all(self) -> None:
+        for name, check in checkers.CHECKERS.items():
+            self._judge(name, check(self))
+        self._judge("loop", self.loop.errors)
+
+    def _result(self) -> Result:
+        engine = self.engine
+        orders = [] if engine is None else engine.orders("all", newest_first=False)
+        fills = [] if engine is None else engine.activities()
+        violations = tuple(dict.fromkeys(self.violations))
+        if self.process is not None:
+            self.process.kill("end")
+        return Result(
+            seed=self.scenario.seed,
+            digest=self.trace.digest,
+            days=self.loop.time() / 86_400,
+            bars=sum(len(bars) for bars in self.venue.exchange.series.values()),
+            orders=len(orders),
+            fills=len(fills),
+            crashes=self.crashes,
+            starts=self.starts,
+            records=len(self.disk.stored),
+            faults=dict(sorted(self.faults.counts.items())),
+            violations=violations,
+            tail=tuple(self.trace.lines) if violations else (),
+        )
+
+
+# A run may end by itself where the simulation broke what it stands on.
+_EXCUSED = frozenset(
+    {"JournalError", "OutcomeUnknownError", "BrokerRefusedError", "BrokerError", "MalformedMessageError"}
+)
+_OFTEN = {
+    "append-before": 400,
+    "append-after": 400,
+    "sync-before": 60,
+    "sync-middle": 60,
+    "sync-after": 60,
+    "request-left": 60,
+    "answer-arrived": 60,
+}
+_PROTECTIONS = ("stoploss_guard", "max_drawdown", "cooldown_period", "daily_loss_limit")
+
+
+def simulate(
+    scenario: Scenario, *, make_strategies: MakeStrategies | None = None, parts: Parts | None = None
+) -> Result:
+    """Run one scenario to its end, in a loop of its own."""
+
+    async def main(loop: VirtualLoop) -> Result:
+        world = World(loop, scenario, make_strategies=make_strategies, parts=parts)
+        try:
+            return await world.run()
+        finally:
+            if world.process is not None:
+                world.process.kill("end")
+                await world.process.unwind()
+            world.venue.close()
+
+    return run(main)
