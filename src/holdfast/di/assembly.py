@@ -9,6 +9,7 @@ from holdfast.di.strategy_loader import load_strategy
 from holdfast.kernel import Kernel, KernelSettings
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import create_default_protections
+from holdfast.state.order_tracker import OrderTracker
 from holdfast.strategies import Strategy
 from holdfast.time import Clock, SessionsFor, sessions_for
 
@@ -31,22 +32,26 @@ def make_kernel(
     *,
     clock: Clock | None = None,
     sessions: SessionsFor = sessions_for,
+    kind: type[Kernel] = Kernel,
+    tracker: OrderTracker | None = None,
 ) -> Kernel:
     """Guards as configured around these strategies.
 
     In a replayed session at N times real time our own latency is N times as long in the session's time,
-    so the kernel's durations are scaled with the clock's rate.
+    so the kernel's durations are scaled with the clock's rate. ``kind`` and ``tracker`` are for those who need
+    other ones than ours, such as the simulator's canaries.
 
     Raises:
         ConfigurationError: A limit or a protection's setting makes no sense.
     """
     rate = 1.0 if clock is None or clock.rate == float("inf") else max(clock.rate, 1.0)
-    return Kernel(
+    return kind(
         tuple(strategies),
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
         settings=_scaled(KernelSettings(), rate),
+        tracker=tracker,
     )
 
 

@@ -88,7 +88,7 @@ from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.state.order_machine import IN_FLIGHT, OrderEvent
-from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
+from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
@@ -107,6 +107,7 @@ class Kernel:
         sessions_for: Market sessions by asset class.
         fees: What the venue charges.
         settings: Durations and switches.
+        tracker: Holds the orders; default: an empty one.
     """
 
     def __init__(
@@ -118,10 +119,11 @@ class Kernel:
         sessions_for: Callable[[AssetClass], Sessions],
         fees: FeeModel | None = None,
         settings: KernelSettings | None = None,
+        tracker: OrderTracker | None = None,
     ) -> None:
         self.settings = settings or KernelSettings()
         self.strategies = tuple(strategies)
-        self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel())
+        self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel(), tracker)
         self.protections = protections
         gate.view = self.portfolio
         self.gate = gate

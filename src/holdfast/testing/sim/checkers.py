@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from holdfast.journal import EpochRecord
 from holdfast.kernel import Kernel
 from holdfast.model import OrderStatus, Verdict
-from holdfast.model.commands import Command, RecordVerdict, SubmitOrder
-from holdfast.model.events import Event, OrderFilled
-from holdfast.state.order_machine import IN_FLIGHT, OPEN, VENUE_CLOSED
+from holdfast.model.commands import Command, Reconcile, RecordVerdict, SubmitOrder
+from holdfast.model.events import AccountUpdated, BrokerReported, StreamConnected
+from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.state.order_machine import IN_FLIGHT
 from holdfast.state.order_tracker import InFlightOrder
 from holdfast.venue.engine import VenueOrder
 
@@ -32,6 +32,9 @@ _CENT = Decimal("0.01")
 _NEVER_THERE = frozenset({OrderStatus.NEVER_SENT, OrderStatus.REJECTED})
 _WINDOW_SECONDS = 60.0
 _TRADING = "/v2/"
+# A clock that was set back runs slower for a while; and a turn of the loop is no delay.
+_SLEW_SECONDS = 120.0
+_TURN_SECONDS = 0.01
 
 
 # -- P1, P2: intents and orders -----------------------------------------------------------------
@@ -131,17 +134,15 @@ def books_equal(world: World) -> Iterator[str]:
 
 def stays_closed(world: World) -> Iterator[str]:
     """P5: once the journal holds the venue's closing word on an order, it is never open again; late fills count."""
-    closed: dict[str, OrderStatus] = {}
-    kernel = _fresh_kernel(world)
-    for event, commands in recorded(world):
-        kernel.follow(event, commands)
-        for order in kernel.portfolio.tracker.orders():
-            before = closed.get(order.client_order_id)
-            if order.status in VENUE_CLOSED:
-                closed.setdefault(order.client_order_id, order.status)
-            elif before is not None and order.status in OPEN:
-                yield f"order {order.client_order_id} was {before}, and is {order.status} again"
-                return
+    yield from world.replayed.reopened
+
+
+def verdicts_hold(world: World) -> Iterator[str]:
+    """Ambiguity never becomes a verdict: what was closed as refused or never sent is really not at the venue."""
+    there = {order.client_order_id: order.status for order in _venue_orders(world)}
+    for order_id, (status, evidence) in world.replayed.denied.items():
+        if there.get(order_id, OrderStatus.REJECTED) is not OrderStatus.REJECTED:
+            yield f"order {order_id} was closed as {status} ({evidence}), and is {there[order_id]} at the venue"
 
 
 # -- P6, P7: limits and guards ------------------------------------------------------------------
@@ -169,7 +170,7 @@ def within_limits(world: World) -> Iterator[str]:
 def only_approved(world: World) -> Iterator[str]:
     """P7: every order at the venue's door has an approving verdict in the journal, given before it."""
     approved: set[str] = set()
-    for _, commands in recorded(world):
+    for _, commands in world.recorded():
         for verdict in _verdicts(commands):
             if verdict.approved and verdict.client_order_id:
                 approved.add(verdict.client_order_id)
@@ -203,7 +204,7 @@ def no_stale_entries(world: World) -> Iterator[str]:
         return
     age_max = round(limit.total_seconds() * 1e9)
     seen: dict[str, int] = {}
-    for event, commands in recorded(world):
+    for event, commands in world.recorded():
         symbol, ts = getattr(event, "symbol", None), event.ts
         if type(event).__name__ in {"Bar", "Quote"} and symbol is not None:
             seen[symbol] = max(seen.get(symbol, 0), ts)
@@ -214,33 +215,74 @@ def no_stale_entries(world: World) -> Iterator[str]:
                     yield f"order {command.intent.client_order_id} opens on a price that is {age / 1e9:.0f} s old"
 
 
+def not_too_late(world: World) -> Iterator[str]:
+    """No opening order left later than its deadline after it was released; the bot's own clock may have been set."""
+    deadline = _kernel(world).settings.submit_deadline / NS_PER_SECOND
+    stepped = [at for at, _ in world.steps]
+    for departure in world.door.departures:
+        intent = world.disk.intents.get(departure.client_order_id)
+        if intent is None or intent.reduce_only:
+            continue
+        released = world.disk.written_at[departure.client_order_id]
+        unset = not any(released - _SLEW_SECONDS <= at <= departure.at for at in stepped)
+        if unset and departure.at - released > deadline + _TURN_SECONDS:
+            yield f"order {departure.client_order_id} left {departure.at - released:.3f} s after it was released"
+
+
+# -- two sources --------------------------------------------------------------------------------
+
+
+def asks_after_gaps(world: World) -> Iterator[str]:
+    """Whatever was streamed while nobody listened was streamed to nobody: every reconnect asks for it."""
+    has_account = False
+    for event, commands in world.recorded():
+        if type(event) in (AccountUpdated, BrokerReported):
+            has_account = True
+        elif (
+            type(event) is StreamConnected
+            and event.stream == "user"
+            and has_account
+            and not any(type(command) is Reconcile for command in commands)
+        ):
+            yield f"the user stream came back at {event.ts}, and the venue was not asked what had happened"
+
+
+def listening(world: World) -> Iterator[str]:
+    """A user stream that calls itself connected is listening, by the venue's own list of listeners."""
+    process = world.process
+    if process is None or process.owner.dead or not process.started:
+        return
+    if process.container.user_stream.is_connected() and not world.venue.is_listening(world.key):
+        yield "the user stream calls itself connected, and the venue sends it nothing"
+
+
 # -- P8: the journal ----------------------------------------------------------------------------
 
 
 def replays(world: World) -> Iterator[str]:
     """P8: the journal gives every recorded decision again, and the books that the bot had at its end."""
-    kernel = _fresh_kernel(world)
-    for event, commands in recorded(world):
-        differences = kernel.follow(event, commands)
-        if differences:
-            yield f"at the event {type(event).__name__} of {event.ts}: {differences[0]}"
-            return
+    if world.replayed.difference:
+        yield world.replayed.difference
+        return
     live = _kernel(world)
     for what, look in _STATE.items():
-        ours, again = look(live), look(kernel)
+        ours, again = look(live), look(world.replayed.kernel)
         if ours != again:
             yield f"the {what} after a replay are not those of the bot: {_first_difference(ours, again)}"
 
 
 def strategies_alike(world: World) -> Iterator[str]:
     """P8: what the strategies keep is the same after a replay."""
-    kernel = _fresh_kernel(world)
-    for event, commands in recorded(world):
-        kernel.follow(event, commands)
-    for ours, again in zip(_kernel(world).strategies, kernel.strategies, strict=True):
+    for ours, again in zip(_kernel(world).strategies, world.replayed.kernel.strategies, strict=True):
         left, right = _memory(ours), _memory(again)
         if left != right:
             yield f"{ours.name}: {_first_difference(left, right)}"
+
+
+def restarted_alike(world: World) -> Iterator[str]:
+    """P8: no run found at its start that it would decide otherwise today than is recorded."""
+    for number, difference in world.differences:
+        yield f"run {number} would decide otherwise: {difference}"
 
 
 def shown_once(world: World) -> Iterator[str]:
@@ -301,12 +343,16 @@ CHECKERS: dict[str, Check] = {
     "P3 counted once": counted_once,
     "P4 books equal": books_equal,
     "P5 stays closed": stays_closed,
+    "P5 verdicts hold": verdicts_hold,
     "P6 within limits": within_limits,
     "P7 only approved": only_approved,
     "P7 never flips": never_flips,
     "P7 no stale entries": no_stale_entries,
     "P8 replays": replays,
     "P8 strategies alike": strategies_alike,
+    "P8 restarted alike": restarted_alike,
+    "two sources": asks_after_gaps,
+    "deadlines": not_too_late,
     "shown once": shown_once,
 }
 
@@ -314,37 +360,9 @@ CHECKERS: dict[str, Check] = {
 # -- leaves -------------------------------------------------------------------------------------
 
 
-def recorded(world: World) -> Iterator[tuple[Event, tuple[Command, ...]]]:
-    """The journal's events, each with the commands that were given then."""
-    waiting: Event | None = None
-    for record in world.disk.records():
-        content = record.content
-        if isinstance(content, tuple):
-            if waiting is not None:
-                yield waiting, content
-                waiting = None
-            continue
-        if waiting is not None:
-            yield waiting, ()
-            waiting = None
-        if not isinstance(content, EpochRecord):
-            waiting = content
-    if waiting is not None:
-        yield waiting, ()
-
-
-def fills_recorded(world: World) -> int:
-    """Executions that the journal tells of, however often."""
-    return sum(isinstance(event, OrderFilled) for event, _ in recorded(world))
-
-
 def _kernel(world: World) -> Kernel:
     assert world.process is not None  # noqa: S101 - every run starts one
     return world.process.container.kernel
-
-
-def _fresh_kernel(world: World) -> Kernel:
-    return world.parts.kernel(world.config, world.strategies(), clock=None)
 
 
 def _venue_orders(world: World) -> list[VenueOrder]:

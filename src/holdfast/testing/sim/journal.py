@@ -28,17 +28,23 @@ Point = Callable[[str], None]
 class Disk:
     """What survives the process.
 
-    Attributes:
+    Args:
         journal_id: Of the journal on it.
+        now: Seconds of virtual time.
+
+    Attributes:
         stored: Durable records, oldest first.
         intents: The orders that are meant by durable records, by client order id.
+        written_at: When each of them became durable (virtual seconds).
         is_full: Nothing more can be written until somebody makes room.
     """
 
-    def __init__(self, journal_id: str) -> None:
+    def __init__(self, journal_id: str, now: Callable[[], float]) -> None:
         self.journal_id = journal_id
+        self._now = now
         self.stored: list[Stored] = []
         self.intents: dict[str, OrderIntent] = {}
+        self.written_at: dict[str, float] = {}
         self.is_full = False
 
     def write(self, batch: Sequence[Stored]) -> None:
@@ -47,6 +53,7 @@ class Disk:
             self.stored.append(entry)
             for intent in entry[3]:
                 self.intents[intent.client_order_id] = intent
+                self.written_at.setdefault(intent.client_order_id, self._now())
 
     def records(self) -> Iterator[Record]:
         """All records, decoded and checked."""

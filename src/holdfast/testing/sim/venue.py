@@ -105,6 +105,11 @@ class SimVenue:
         account = self.exchange.account_of(key)
         return None if account is None else account.engine
 
+    def is_listening(self, key: str) -> bool:
+        """Whether it sends the account's updates to anyone."""
+        account = self.exchange.account_of(key)
+        return account is not None and self._venue is not None and self._venue.hub.is_listening(account)
+
     def start(self) -> None:
         """Start a process on the book; the market has gone on meanwhile."""
         self.owner = Owner("venue")

@@ -10,8 +10,9 @@ A supervisor restarts the bot whenever it ends, as a service manager would, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -19,7 +20,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from holdfast.di.config import Config
 from holdfast.di.parts import Parts
+from holdfast.model.commands import Command
 from holdfast.model.errors import HoldfastError
+from holdfast.model.events import Event
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.strategies import Strategy
 from holdfast.testing.sim import checkers
@@ -29,6 +32,7 @@ from holdfast.testing.sim.journal import Disk
 from holdfast.testing.sim.loop import VirtualLoop, run
 from holdfast.testing.sim.network import Door
 from holdfast.testing.sim.process import Process, Wall
+from holdfast.testing.sim.replayed import Replayed, recorded
 from holdfast.testing.sim.scenario import Scenario
 from holdfast.testing.sim.trace import Trace
 from holdfast.testing.sim.venue import URL, SimVenue
@@ -106,7 +110,7 @@ class World:
         chance = stream(scenario.seed, "world")
         self._chance = chance
         self.faults = Faults(stream(scenario.seed, "faults"), scenario.rates)
-        self.disk = Disk(f"{chance.getrandbits(128):032x}")
+        self.disk = Disk(f"{chance.getrandbits(128):032x}", loop.time)
         self.door = Door()
         self.venue = SimVenue(
             loop,
@@ -127,7 +131,7 @@ class World:
         self.starts = self.crashes = 0
         self.steps: list[tuple[float, int]] = []  # of the wall clock: when, by how much (ns)
         self.violations: list[str] = []
-        self._crash_due: list[tuple[float, str]] = []
+        self.differences: list[tuple[int, str]] = []  # found by recoveries: which run, and the first of them
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -165,6 +169,20 @@ class World:
         """The venue's engine for our account."""
         return self.venue.engine(KEY)
 
+    @property
+    def key(self) -> str:
+        """Of our account."""
+        return KEY
+
+    def recorded(self) -> Iterator[tuple[Event, tuple[Command, ...]]]:
+        """What the journal on the disk tells."""
+        return recorded(self.disk.records())
+
+    @cached_property
+    def replayed(self) -> Replayed:
+        """The journal followed by a new kernel; ask for it when the run is over."""
+        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=None), self.recorded())
+
     # -- the run --------------------------------------------------------------------------------
 
     async def run(self) -> Result:
@@ -178,7 +196,8 @@ class World:
         plan.cancel()
         supervisor.cancel()
         await asyncio.gather(plan, supervisor, return_exceptions=True)
-        self._judge("settled", checkers.settled(self))
+        self._judge("P9 settled", checkers.settled(self))
+        self._judge("two sources", checkers.listening(self))
         await self._stop()
         await self._look_once_more()
         self._judge_all()
@@ -192,6 +211,7 @@ class World:
             if process is None:
                 return
             await process.ended.wait()
+            self._note_recovery(process)
             await process.unwind()
             if not process.killed_at:
                 self._note_failure(process)
@@ -241,10 +261,15 @@ class World:
         often = _OFTEN.get(point, 40)
         return {point: self._chance.randrange(often)}
 
+    def _note_recovery(self, process: Process) -> None:
+        recovery = process.container.recovery
+        if recovery is not None and recovery.differences:
+            self.differences.append((process.number, recovery.differences[0]))
+
     def _note_failure(self, process: Process) -> None:
         """A run that ended by itself must have had a reason that the simulation gave it."""
         error = process.failure
-        if isinstance(error, HoldfastError) and type(error).__name__ in _EXCUSED and self.trace.counts:
+        if isinstance(error, HoldfastError) and type(error).__name__ in _EXCUSED:
             return
         self.violations.append(f"failure: {process.owner.name} ended with {type(error).__name__}: {error}")
 
@@ -289,6 +314,7 @@ class World:
         if process is None or process.owner.dead:
             self.violations.append("liveness: no bot is running at the end")
             return
+        self._note_recovery(process)
         await process.stop()
         await process.unwind()
         if process.failure is not None:
@@ -302,6 +328,7 @@ class World:
             return
         ended = asyncio.create_task(process.ended.wait())
         await asyncio.wait({ended}, timeout=_LAST_LOOK_SECONDS)
+        self._note_recovery(process)
         if process.ended.is_set():
             self._note_failure(process)
         ended.cancel()
