@@ -51,8 +51,11 @@ class Runner:
         serial: Commands one after the other, and no market event while one is out: for replayed sessions.
 
     Attributes:
+        outbox_kind: What carries out commands; a subclass of the runner may name another.
         observers: Called with each event after the kernel has handled it. Read models live here; they may not raise.
     """
+
+    outbox_kind: type[Outbox] = Outbox
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Runner:
         self.journal = journal
         self.clock = clock
         self.inbox = inbox or Inbox()
-        self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
+        self.outbox = self.outbox_kind(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
         self.before_market: Callable[[], Awaitable[None]] | None = None
         self.observers: list[Callable[[Event], None]] = []
         self._serial = serial

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from holdfast.testing.sim.chance import Chance
 
-Place = Literal["request", "answer", "socket", "frame", "disk", "clock", "process"]
+Place = Literal["request", "answer", "listing", "socket", "frame", "disk", "clock", "process"]
 
 
 class Fault(NamedTuple):
@@ -45,6 +45,7 @@ FAULTS: dict[str, Fault] = {
     "gateway_after":    Fault("answer", 0.03, "a gateway answers 504 with a page of HTML for what was carried out"),
     "malformed_answer": Fault("answer", 0.03, "the answer's JSON is cut off"),
     "slow":             Fault("answer", 0.06, "the answer takes up to nine seconds"),
+    "listed_late":      Fault("listing", 0.30, "the list of executions leaves out those of the last seconds"),
     # a WebSocket
     "socket_refused":   Fault("socket", 0.20, "the socket cannot be opened"),
     "socket_too_many":  Fault("socket", 0.10, "the upgrade is answered with 429"),

@@ -22,6 +22,7 @@ from websockets.datastructures import Headers as SocketHeaders
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response
 
+from holdfast.model.timestamps import NS_PER_SECOND, parse_rfc3339
 from holdfast.testing.sim.faults import Faults
 from holdfast.testing.sim.journal import Disk
 from holdfast.testing.sim.loop import Owner, VirtualLoop, context_of
@@ -30,6 +31,7 @@ from holdfast.testing.sim.venue import Headers, HttpAnswer, ServerEnd, SimVenue,
 from holdfast.venue.sockets import Message
 
 LATE_SECONDS_MAX = 7.0
+LISTED_LATE_SECONDS_MAX = 5.0
 
 _HTML = b"<html><body><h1>Something is wrong</h1></body></html>"
 # websockets pings every 20 s and gives up 20 s later.
@@ -175,6 +177,8 @@ class Network:
         if answer is None:
             message = "the server disconnected without an answer"
             raise httpx.RemoteProtocolError(message)
+        if "/account/activities" in name and self.faults.draw("listing"):
+            answer = self._without_the_newest(answer)
         if fault == "answer_lost":
             await asyncio.sleep(read_timeout)
             self._note("answer_lost", name)
@@ -223,12 +227,21 @@ class Network:
             return httpx.Response(500, content=_HTML, headers={"Content-Type": "text/html"})
         if fault == "limit_bare":
             return httpx.Response(429, content=b"")
-        wait = 1 + self.faults.pick(5)
+        wait = 1 + self.faults.pick(20)
         return httpx.Response(
             429,
             content=b'{"code":42910000,"message":"too many requests"}',
             headers={"Retry-After": str(wait), "Content-Type": "application/json"},
         )
+
+    def _without_the_newest(self, answer: HttpAnswer) -> HttpAnswer:
+        """The venue writes its list of executions a little later than it trades."""
+        rows = msgspec.json.decode(answer.body)
+        if not isinstance(rows, list):
+            return answer
+        newest = self.venue.now_ns - round(self.faults.between(0.5, LISTED_LATE_SECONDS_MAX) * NS_PER_SECOND)
+        listed = [row for row in rows if parse_rfc3339(row["transaction_time"]) < newest]
+        return msgspec.structs.replace(answer, body=msgspec.json.encode(listed))
 
     def _note(self, kind: str, detail: str) -> None:
         if not self.owner.dead:

@@ -8,6 +8,7 @@ from holdfast.journal import EpochRecord, Record
 from holdfast.kernel import Kernel
 from holdfast.model import Bar, OrderStatus
 from holdfast.model.commands import Command
+from holdfast.model.errors import HoldfastError
 from holdfast.model.events import Event
 from holdfast.state.order_machine import CLOSED, VENUE_CLOSED
 from holdfast.state.order_tracker import InFlightOrder
@@ -55,9 +56,13 @@ class Replayed:
         self._open: dict[str, InFlightOrder] = {}
         self._closed: dict[str, OrderStatus] = {}
         for event, commands in history:
-            differences = kernel.follow(event, commands)
+            try:
+                differences = kernel.follow(event, commands)
+            except HoldfastError as error:
+                self.difference = self.difference or f"{_place(event)} cannot be followed: {error}"
+                return
             if differences and not self.difference:
-                self.difference = f"at the event {type(event).__name__} of {event.ts}: {differences[0]}"
+                self.difference = f"{_place(event)}: {differences[0]}"
             if type(event) is not Bar or commands:
                 self._look()
 
@@ -75,3 +80,7 @@ class Replayed:
             if order.status in _DENIALS:
                 self.denied[order_id] = (order.status, order.evidence)
         self._open = now_open
+
+
+def _place(event: Event) -> str:
+    return f"the event {type(event).__name__} of {event.ts}"

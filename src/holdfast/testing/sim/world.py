@@ -332,6 +332,8 @@ class World:
         if process.ended.is_set():
             self._note_failure(process)
         ended.cancel()
+        if not process.ended.is_set():
+            process.journal.close()  # what it has appended is compared with what it knows
 
     # -- judgement ------------------------------------------------------------------------------
 
