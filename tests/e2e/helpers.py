@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ import numpy as np
 import pytest
 
 from holdfast.data import read_bars, write_bars
-from holdfast.journal.log import EpochRecord, Record, decode
+from holdfast.journal import EpochRecord, JournalReader, Record
 from holdfast.model import BarSeries
 from holdfast.model.commands import SubmitOrder
 from holdfast.model.orders import OrderIntent
@@ -284,8 +283,8 @@ def _all_fills(client: httpx.Client) -> Iterator[dict[str, Any]]:
 
 def journal_records(path: Path) -> list[Record]:
     """All records of a journal that nobody owns any more."""
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        return [decode(*row) for row in database.execute("SELECT seq, kind, payload, crc FROM records ORDER BY seq")]
+    with JournalReader(path) as journal:
+        return list(journal.records())
 
 
 def journaled_intents(path: Path) -> list[OrderIntent]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.journal import Journal, MemoryJournal, SqliteJournal
-from holdfast.journal.log import Kind, checksum, decode, encode
+from holdfast.journal.log import Kind
+from holdfast.journal.postgres import PostgresJournal
+from holdfast.journal.rows import decode, encode
 from holdfast.model.commands import Command
 from holdfast.model.events import Event
 from holdfast.testing import FaultyJournal, JournalConformance
 from tests.journal import messages
+from tests.journal.conftest import schema_name
+from tests.journal.postgres import Schemas
 
 
 class TestSqliteJournal(JournalConformance):
@@ -21,6 +26,19 @@ class TestSqliteJournal(JournalConformance):
     def open(self, place: Path) -> Journal:
         """A file in the place."""
         return SqliteJournal(place / "bot.journal")
+
+
+class TestPostgresJournal(JournalConformance):
+    """The journal in a database, on a real server; each place is a schema of its own."""
+
+    @pytest.fixture(autouse=True)
+    def use(self, schemas: Schemas) -> None:
+        """Where the schemas are."""
+        self.schemas = schemas
+
+    def open(self, place: Path) -> Journal:
+        """The place's schema."""
+        return PostgresJournal(self.schemas.url(schema_name(place)))
 
 
 class TestMemoryJournal(JournalConformance):
@@ -57,7 +75,7 @@ def test_any_event_survives_its_bytes(event: Event) -> None:
     """Equal, of the same type, and written in the same bytes again: no digit and no trailing zero is lost."""
     payload = encode(event)
 
-    found = decode(1, Kind.EVENT, payload, checksum(Kind.EVENT, payload)).content
+    found = decode(Kind.EVENT, payload)
 
     assert found == event
     assert type(found) is type(event)
@@ -71,7 +89,7 @@ def test_any_commands_survive_their_bytes(commands: tuple[Command, ...]) -> None
     """In their order, each of its own type."""
     payload = encode(commands)
 
-    found = decode(1, Kind.COMMANDS, payload, checksum(Kind.COMMANDS, payload)).content
+    found = decode(Kind.COMMANDS, payload)
 
     assert found == commands
     assert isinstance(found, tuple)

@@ -109,6 +109,14 @@ class Scripted(Strategy):
         """Keep it."""
         self.told.append(f"order {order.status.value}")
 
+    def save_state(self) -> object:
+        """All but the script, which is the test's."""
+        return {"bars": self.bars, "told": list(self.told)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.bars, self.told = state["bars"], state["told"]
+
 
 def make_kernel(
     strategies: Sequence[Strategy],

@@ -32,27 +32,32 @@ def make_kernel(
     *,
     clock: Clock | None = None,
     sessions: SessionsFor = sessions_for,
+    rate: float | None = None,
     kind: type[Kernel] = Kernel,
     tracker: OrderTracker | None = None,
 ) -> Kernel:
     """Guards as configured around these strategies.
 
     In a replayed session at N times real time our own latency is N times as long in the session's time,
-    so the kernel's durations are scaled with the clock's rate. ``kind`` and ``tracker`` are for those who need
-    other ones than ours, such as the simulator's canaries.
+    so the kernel's durations are scaled with the clock's rate; ``rate`` says it where there is no such clock.
+    ``kind`` and ``tracker`` are for those who need other ones than ours, such as the simulator's canaries.
 
     Raises:
         ConfigurationError: A limit or a protection's setting makes no sense.
     """
-    rate = 1.0 if clock is None or clock.rate == float("inf") else max(clock.rate, 1.0)
     return kind(
         tuple(strategies),
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
-        settings=_scaled(KernelSettings(), rate),
+        settings=_scaled(KernelSettings(), kernel_rate(clock) if rate is None else rate),
         tracker=tracker,
     )
+
+
+def kernel_rate(clock: Clock | None) -> float:
+    """By how much the kernel's durations are longer than in real time."""
+    return 1.0 if clock is None or clock.rate == float("inf") else max(clock.rate, 1.0)
 
 
 def _scaled(settings: KernelSettings, rate: float) -> KernelSettings:

@@ -6,7 +6,7 @@
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
     [protections] settings by name; false leaves one out
     [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60}
-    [journal]     path
+    [journal]     path, snapshot_every
     [status]      enabled, host, port, token, allow_remote
     [notify]      webhook URLs by channel
     watch         symbols whose market data is followed although no strategy of ours trades them
@@ -96,6 +96,7 @@ class JournalConfig(_Section):
     """Where state is kept between runs. Without a path it is kept for this run only."""
 
     path: Path | None = None
+    snapshot_every: int = Field(default=10_000, ge=0)
 
 
 class StatusConfig(_Section):

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -24,13 +22,13 @@ from urllib.parse import urlsplit
 
 import structlog
 
-import holdfast
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_strategies
 from holdfast.di.config import Config, build
+from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
 from holdfast.di.parts import Parts
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
@@ -135,7 +133,9 @@ class Container:
             self._notifier,
             self._clock,
             serial=venue is not None and venue.is_lockstep,
+            snapshot_every=config.journal.snapshot_every,
         )
+        self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
         self.recovery: Recovery | None = None
@@ -263,7 +263,11 @@ class Container:
         for kind in self.market_streams:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
-        self.recovery = self.runner.recover()
+        self.recovery = self.runner.recover(
+            config=config_hash(self._settings), strategy=strategy_versions(self._strategies)
+        )
+        if self.recovery.unused:
+            _log.info("the whole journal was read", reason=self.recovery.unused)
         if self.recovery.difference_count:
             self._notifier.notify_nowait(
                 "system",
@@ -457,14 +461,11 @@ class Container:
 
     def _epoch(self, recovery: Recovery) -> EpochRecord:
         last = recovery.last_epoch
-        settings = self.config.model_dump_json(exclude={"alpaca": {"api_key", "api_secret"}, "notify": True})
-        return EpochRecord(
+        return epoch_record(
             epoch=1 if last is None else last.epoch + 1,
             started_at=max(self._clock.now_ns(), self.kernel.portfolio.now_ns),
-            code=holdfast.__version__,
-            config=hashlib.sha256(settings.encode()).hexdigest()[:16],
-            strategy=", ".join(f"{s.name}@{s.version}" for s in self._strategies),
-            pid=os.getpid(),
+            settings=self._settings,
+            strategies=self._strategies,
         )
 
     def _make_market_streams(self, keys: tuple[str, str], parts: Parts) -> dict[AssetClass, MarketDataStream]:

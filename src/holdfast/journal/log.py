@@ -9,13 +9,11 @@ so one sync covers every earlier event, bars included, and bars alone cost none.
     2     event     what the kernel was shown
     3     commands  what it answered (absent where it answered nothing)
 
-Every record carries a CRC-32 of kind and payload. The form number is written once and checked on
-opening: a journal of a newer form is refused rather than misread.
+How records are kept, and how damage is told, is in ``holdfast.journal.rows``.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Protocol
@@ -26,7 +24,8 @@ from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
 
-FORM = 1
+# So many snapshots are kept: the newest, and those to fall back on.
+SNAPSHOTS_KEPT = 3
 
 
 class Kind(IntEnum):
@@ -45,7 +44,10 @@ class EpochRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         started_at: UTC ns, by the bot's clock.
         code: Version of Holdfast.
         config: Hash of the effective configuration, secrets left out.
-        strategy: ``name@version`` of each strategy, with its parameters' hash.
+        strategy: ``name@version`` of each strategy.
+        settings: The configuration as JSON, secrets left out; empty where somebody else wired the kernel.
+        python: Minor version of Python: with the platform, how far determinism is promised.
+        platform: Operating system and processor.
     """
 
     epoch: int
@@ -54,6 +56,9 @@ class EpochRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     config: str
     strategy: str
     pid: int = 0
+    settings: str = ""
+    python: str = ""
+    platform: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -63,12 +68,54 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     content: EpochRecord | Event | tuple[Command, ...]
 
 
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The kernel's state after a record, so that a restart need not read what came before.
+
+    The journal keeps the bytes and does not look into them.
+
+    Attributes:
+        seq: The last record that is part of the state.
+        form: The form of ``state``; whoever reads it decides whether it still can.
+        code: Version of Holdfast that wrote it.
+        config: Hash of the configuration then.
+        strategy: The strategies then, as in ``EpochRecord``.
+        at: UTC ns, by the bot's clock.
+        state: The state itself.
+    """
+
+    seq: int
+    form: int
+    code: str = ""
+    config: str = ""
+    strategy: str = ""
+    at: int = 0
+    state: bytes = b""
+
+
 class Journal(Protocol):
     """An append-only log that one runner owns."""
 
     @property
     def journal_id(self) -> str:
         """128 random bits in hex, made once when the journal was: every client order id begins with it."""
+        ...
+
+    @property
+    def intent_prefix(self) -> str:
+        """What the client order ids of this run begin with: the journal's id, and a part that no other opening has.
+
+        The second part is why a copy that was put back never gives out an id again that its other self has used.
+        """
+        ...
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """What people should know of this journal, as sentences: a tail that was cut off, a snapshot not trusted."""
+        ...
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record appended, durable or not; 0 where there is none."""
         ...
 
     def append_epoch(self, record: EpochRecord) -> None:
@@ -91,8 +138,26 @@ class Journal(Protocol):
         """
         ...
 
-    def records(self) -> Iterator[Record]:
-        """All durable records, oldest first."""
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """The durable records with numbers above ``after``, oldest first.
+
+        Raises:
+            JournalError: One is damaged or missing; names the place.
+        """
+        ...
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot with the next ``sync``: never before every record up to its number is durable.
+
+        Only the newest few are kept.
+        """
+        ...
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest durable snapshot that is whole and belongs to the records that are there.
+
+        A damaged one is passed over, with a sentence in ``reports``.
+        """
         ...
 
     def close(self) -> None:
@@ -100,40 +165,12 @@ class Journal(Protocol):
         ...
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoders = {
-    Kind.EPOCH: msgspec.msgpack.Decoder(EpochRecord),
-    Kind.EVENT: msgspec.msgpack.Decoder(Event),
-    Kind.COMMANDS: msgspec.msgpack.Decoder(tuple[Command, ...]),
-}
-
-
-def encode(content: EpochRecord | Event | Sequence[Command]) -> bytes:
-    """A record's content as bytes."""
-    return _encoder.encode(content)
-
-
-def checksum(kind: Kind, payload: bytes) -> int:
-    """CRC-32 over the kind and the payload."""
-    return zlib.crc32(payload, kind)
-
-
-def decode(seq: int, kind: int, payload: bytes, crc: int) -> Record:
-    """A stored record, verified.
+def check_snapshot(snapshot: Snapshot, last_seq: int) -> None:
+    """A snapshot of records that are not there yet is a bug of its maker.
 
     Raises:
-        JournalError: The record is damaged or of no known kind; names its place.
+        JournalError: It is one.
     """
-    try:
-        known = Kind(kind)
-    except ValueError:
-        message = f"journal record {seq} has unknown kind {kind}; expected one of {[int(k) for k in Kind]}"
-        raise JournalError(message) from None
-    if checksum(known, payload) != crc:
-        message = f"journal record {seq} is damaged: its checksum does not match its content"
+    if not 0 < snapshot.seq <= last_seq:
+        message = f"a snapshot after record {snapshot.seq} cannot be kept: the last record is {last_seq}"
         raise JournalError(message)
-    try:
-        return Record(seq, _decoders[known].decode(payload))
-    except msgspec.MsgspecError as error:
-        message = f"journal record {seq} ({known.name.lower()}) cannot be read: {error}"
-        raise JournalError(message) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 
-from holdfast.journal.log import EpochRecord, Record
+from holdfast.journal.log import SNAPSHOTS_KEPT, EpochRecord, Record, Snapshot, check_snapshot
 from holdfast.model.commands import Command
 from holdfast.model.events import Event
 
@@ -15,7 +15,16 @@ class MemoryJournal:
 
     def __init__(self, journal_id: str | None = None) -> None:
         self.journal_id = journal_id or secrets.token_hex(16)
+        # Memory cannot be copied and put back: one opening is all there is.
+        self.intent_prefix = self.journal_id
+        self.reports: tuple[str, ...] = ()
         self._records: list[Record] = []
+        self._snapshots: list[Snapshot] = []
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record."""
+        return len(self._records)
 
     def append_epoch(self, record: EpochRecord) -> None:
         """Append the head of a new run."""
@@ -32,9 +41,18 @@ class MemoryJournal:
     async def sync(self) -> None:
         """Nothing to do: memory is as durable as it gets here."""
 
-    def records(self) -> Iterator[Record]:
-        """All records, oldest first."""
-        return iter(tuple(self._records))
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """The records with numbers above ``after``, oldest first."""
+        return iter(self._records[after:])
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot."""
+        check_snapshot(snapshot, self.last_seq)
+        self._snapshots = [*self._snapshots, snapshot][-SNAPSHOTS_KEPT:]
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest snapshot."""
+        return self._snapshots[-1] if self._snapshots else None
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -6,6 +6,8 @@ from decimal import Decimal
 from math import nan
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from holdfast.market import SymbolProperties
 from holdfast.model import AssetClass, Signal
 from holdfast.strategies.base import Strategy, overrides
@@ -25,6 +27,55 @@ class PendingExit:
 
     def __init__(self, signal: Signal, request: int | None, *, everything: bool) -> None:
         self.signal, self.request, self.everything = signal, request, everything
+
+
+class PropertiesState(msgspec.Struct, frozen=True, kw_only=True):
+    """A symbol's rules as they are written: what their constructor takes."""
+
+    symbol: str
+    min_price_increment: Decimal | None
+    lot_size: Decimal
+    min_order_size: Decimal
+    asset_class: AssetClass
+    tradable: bool
+    shortable: bool
+    fractionable: bool
+    marginable: bool
+    min_notional: Decimal | None
+    max_notional: Decimal | None
+
+
+class ExitState(msgspec.Struct, frozen=True, kw_only=True):
+    """A waiting exit as it is written."""
+
+    signal: Signal
+    request: int | None
+    everything: bool
+
+
+class BookState(msgspec.Struct, frozen=True, kw_only=True):
+    """A book as it is written; its position is in the position store."""
+
+    symbol: str
+    properties: PropertiesState | None
+    exit: ExitState | None
+    shortable: bool
+    position_float: float
+    average_price_float: float
+    last_price: float
+    last_price_at: int
+    last_bar_at: int
+    bars: int
+    boundary: int
+    mark: float
+    session_open: int
+    session_close: int
+    busy: bool
+    fee_uncertainty: Decimal
+
+
+# What is written as it stands in the book.
+_PLAIN = tuple(name for name in BookState.__struct_fields__ if name not in {"symbol", "properties", "exit"})
 
 
 class SymbolBook:
@@ -107,6 +158,30 @@ class SymbolBook:
         """Find the session of a bar that ends at ``ts``: one that ends at the close still belongs to it."""
         session = self.sessions.at(ts - 1)
         self.session_open, self.session_close = session.open, session.close
+
+    def export_state(self) -> BookState:
+        """The book in its written form."""
+        rules, waiting = self.properties, self.exit
+        return BookState(
+            symbol=self.symbol,
+            properties=None
+            if rules is None
+            else PropertiesState(**{name: getattr(rules, name) for name in PropertiesState.__struct_fields__}),
+            exit=None
+            if waiting is None
+            else ExitState(signal=waiting.signal, request=waiting.request, everything=waiting.everything),
+            **{name: getattr(self, name) for name in _PLAIN},
+        )
+
+    def import_state(self, state: BookState) -> None:
+        """Become the book that was written."""
+        for name in _PLAIN:
+            setattr(self, name, getattr(state, name))
+        rules, waiting = state.properties, state.exit
+        self.properties = None if rules is None else SymbolProperties(**msgspec.structs.asdict(rules))
+        self.exit = (
+            None if waiting is None else PendingExit(waiting.signal, waiting.request, everything=waiting.everything)
+        )
 
 
 def asset_class_of(symbol: str) -> AssetClass:

@@ -32,6 +32,7 @@ from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
+from holdfast.kernel.state import Restorable
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -70,6 +71,7 @@ from holdfast.model.events import (
     LookupMissed,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     ReconcileRequested,
@@ -77,6 +79,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -97,7 +100,7 @@ _VERDICTS_KEPT = 200
 _LOOKUP, _RECHECK = "lookup:", "recheck"
 
 
-class Kernel:
+class Kernel(Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
@@ -167,6 +170,8 @@ class Kernel:
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
+            OrderReleased: self._take_note,
+            StateHashed: self._take_note,
         }
         for strategy in self.strategies:
             tell(strategy, "bind", self)
@@ -555,7 +560,9 @@ class Kernel:
 
     def _on_epoch_started(self, event: EpochStarted) -> None:
         self._advance(event.ts)
-        invariant(not self.journal_id or self.journal_id == event.journal_id, "an epoch of another journal")
+        # The journal's id and, behind a dash, this run's own part: an id is not given out twice by two copies of a journal.
+        same = self.journal_id.partition("-")[0] in ("", event.journal_id.partition("-")[0])
+        invariant(same, "an epoch of another journal")
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False

@@ -5,15 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-from holdfast.kernel.book import SymbolBook, asset_class_of
+import msgspec
+
+from holdfast.kernel.book import BookState, SymbolBook, asset_class_of
 from holdfast.market import FeeModel, price_to_decimal
 from holdfast.model import Account, AssetClass, ClosedTrade, Execution, OrderType, TimeInForce, TradingState
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
+from holdfast.state.positions import StoreState
+from holdfast.state.written import TrackerState
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _ZERO = Decimal(0)
+
+
+class PortfolioState(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a portfolio as it is written."""
+
+    tracker: TrackerState
+    positions: StoreState
+    books: tuple[BookState, ...]
+    now_ns: int
+    trading_state: TradingState
+    account: Account | None
+    equity: float
+    day_start_equity: float
+    verified: bool
+    waited_enough: tuple[str, ...]
+    disputed: dict[str, Decimal]
+    foreign_value: float
+    cash_uncertainty: Decimal
+    cash_then: Decimal
+    reserved_then: Decimal
+    equity_then: float
+    exposure_then: float
 
 
 class Portfolio:
@@ -223,3 +249,50 @@ class Portfolio:
             return None
         spent = self._cash_then - self.positions.cash + self._reserved() - self._reserved_then
         return account.non_marginable_buying_power - spent
+
+    # -- the written form -----------------------------------------------------------------------
+
+    def export_state(self) -> PortfolioState:
+        """All of it in its written form, apart from what goes on changing."""
+        return PortfolioState(
+            tracker=self.tracker.export_state(),
+            positions=self.positions.export_state(),
+            books=tuple(book.export_state() for book in self.books.values()),
+            now_ns=self.now_ns,
+            trading_state=self.trading_state,
+            account=self.account,
+            equity=self.equity,
+            day_start_equity=self.day_start_equity,
+            verified=self.verified,
+            waited_enough=tuple(self.waited_enough),
+            disputed=dict(self.disputed),
+            foreign_value=self.foreign_value,
+            cash_uncertainty=self.cash_uncertainty,
+            cash_then=self._cash_then,
+            reserved_then=self._reserved_then,
+            equity_then=self._equity_then,
+            exposure_then=self._exposure_then,
+        )
+
+    def import_state(self, state: PortfolioState) -> None:
+        """Become the portfolio that was written, in place, since strategies and guards hold on to its parts."""
+        self.tracker.import_state(state.tracker)
+        self.positions.import_state(state.positions)
+        made = dict(self.books)
+        self.books.clear()  # and filled again in the written order, which is that of many an answer
+        for record in state.books:
+            book = made.pop(record.symbol, None) or self._make_book(record.symbol, ())
+            book.import_state(record)
+            self.books[record.symbol] = book
+        self.books.update(made)
+        self.now_ns = state.now_ns
+        self.trading_state = state.trading_state
+        self.account = state.account
+        self.equity, self.day_start_equity = state.equity, state.day_start_equity
+        self.verified = state.verified
+        self.waited_enough = dict.fromkeys(state.waited_enough)
+        self.disputed = dict(state.disputed)
+        self.foreign_value = state.foreign_value
+        self.cash_uncertainty = state.cash_uncertainty
+        self._cash_then, self._reserved_then = state.cash_then, state.reserved_then
+        self._equity_then, self._exposure_then = state.equity_then, state.exposure_then

@@ -69,6 +69,22 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     waited_enough: tuple[InFlightOrder, ...] = ()
 
 
+class ReconciliationState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last comparisons found, as it is written; shadows by their client order ids."""
+
+    count: int
+    last_at: int
+    is_current: bool
+    drift: tuple[Drift, ...]
+    differences: tuple[Drift, ...]
+    orphans: tuple[OrderReport, ...]
+    shadows: tuple[str, ...]
+    venue_positions: dict[str, Decimal]
+    suspected: dict[str, Decimal]
+    reported: dict[str, Decimal]
+    missing_looks: dict[str, int]
+
+
 class Reconciliation:
     """Compares, remembers what it found the last time, and reports what stays."""
 
@@ -206,6 +222,33 @@ class Reconciliation:
                 portfolio.positions.adjust("", _ZERO, "cash fee as charged", self.last_at, cash=difference)
                 portfolio.recount_equity()
             portfolio.cash_uncertainty = _ZERO
+
+    def export_state(self) -> ReconciliationState:
+        """All of it in its written form."""
+        return ReconciliationState(
+            count=self.count,
+            last_at=self.last_at,
+            is_current=self.is_current,
+            drift=self.drift,
+            differences=self.differences,
+            orphans=tuple(self.orphans.values()),
+            shadows=tuple(self.shadows),
+            venue_positions=dict(self.venue_positions),
+            suspected=dict(self._suspected),
+            reported=dict(self._reported),
+            missing_looks=dict(self._missing_looks),
+        )
+
+    def import_state(self, state: ReconciliationState) -> None:
+        """Remember what was written. The portfolio must have its orders already."""
+        self.count, self.last_at, self.is_current = state.count, state.last_at, state.is_current
+        self.drift, self.differences = state.drift, state.differences
+        self.orphans = {report.broker_id: report for report in state.orphans}
+        orders = [self._portfolio.tracker.get(client_order_id) for client_order_id in state.shadows]
+        self.shadows = {order.client_order_id: order for order in orders if order is not None}
+        self.venue_positions = dict(state.venue_positions)
+        self._suspected, self._reported = dict(state.suspected), dict(state.reported)
+        self._missing_looks = dict(state.missing_looks)
 
 
 def _symbol(drift: Drift) -> str:

@@ -15,6 +15,7 @@
     │   └── OutcomeUnknownError    no verdict: the request may or may not have been carried out
     │       └── MalformedMessageError   (holdfast.brokers) the venue said something that cannot be read
     ├── JournalError               the log cannot be written or read; the bot stops
+    │   ├── JournalDamagedError    a record is missing or not what was written; names the place
     │   └── JournalOwnedError      another process owns the journal
     ├── StrategyError              the user's strategy raised; names the strategy and the place
     ├── VenueError                 the built-in venue cannot start or serve
@@ -119,6 +120,23 @@ class OutcomeUnknownError(BrokerError):
 
 class JournalError(HoldfastError):
     """The journal cannot be written or read. Trading stops: the kernel may not outrun its log."""
+
+
+class JournalDamagedError(JournalError):
+    """A record is missing, or is not what was written.
+
+    Args:
+        message: What and where, in one sentence.
+        seq: The record's number.
+        kind: Its kind in words; empty where there is no record.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, message: str, seq: int, kind: str, reason: str) -> None:
+        super().__init__(message)
+        self.seq = seq
+        self.kind = kind
+        self.reason = reason
 
 
 class JournalOwnedError(JournalError):

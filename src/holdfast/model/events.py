@@ -15,7 +15,10 @@ from holdfast.model.signals import Signal
 
 
 class EpochStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="epoch_started"):
-    """A run of the bot began. Whatever was in flight before it is unknown now."""
+    """A run of the bot began. Whatever was in flight before it is unknown now.
+
+    ``journal_id`` is what the client order ids of this run begin with: the journal's id and, behind a dash, the run's own part.
+    """
 
     ts: int
     epoch: int
@@ -193,6 +196,31 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     reason: str
 
 
+class OrderReleased(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_released"):
+    """An order's request is about to leave; the moments that led to it, by the bot's clock (UTC ns). Changes nothing.
+
+    Attributes:
+        taken_at: The event that the order follows from was taken from the inbox.
+        decided_at: The kernel had answered it; the journal's sync began.
+        synced_at: The intent was durable; the wait for the rate limit began.
+        granted_at: The rate limit granted the slot.
+    """
+
+    ts: int
+    client_order_id: str
+    taken_at: int
+    decided_at: int
+    synced_at: int
+    granted_at: int
+
+
+class StateHashed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="state_hashed"):
+    """The hash of the kernel's state after everything before this, for whoever replays the journal. Changes nothing."""
+
+    ts: int
+    digest: str
+
+
 Event = (
     Bar
     | Quote
@@ -218,4 +246,6 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
+    | OrderReleased
+    | StateHashed
 )

@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import structlog
 
 from holdfast.model import Source, TradingState
@@ -48,6 +49,7 @@ from holdfast.model.events import (
     LookupFailed,
     LookupMissed,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     SecurityLoaded,
@@ -60,6 +62,14 @@ from holdfast.runner.ports import AlertPort, BrokerPort
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
+
+
+class Timing(msgspec.Struct, frozen=True, gc=False):
+    """When the event of a command was taken, decided on and durable, by the bot's clock (UTC ns)."""
+
+    taken_at: int
+    decided_at: int
+    synced_at: int
 
 
 class Outbox:
@@ -95,6 +105,7 @@ class Outbox:
         self._serial = serial
         self._queue: asyncio.Queue[Command] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._timings: dict[str, Timing] = {}
         self._unfinished = 0
         self.failure: Exception | None = None
         self.requests_sent = 0  # submits and cancels that left: each of them makes the venue send updates
@@ -113,13 +124,15 @@ class Outbox:
         """Commands started and not finished."""
         return self._unfinished
 
-    def start(self, command: Command) -> None:
-        """Begin a command; returns at once."""
+    def start(self, command: Command, timing: Timing | None = None) -> None:
+        """Begin a command; returns at once. With its timing, an order's release is told when it comes to it."""
         if isinstance(command, SendAlert):
             self._alerts.notify_nowait(command.channel, command.title, command.details)
             return
         if type(command) not in self._actions:
             return  # a verdict: recorded in the journal, nothing to carry out
+        if timing is not None and isinstance(command, SubmitOrder):
+            self._timings[command.intent.client_order_id] = timing
         self._unfinished += 1
         if self._serial:
             self._queue.put_nowait(command)
@@ -160,6 +173,7 @@ class Outbox:
         order_id = intent.client_order_id
         # By our own clock from here on: a bar may reach us late, and that is not the order's delay.
         latest = self._clock.now_ns() + command.deadline - intent.created_at
+        timing = self._timings.pop(order_id, None)
 
         def admit() -> str | None:
             if self.closed:
@@ -170,6 +184,8 @@ class Outbox:
             if not intent.reduce_only and self._clock.now_ns() > latest:
                 return "its deadline had passed before it could leave"
             self.requests_sent += 1
+            if timing is not None:
+                self._tell_released(order_id, timing)
             return None
 
         try:
@@ -185,6 +201,21 @@ class Outbox:
             self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
+
+    def _tell_released(self, order_id: str, timing: Timing) -> None:
+        granted_at = self._clock.now_ns()
+        self._inbox.post(
+            lambda ts: (
+                OrderReleased(
+                    ts=ts,
+                    client_order_id=order_id,
+                    taken_at=timing.taken_at,
+                    decided_at=timing.decided_at,
+                    synced_at=timing.synced_at,
+                    granted_at=granted_at,
+                ),
+            )
+        )
 
     async def _cancel(self, command: CancelOrder) -> None:
         order_id = command.client_order_id

@@ -427,17 +427,7 @@ class OrderTracker:
 
     def to_json(self) -> bytes:
         """The whole tracker, exactly: ``from_json`` of it behaves the same in every respect."""
-        return msgspec.json.encode(
-            TrackerState(
-                orders=[freeze(order) for order in self._orders.values()],
-                seen=list(self._seen),
-                orphans=list(self._orphans.values()),
-                forgotten=list(self._forgotten.values()),
-                adopted=[(order.client_order_id, execution) for order, execution in self.adopted],
-                discrepancies=self.discrepancies,
-                counts=self._counts,
-            )
-        )
+        return msgspec.json.encode(self.export_state())
 
     @classmethod
     def from_json(cls, data: bytes | str) -> OrderTracker:
@@ -452,25 +442,39 @@ class OrderTracker:
             message = f"not an order tracker's JSON: {error}"
             raise DataError(message) from None
         tracker = cls()
+        tracker.import_state(state)
+        return tracker
+
+    def export_state(self) -> TrackerState:
+        """The whole tracker in its written form, apart from the tracker itself."""
+        return TrackerState(
+            orders=[freeze(order) for order in self._orders.values()],
+            seen=list(self._seen),
+            orphans=list(self._orphans.values()),
+            forgotten=list(self._forgotten.values()),
+            adopted=[(order.client_order_id, execution) for order, execution in self.adopted],
+            discrepancies=list(self.discrepancies),
+            counts=msgspec.structs.replace(self._counts),
+        )
+
+    def import_state(self, state: TrackerState) -> None:
+        """Become the tracker that was written, in place: whoever holds this one, and it must be new, sees that one."""
         for record in state.orders:
             order = thaw(record)
-            tracker._orders[order.client_order_id] = order
+            self._orders[order.client_order_id] = order
             if order.broker_id is not None:
-                tracker._by_broker_id[order.broker_id] = order
+                self._by_broker_id[order.broker_id] = order
             if order.fills_missing:
-                tracker._missing[order.client_order_id] = order
+                self._missing[order.client_order_id] = order
             if order.status in OPEN:
-                tracker._enlist(order)
-        tracker._seen = dict.fromkeys(state.seen)
-        tracker._orphans = {execution.execution_id: execution for execution in state.orphans}
+                self._enlist(order)
+        self._seen.update(dict.fromkeys(state.seen))
+        self._orphans.update({execution.execution_id: execution for execution in state.orphans})
         for forgotten in state.forgotten:
-            tracker._bury(forgotten)
-        tracker.adopted = [
-            (tracker._orders[client_order_id], execution) for client_order_id, execution in state.adopted
-        ]
-        tracker.discrepancies = state.discrepancies
-        tracker._counts = state.counts
-        return tracker
+            self._bury(forgotten)
+        self.adopted = [(self._orders[client_order_id], execution) for client_order_id, execution in state.adopted]
+        self.discrepancies = state.discrepancies
+        self._counts = state.counts
 
     # --- The mechanism --------------------------------------------------------------------------------------------
 

@@ -293,16 +293,7 @@ class PositionStore:
 
     def to_json(self) -> bytes:
         """The whole store, exactly: ``from_json`` of it behaves the same in every respect."""
-        return msgspec.json.encode(
-            _StoreState(
-                cash=self.cash,
-                realized_pnl=self.realized_pnl,
-                fees_total=self.fees_total,
-                positions=[_freeze(position) for position in self._positions.values()],
-                closed_trades=self.closed_trades,
-                adjustments=self.adjustments,
-            )
-        )
+        return msgspec.json.encode(self.export_state())
 
     @classmethod
     def from_json(cls, data: bytes | str) -> PositionStore:
@@ -312,18 +303,36 @@ class PositionStore:
             DataError: The data is not a store's.
         """
         try:
-            state = msgspec.json.decode(data, type=_StoreState)
+            state = msgspec.json.decode(data, type=StoreState)
         except msgspec.MsgspecError as error:
             message = f"not a position store's JSON: {error}"
             raise DataError(message) from None
-        store = cls(state.cash)
-        store.realized_pnl = state.realized_pnl
-        store.fees_total = state.fees_total
-        store.closed_trades = state.closed_trades
-        store.adjustments = state.adjustments
-        for record in state.positions:
-            store._positions[record.symbol] = _thaw(record)
+        store = cls()
+        store.import_state(state)
         return store
+
+    def export_state(self) -> StoreState:
+        """The whole store in its written form, apart from the store itself."""
+        return StoreState(
+            cash=self.cash,
+            realized_pnl=self.realized_pnl,
+            fees_total=self.fees_total,
+            positions=[_freeze(position) for position in self._positions.values()],
+            closed_trades=list(self.closed_trades),
+            adjustments=list(self.adjustments),
+        )
+
+    def import_state(self, state: StoreState) -> None:
+        """Become the store that was written, in place: whoever holds this one, or a flat position of it, sees that one."""
+        self.cash = state.cash
+        self.realized_pnl = state.realized_pnl
+        self.fees_total = state.fees_total
+        self.closed_trades[:] = state.closed_trades
+        self.adjustments[:] = state.adjustments
+        held = dict(self._positions)
+        self._positions.clear()
+        for record in state.positions:
+            self._positions[record.symbol] = _thaw(record, held.get(record.symbol) or Position(record.symbol))
 
     # --- The mechanism --------------------------------------------------------------------------------------------
 
@@ -454,7 +463,9 @@ def _mean(price: Decimal, weight: Decimal, other: Decimal, other_weight: Decimal
 # --- The written form -----------------------------------------------------------------------------------------------
 
 
-class _PositionState(msgspec.Struct, frozen=True, kw_only=True):
+class PositionState(msgspec.Struct, frozen=True, kw_only=True):
+    """A position as it is written; ``trip`` is its ``newest_trip``."""
+
     symbol: str
     quantity: Decimal
     last_price: float
@@ -464,33 +475,35 @@ class _PositionState(msgspec.Struct, frozen=True, kw_only=True):
     trip: tuple[str, str] | None
 
 
-class _StoreState(msgspec.Struct, frozen=True, kw_only=True):
+class StoreState(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a store."""
+
     cash: Decimal
     realized_pnl: Decimal
     fees_total: Decimal
-    positions: list[_PositionState]
+    positions: list[PositionState]
     closed_trades: list[ClosedTrade]
     adjustments: list[Adjustment]
 
 
-def _freeze(position: Position) -> _PositionState:
-    return _PositionState(
+def _freeze(position: Position) -> PositionState:
+    return PositionState(
         symbol=position.symbol,
         quantity=position.quantity,
         last_price=position.last_price,
         opened_at=position.opened_at,
         realized_pnl=position.realized_pnl,
-        lots=list(position.lots),
+        lots=[msgspec.structs.replace(lot) for lot in position.lots],
         trip=position.newest_trip,
     )
 
 
-def _thaw(record: _PositionState) -> Position:
-    position = Position(record.symbol)
+def _thaw(record: PositionState, position: Position) -> Position:
     position.quantity = record.quantity
     position.last_price = record.last_price
     position.opened_at = record.opened_at
     position.realized_pnl = record.realized_pnl
+    position.lots.clear()
     position.lots.extend(record.lots)
     position.newest_trip = record.trip
     position.refresh_mirrors()

@@ -39,6 +39,9 @@ class _Session:
         self.price_volume = self.volume = self.mean = self.m2 = 0.0
 
 
+_KEPT = tuple(name for name in _Session.__slots__ if name != "view")
+
+
 class VwapMeanReversion(Strategy):
     """Enter beyond ``deviations`` standard deviations from the session's VWAP; exit at the VWAP.
 
@@ -135,6 +138,16 @@ class VwapMeanReversion(Strategy):
         s = self._sessions[execution.symbol]
         if not s.view.position_float:
             s.bars_held = 0
+
+    def save_state(self) -> object:
+        """Each symbol's running sums: they are the warm-up."""
+        return {symbol: [getattr(s, name) for name in _KEPT] for symbol, s in self._sessions.items()}
+
+    def load_state(self, state: dict[str, list[float]]) -> None:
+        """Go on adding to the sums."""
+        for symbol, values in state.items():
+            for name, value in zip(_KEPT, values, strict=True):
+                setattr(self._sessions[symbol], name, value)
 
     def _enter(self, symbol: str, s: _Session, *, below: bool) -> None:
         if s.view.busy:

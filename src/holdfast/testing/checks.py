@@ -7,13 +7,11 @@ what is judged.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from holdfast.journal import Record
-from holdfast.journal.log import decode
+from holdfast.journal import JournalReader, Record
 from holdfast.model import OrderIntent, OrderStatus
 from holdfast.model.commands import SubmitOrder
 from holdfast.state.order_tracker import OrderTracker
@@ -40,23 +38,21 @@ class SqliteWitness:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+        self._reader = JournalReader(path)
         self._seen = 0
         self._ids: frozenset[str] = frozenset()
 
     def __call__(self) -> frozenset[str]:
         """The client order ids of all durable intents."""
-        rows = self._db.execute(
-            "SELECT seq, kind, payload, crc FROM records WHERE seq > ? ORDER BY seq", (self._seen,)
-        ).fetchall()
-        if rows:
-            self._ids |= journaled_intents(decode(*row) for row in rows).keys()
-            self._seen = rows[-1][0]
+        records = list(self._reader.records(self._seen))
+        if records:
+            self._ids |= journaled_intents(records).keys()
+            self._seen = records[-1].seq
         return self._ids
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.close()
+        self._reader.close()
 
 
 def written_behind(requests: Iterable[Call]) -> list[str]:

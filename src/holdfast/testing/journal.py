@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from holdfast.journal import EpochRecord, Journal, Kind, MemoryJournal, Record
-from holdfast.journal.log import checksum, decode, encode
+from holdfast.journal import EpochRecord, Journal, Kind, MemoryJournal, Record, Snapshot
+from holdfast.journal.log import check_snapshot
+from holdfast.journal.rows import decode, encode
 from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
@@ -45,12 +46,29 @@ class FaultyJournal:
         self.appends = 0
         self.syncs = 0
         self._unsynced: list[_Content] = []
+        self._snapshots: list[Snapshot] = []
+        self._last_seq = self.inner.last_seq
         self._failure: JournalError | None = None
 
     @property
     def journal_id(self) -> str:
         """The inner journal's."""
         return self.inner.journal_id
+
+    @property
+    def intent_prefix(self) -> str:
+        """The inner journal's."""
+        return self.inner.intent_prefix
+
+    @property
+    def reports(self) -> tuple[str, ...]:
+        """The inner journal's."""
+        return self.inner.reports
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last record appended."""
+        return self._last_seq
 
     @property
     def unsynced(self) -> int:
@@ -60,6 +78,7 @@ class FaultyJournal:
     def crash(self) -> FaultyJournal:
         """End this journal as a power cut would; returns what the next run finds: the synced records, and no more."""
         self._unsynced.clear()
+        self._snapshots.clear()
         self._failure = JournalError("this journal's process has crashed")
         return FaultyJournal(self.inner, sync_turns=self.sync_turns)
 
@@ -80,24 +99,36 @@ class FaultyJournal:
         self._check()
         self.syncs += 1
         batch, self._unsynced = self._unsynced, []
+        snapshots, self._snapshots = self._snapshots, []
         # A disk takes its time: others may append meanwhile, and the process may crash.
         for _ in range(self.sync_turns):
             await asyncio.sleep(0)
         self._check()
         if self.syncs == self.fail_sync_at:
             self._fail("sync", self.syncs)
-        self._pass_on(batch)
+        self._pass_on(batch, snapshots)
         await self.inner.sync()
 
-    def records(self) -> Iterator[Record]:
+    def records(self, after: int = 0) -> Iterator[Record]:
         """The durable records."""
-        return self.inner.records()
+        return self.inner.records(after)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot with the next sync."""
+        self._check()
+        check_snapshot(snapshot, self.last_seq)
+        self._snapshots.append(snapshot)
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest durable one."""
+        return self.inner.latest_snapshot()
 
     def close(self) -> None:
         """Make the rest durable, where nothing has failed."""
         if self._failure is None:
             batch, self._unsynced = self._unsynced, []
-            self._pass_on(batch)
+            snapshots, self._snapshots = self._snapshots, []
+            self._pass_on(batch, snapshots)
         self.inner.close()
 
     def _append(self, kind: Kind, content: _Content) -> None:
@@ -105,10 +136,10 @@ class FaultyJournal:
         self.appends += 1
         if self.appends == self.fail_append_at:
             self._fail("append", self.appends)
-        payload = encode(content)
-        self._unsynced.append(decode(self.appends, kind, payload, checksum(kind, payload)).content)
+        self._last_seq += 1
+        self._unsynced.append(decode(kind, encode(content)))
 
-    def _pass_on(self, batch: Sequence[_Content]) -> None:
+    def _pass_on(self, batch: Sequence[_Content], snapshots: Sequence[Snapshot]) -> None:
         for content in batch:
             if isinstance(content, tuple):
                 self.inner.append_commands(content)
@@ -116,6 +147,8 @@ class FaultyJournal:
                 self.inner.append_epoch(content)
             else:
                 self.inner.append_event(content)
+        for snapshot in snapshots:
+            self.inner.save_snapshot(snapshot)
 
     def _fail(self, what: str, number: int) -> None:
         self._failure = JournalError(f"{what} number {number} of the journal failed, as scripted")

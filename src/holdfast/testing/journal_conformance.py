@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from holdfast.journal import EpochRecord, Journal, Record
+from holdfast.journal import EpochRecord, Journal, Record, Snapshot
 from holdfast.model.commands import Command
+from holdfast.model.errors import JournalError
 from holdfast.model.events import Event, TimerFired
 from holdfast.testing.samples import COMMANDS, EVENTS
 
@@ -91,6 +92,61 @@ class JournalConformance(ABC):
         _same(len(set(ids)), 3)
         _same([len(bytes.fromhex(journal_id)) for journal_id in ids], [16, 16, 16])
 
+    async def test_records_after_a_number(self, tmp_path: Path) -> None:
+        """For a restart that begins at a snapshot; and the last number is that of the last append, synced or not."""
+        journal = self.open(tmp_path)
+        _same(journal.last_seq, 0)
+        for number in range(1, 6):
+            journal.append_event(_event(number))
+            _same(journal.last_seq, number)
+        await journal.sync()
+
+        _same([record.seq for record in journal.records(3)], [4, 5])
+        _same(list(journal.records(5)), [])
+        journal.close()
+
+    async def test_the_newest_snapshot_comes_back_as_it_was(self, tmp_path: Path) -> None:
+        """Every field and byte; a journal without one says so."""
+        journal = self.open(tmp_path)
+        _same(journal.latest_snapshot(), None)
+        for number in range(1, 8):
+            journal.append_event(_event(number))
+            journal.save_snapshot(_snapshot(number))
+            await journal.sync()
+
+        _same(journal.latest_snapshot(), _snapshot(7))
+        _same(journal.reports, ())
+        journal.close()
+        if self.survives:
+            again = self.open(tmp_path)
+            _same(again.latest_snapshot(), _snapshot(7))
+            again.close()
+
+    async def test_a_snapshot_of_what_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        """It would stand for records that nobody has."""
+        journal = self.open(tmp_path)
+        journal.append_event(_event(1))
+        for seq in (0, 2):
+            try:
+                journal.save_snapshot(_snapshot(seq))
+            except JournalError:
+                continue
+            message = f"a snapshot after record {seq} was taken"
+            raise AssertionError(message)
+        journal.close()
+
+    async def test_ids_begin_with_the_journals(self, tmp_path: Path) -> None:
+        """What a run's client order ids begin with is the journal's id, and where records survive, the run's own part."""
+        journal = self.open(tmp_path)
+        prefixes = {journal.intent_prefix}
+        _same(journal.intent_prefix.partition("-")[0], journal.journal_id)
+        journal.close()
+        if self.survives:
+            again = self.open(tmp_path)
+            prefixes.add(again.intent_prefix)
+            again.close()
+            _same(len(prefixes), 2)
+
     async def test_the_next_run_goes_on_where_the_last_ended(self, tmp_path: Path) -> None:
         """Same id, same records, and numbers that go on; what was appended and not synced is written by ``close``."""
         if not self.survives:
@@ -115,6 +171,11 @@ class JournalConformance(ABC):
 
 def _event(number: int) -> Event:
     return TimerFired(ts=number, name=f"timer {number}")
+
+
+def _snapshot(seq: int) -> Snapshot:
+    state = bytes([seq]) * 1_000
+    return Snapshot(seq=seq, form=1, code="0.1.0", config="c", strategy="S@1", at=10**18 + seq, state=state)
 
 
 def _contents(journal: Journal) -> Sequence[object]:

@@ -46,6 +46,7 @@ from holdfast.model.events import (
     LookupMissed,
     OrderFilled,
     OrderRefused,
+    OrderReleased,
     OrderUpdated,
     ReconcileFailed,
     ReconcileRequested,
@@ -53,6 +54,7 @@ from holdfast.model.events import (
     SecurityUnavailable,
     ShutdownStarted,
     SignalReceived,
+    StateHashed,
     StreamConnected,
     StreamLost,
     SubmitDropped,
@@ -177,6 +179,10 @@ EVENTS: tuple[Event, ...] = (
     ),
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
+    OrderReleased(
+        ts=_TS, client_order_id=_ID, taken_at=_TS - 4, decided_at=_TS - 3, synced_at=_TS - 2, granted_at=_TS - 1
+    ),
+    StateHashed(ts=_TS, digest="0" * 64),
 )
 """One event of each type."""
 

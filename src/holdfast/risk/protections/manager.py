@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
+import msgspec
+
 from holdfast.model import GuardMode
 from holdfast.model.errors import ConfigurationError, DataError
 from holdfast.risk.protections.base import (
@@ -27,6 +29,18 @@ from holdfast.risk.protections.trades import closes_between
 from holdfast.time import Clock
 
 _NONE_OBSERVED: tuple[str, ...] = ()
+
+
+class ProtectionsState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the protections have seen and said, as it is written; ``watchers`` are those that watch the equity."""
+
+    quiet_until: int
+    quiet_low: float
+    quiet_kept: float
+    quiet_highest: float
+    watchers: tuple[tuple[str, dict[str, Any]], ...]
+    last: dict[str, Hold]
+    blocks: dict[str, int]
 
 
 class ProtectionManager:
@@ -175,6 +189,35 @@ class ProtectionManager:
                 "last_until": None if result is None or result.until is None else result.until.isoformat(),
             }
         return statuses
+
+    def export_state(self) -> ProtectionsState:
+        """All that was observed and answered, in its written form."""
+        return ProtectionsState(
+            quiet_until=self.quiet_until,
+            quiet_low=self.quiet_low,
+            quiet_kept=self.quiet_kept,
+            quiet_highest=self.quiet_highest,
+            watchers=tuple((protection.name, protection.export_state()) for protection in self._by_equity),
+            last=dict(self._last),
+            blocks=dict(self._blocks),
+        )
+
+    def import_state(self, state: ProtectionsState) -> None:
+        """Continue from what was written.
+
+        Raises:
+            DataError: It is that of other protections.
+        """
+        names = [protection.name for protection in self._by_equity]
+        written = [name for name, _ in state.watchers]
+        if names != written:
+            message = f"the state is that of the protections {written}; these are {names}"
+            raise DataError(message)
+        for protection, (_, seen) in zip(self._by_equity, state.watchers, strict=True):
+            protection.import_state(seen)
+        self.quiet_until, self.quiet_low = state.quiet_until, state.quiet_low
+        self.quiet_kept, self.quiet_highest = state.quiet_kept, state.quiet_highest
+        self._last, self._blocks = dict(state.last), dict(state.blocks)
 
 
 _DEFAULTS: dict[str, tuple[type[Protection], dict[str, Any]]] = {

@@ -23,6 +23,7 @@ from holdfast.kernel import Kernel
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.reconciliation import Drift, Reconciliation
 from holdfast.kernel.signal_path import SignalPath
+from holdfast.kernel.state import KernelState
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source
 from holdfast.model.commands import ORDER_COMMANDS, Command, SubmitOrder
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError
@@ -297,19 +298,31 @@ class SendsAgainAfterARestart(Kernel):
 
 
 class CountsIntentsAnew(Kernel):
-    """Every run numbers its intents from one."""
+    """Every run numbers its intents from one, and the ids have no part of the run's own."""
 
     def _on_epoch_started(self, event: EpochStarted) -> None:
-        super()._on_epoch_started(event)
+        journal_id = event.journal_id.partition("-")[0]
+        super()._on_epoch_started(msgspec.structs.replace(event, journal_id=journal_id))
         self._next_intent = 1
+
+
+class SnapshotsWithoutStrategies(Kernel):
+    """A snapshot holds the books, and the strategies as they were when they were new."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._blank = super()._written().strategies
+
+    def _written(self) -> KernelState:
+        return msgspec.structs.replace(super()._written(), strategies=self._blank)
 
 
 class ForgetsItsStrategies(Runner):
     """Restores the books and leaves the strategies as new."""
 
-    def recover(self) -> Recovery:
+    def recover(self, **versions: Any) -> Recovery:
         """Recover, and forget."""
-        recovery = super().recover()
+        recovery = super().recover(**versions)
         for strategy in self.kernel.strategies:
             strategy.on_start()
         return recovery
@@ -318,9 +331,9 @@ class ForgetsItsStrategies(Runner):
 class ForgetsItsProtections(Runner):
     """Restores the books and forgets the trades on which the protections judge."""
 
-    def recover(self) -> Recovery:
+    def recover(self, **versions: Any) -> Recovery:
         """Recover, and forget."""
-        recovery = super().recover()
+        recovery = super().recover(**versions)
         self.kernel.portfolio.positions.closed_trades.clear()
         return recovery
 
@@ -510,6 +523,13 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         ForgetsItsStrategies,
         _runner(ForgetsItsStrategies),
         _with(crashes=2, crash_points=("time",), strategy="vwap"),
+        ("P8",),
+    ),
+    (
+        "snapshot-without-strategies",
+        SnapshotsWithoutStrategies,
+        _kernel(SnapshotsWithoutStrategies),
+        _with(crashes=3, crash_points=("time",), strategy="vwap", bars=120, snapshot_every=20),
         ("P8",),
     ),
     (

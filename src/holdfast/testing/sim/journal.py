@@ -1,7 +1,8 @@
 """A journal at the log interface, on a simulated disk: what was not synced is gone after a crash.
 
 A sync takes its time, may take much longer, may fail, and the process may end before it, in the middle of it (then
-nothing or all of the batch is on disk, as a commit is atomic) or after it, before anybody could act on it.
+nothing or all of the batch is on disk, as a commit is atomic) or after it, before anybody could act on it. Rows are
+sealed and verified by the journal's own code.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from holdfast.journal import EpochRecord, Kind, Record
-from holdfast.journal.log import checksum, decode, encode
+from holdfast.journal import EpochRecord, Kind, Record, Snapshot
+from holdfast.journal.log import SNAPSHOTS_KEPT, check_snapshot
+from holdfast.journal.rows import FORM, Row, SnapshotRow, encode, open_snapshot, seal, seal_snapshot, seed, verified
 from holdfast.model import OrderIntent
 from holdfast.model.commands import Command, SubmitOrder
 from holdfast.model.errors import JournalError
@@ -20,7 +22,7 @@ from holdfast.model.events import Event
 from holdfast.testing.sim.faults import Faults
 from holdfast.testing.sim.trace import Trace
 
-Stored = tuple[Kind, bytes, int, tuple[OrderIntent, ...]]
+Entry = tuple[Kind, bytes, tuple[OrderIntent, ...]]
 #: A point at which the process may end; raises if it does.
 Point = Callable[[str], None]
 
@@ -33,32 +35,51 @@ class Disk:
         now: Seconds of virtual time.
 
     Attributes:
-        stored: Durable records, oldest first.
+        rows: Durable records, oldest first.
+        snapshots: Durable snapshots, oldest first.
         intents: The orders that are meant by durable records, by client order id.
         written_at: When each of them became durable (virtual seconds).
+        openings: How often the journal was opened.
         is_full: Nothing more can be written until somebody makes room.
     """
 
     def __init__(self, journal_id: str, now: Callable[[], float]) -> None:
         self.journal_id = journal_id
         self._now = now
-        self.stored: list[Stored] = []
+        self.rows: list[Row] = []
+        self.snapshots: list[SnapshotRow] = []
         self.intents: dict[str, OrderIntent] = {}
         self.written_at: dict[str, float] = {}
+        self.openings = 0
         self.is_full = False
 
-    def write(self, batch: Sequence[Stored]) -> None:
+    def write(self, batch: Sequence[Entry], snapshots: Sequence[Snapshot] = ()) -> None:
         """One commit."""
-        for entry in batch:
-            self.stored.append(entry)
-            for intent in entry[3]:
+        for kind, payload, intents in batch:
+            chain = seal(self._chain(len(self.rows)), FORM, kind, payload)
+            self.rows.append(Row(len(self.rows) + 1, kind, FORM, payload, chain))
+            for intent in intents:
                 self.intents[intent.client_order_id] = intent
                 self.written_at.setdefault(intent.client_order_id, self._now())
+        sealed = [seal_snapshot(snapshot, self._chain(snapshot.seq)) for snapshot in snapshots]
+        self.snapshots = [*self.snapshots, *sealed][-SNAPSHOTS_KEPT:]
 
-    def records(self) -> Iterator[Record]:
-        """All records, decoded and checked."""
-        for seq, (kind, payload, crc, _) in enumerate(tuple(self.stored), start=1):
-            yield decode(seq, kind, payload, crc)
+    def records(self, after: int = 0) -> Iterator[Record]:
+        """The records with numbers above ``after``, verified."""
+        rows = verified(self.rows[after:], after, self._chain(after), "the simulated disk")
+        for row, content in rows:
+            yield Record(row.seq, content)
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest one, verified."""
+        if not self.snapshots:
+            return None
+        newest = self.snapshots[-1]
+        return open_snapshot(newest, self._chain(newest.seq))
+
+    def _chain(self, seq: int) -> int:
+        """The checksum of a record; for number 0, what the first goes on from."""
+        return self.rows[seq - 1].crc if seq else seed(self.journal_id)
 
 
 class SimJournal:
@@ -74,11 +95,16 @@ class SimJournal:
 
     def __init__(self, disk: Disk, faults: Faults, point: Point, trace: Trace, is_dead: Callable[[], bool]) -> None:
         self.disk = disk
+        disk.openings += 1
+        self.intent_prefix = f"{disk.journal_id}-{disk.openings:016x}"
+        self.reports: tuple[str, ...] = ()
+        self.last_seq = len(disk.rows)
         self._faults = faults
         self._point = point
         self._trace = trace
         self._is_dead = is_dead
-        self._pending: list[Stored] = []
+        self._pending: list[Entry] = []
+        self._snapshots: list[Snapshot] = []
         self._busy = asyncio.Lock()
         self._failure: JournalError | None = None
 
@@ -106,7 +132,8 @@ class SimJournal:
         async with self._busy:
             self._check()
             batch, self._pending = self._pending, []
-            if not batch:
+            snapshots, self._snapshots = self._snapshots, []
+            if not batch and not snapshots:
                 return
             self._point("sync-before")
             fault = self._faults.draw("disk")
@@ -116,7 +143,7 @@ class SimJournal:
             except asyncio.CancelledError:
                 # Nobody waits any more, but a disk does not stop half-way because of that.
                 if not self._is_dead():
-                    self.disk.write(batch)
+                    self.disk.write(batch, snapshots)
                 raise
             if self._is_dead():
                 return
@@ -127,28 +154,42 @@ class SimJournal:
                 raise self._failure
             if self._faults.pick(2):
                 self._point("sync-middle")  # nothing of it is on disk
-                self.disk.write(batch)
+                self.disk.write(batch, snapshots)
             else:
-                self.disk.write(batch)
+                self.disk.write(batch, snapshots)
                 self._point("sync-middle")  # all of it is
             self._point("sync-after")
 
-    def records(self) -> Iterator[Record]:
+    def records(self, after: int = 0) -> Iterator[Record]:
         """The durable records."""
-        return self.disk.records()
+        return self.disk.records(after)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Keep a snapshot with the next sync."""
+        self._check()
+        check_snapshot(snapshot, self.last_seq)
+        self._snapshots.append(snapshot)
+
+    def latest_snapshot(self) -> Snapshot | None:
+        """The newest durable one."""
+        return self.disk.latest_snapshot()
 
     def close(self) -> None:
         """Make the rest durable, where nothing has failed."""
         if self._failure is None and not self._is_dead():
             batch, self._pending = self._pending, []
-            self.disk.write(batch)
+            snapshots, self._snapshots = self._snapshots, []
+            self.disk.write(batch, snapshots)
 
-    def _append(self, kind: Kind, content: object, intents: tuple[OrderIntent, ...]) -> None:
+    def _append(
+        self, kind: Kind, content: EpochRecord | Event | tuple[Command, ...], intents: tuple[OrderIntent, ...]
+    ) -> None:
         self._check()
         self._point("append-before")
-        payload = encode(content)  # type: ignore[arg-type]  # one of the three, as the callers say
+        payload = encode(content)
         self._trace.absorb(payload)
-        self._pending.append((kind, payload, checksum(kind, payload), intents))
+        self._pending.append((kind, payload, intents))
+        self.last_seq += 1
         self._point("append-after")
 
     def _check(self) -> None:

@@ -9,7 +9,8 @@ from holdfast.kernel import Kernel
 from holdfast.model import Bar, OrderStatus
 from holdfast.model.commands import Command
 from holdfast.model.errors import HoldfastError
-from holdfast.model.events import Event
+from holdfast.model.events import Event, StateHashed
+from holdfast.runner.recovery import steps
 from holdfast.state.order_machine import CLOSED, VENUE_CLOSED
 from holdfast.state.order_tracker import InFlightOrder
 
@@ -18,21 +19,9 @@ _DENIALS = frozenset({OrderStatus.NEVER_SENT, OrderStatus.REJECTED})
 
 def recorded(records: Iterable[Record]) -> Iterator[tuple[Event, tuple[Command, ...]]]:
     """The events, each with the commands that were given then."""
-    waiting: Event | None = None
-    for record in records:
-        content = record.content
-        if isinstance(content, tuple):
-            if waiting is not None:
-                yield waiting, content
-                waiting = None
-            continue
-        if waiting is not None:
-            yield waiting, ()
-            waiting = None
-        if not isinstance(content, EpochRecord):
-            waiting = content
-    if waiting is not None:
-        yield waiting, ()
+    for step in steps(records):
+        if not isinstance(step.content, EpochRecord):
+            yield step.content, step.commands
 
 
 class Replayed:
@@ -40,7 +29,7 @@ class Replayed:
 
     Args:
         kernel: New.
-        history: What was recorded.
+        records: The journal's.
 
     Attributes:
         difference: The first decision that comes out otherwise; empty if none does.
@@ -48,15 +37,16 @@ class Replayed:
         denied: Orders that were once closed as refused or never sent, with status and evidence.
     """
 
-    def __init__(self, kernel: Kernel, history: Iterable[tuple[Event, tuple[Command, ...]]]) -> None:
+    def __init__(self, kernel: Kernel, records: Iterable[Record]) -> None:
         self.kernel = kernel
         self.difference = ""
         self.reopened: list[str] = []
         self.denied: dict[str, tuple[OrderStatus, str]] = {}
         self._open: dict[str, InFlightOrder] = {}
         self._closed: dict[str, OrderStatus] = {}
-        for event, commands in history:
+        for event, commands in recorded(records):
             try:
+                self._compare_hash(event)
                 differences = kernel.follow(event, commands)
             except HoldfastError as error:
                 self.difference = self.difference or f"{_place(event)} cannot be followed: {error}"
@@ -65,6 +55,11 @@ class Replayed:
                 self.difference = f"{_place(event)}: {differences[0]}"
             if type(event) is not Bar or commands:
                 self._look()
+
+    def _compare_hash(self, event: Event) -> None:
+        """The state's hash, where the bot has recorded it, was that of this moment."""
+        if type(event) is StateHashed and not self.difference and event.digest != self.kernel.state_hash():
+            self.difference = f"{_place(event)}: the state after a replay has another hash than was recorded"
 
     def _look(self) -> None:
         now_open = {order.client_order_id: order for order in self.kernel.portfolio.tracker.open_orders()}

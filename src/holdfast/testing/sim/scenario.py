@@ -41,7 +41,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         crashes: How often the bot is killed at most.
         crash_points: At these points, in turn; ``time`` is any moment.
         venue_restarts: How often the venue is killed.
-        clock_steps: How often the wall clock is set.
+        clock_steps: How the wall clock is set, in turn: ``ahead`` or ``back``.
+        snapshot_every: Records between two snapshots of the kernel; 0 for none.
     """
 
     seed: int
@@ -59,6 +60,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     crash_points: tuple[str, ...]
     venue_restarts: int
     clock_steps: tuple[str, ...]
+    snapshot_every: int
 
     def series(self) -> dict[str, BarSeries]:
         """The market."""
@@ -136,6 +138,7 @@ def scenario(seed: int, *, bars_max: int = 390) -> Scenario:
         crash_points=tuple(chance.choice(POINTS) for _ in range(6)),
         venue_restarts=chance.choice((0, 0, 0, 1, 2)),
         clock_steps=tuple(chance.choice(("ahead", "back")) for _ in range(chance.choice((0, 0, 0, 1, 2)))),
+        snapshot_every=chance.choice((0, 20, 50, 200, 10_000)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from holdfast.model import Bar, OrderSide, TimeInForce
 from holdfast.model.errors import StrategyError
@@ -36,6 +37,14 @@ class Monkey(Strategy):
         self.seed, self.appetite, self.notional, self.shorts = seed, appetite, notional, shorts
         self.quiet_from = quiet_from
         self.seen: dict[str, int] = {}
+
+    def save_state(self) -> object:
+        """Which bars were seen."""
+        return dict(self.seen)
+
+    def load_state(self, state: Any) -> None:
+        """Go on from there."""
+        self.seen = dict(state)
 
     def on_bar(self, bar: Bar) -> None:
         """Perhaps do something."""

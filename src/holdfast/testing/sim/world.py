@@ -153,6 +153,7 @@ class World:
                 "market_stream_url": URL.replace("http", "ws"),
             },
             "strategy": {"symbols": scenario.symbols},
+            "journal": {"snapshot_every": scenario.snapshot_every},
             "limits": {"alpaca_trading": {"limit": scenario.rate_limit, "period": 60}},
         }
         if scenario.loose:
@@ -181,7 +182,7 @@ class World:
     @cached_property
     def replayed(self) -> Replayed:
         """The journal followed by a new kernel; ask for it when the run is over."""
-        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=None), self.recorded())
+        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=None), self.disk.records())
 
     # -- the run --------------------------------------------------------------------------------
 
@@ -361,7 +362,7 @@ class World:
             fills=len(fills),
             crashes=self.crashes,
             starts=self.starts,
-            records=len(self.disk.stored),
+            records=len(self.disk.rows),
             faults=dict(sorted(self.faults.counts.items())),
             violations=violations,
             tail=tuple(self.trace.lines) if violations else (),
