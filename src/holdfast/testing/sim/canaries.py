@@ -24,7 +24,7 @@ from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.reconciliation import Drift, Reconciliation
 from holdfast.kernel.signal_path import SignalPath
 from holdfast.kernel.state import KernelState
-from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source
+from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source, TradingState
 from holdfast.model.commands import ORDER_COMMANDS, Command, SubmitOrder
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError
 from holdfast.model.events import EpochStarted, Event, LookupFailed, LookupMissed, StreamConnected
@@ -338,6 +338,16 @@ class ForgetsItsProtections(Runner):
         return recovery
 
 
+class ForgetsAHalt(Runner):
+    """Every run begins active, whatever an operator had said."""
+
+    def recover(self, **versions: Any) -> Recovery:
+        """Recover, and forget."""
+        recovery = super().recover(**versions)
+        self.kernel.portfolio.trading_state = TradingState.ACTIVE
+        return recovery
+
+
 # -- the set ------------------------------------------------------------------------------------
 
 Bias = Callable[[Scenario], Scenario]
@@ -356,6 +366,11 @@ def _busy(base: Scenario, **changes: Any) -> Scenario:
             "crashes": 0,
             "venue_restarts": 0,
             "clock_steps": (),
+            "stalls": 0,
+            "stops": 0,
+            "halts": 0,
+            "asks": 0,
+            "snapshot_every": 200,
             "rates": {},
             **changes,
         },
@@ -531,6 +546,13 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         _kernel(SnapshotsWithoutStrategies),
         _with(crashes=3, crash_points=("time",), strategy="vwap", bars=120, snapshot_every=20),
         ("P8",),
+    ),
+    (
+        "halt-forgotten",
+        ForgetsAHalt,
+        _runner(ForgetsAHalt),
+        _with(crashes=4, crash_points=("time",), halts=3, bars=120),
+        ("P7 halts hold", "P8"),
     ),
     (
         "protections-forgotten",

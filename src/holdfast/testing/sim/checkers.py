@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from holdfast.kernel import Kernel
-from holdfast.model import OrderStatus, Verdict
+from holdfast.model import OrderStatus, TradingState, Verdict
 from holdfast.model.commands import Command, Reconcile, RecordVerdict, SubmitOrder
-from holdfast.model.events import AccountUpdated, BrokerReported, StreamConnected
+from holdfast.model.events import AccountUpdated, BrokerReported, StreamConnected, TradingStateChanged
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.state.order_machine import IN_FLIGHT
 from holdfast.state.order_tracker import InFlightOrder
@@ -256,6 +256,19 @@ def listening(world: World) -> Iterator[str]:
         yield "the user stream calls itself connected, and the venue sends it nothing"
 
 
+def halts_hold(world: World) -> Iterator[str]:
+    """P7: while the journal says halted no order is decided on, and while it says reducing none that opens."""
+    state = TradingState.ACTIVE
+    for event, commands in world.recorded():
+        if type(event) is TradingStateChanged:
+            state = event.state
+        for command in commands:
+            if type(command) is SubmitOrder and (
+                state is TradingState.HALTED or (state is TradingState.REDUCING and not command.intent.reduce_only)
+            ):
+                yield f"order {command.intent.client_order_id} was decided on while trading was {state}"
+
+
 # -- P8: the journal ----------------------------------------------------------------------------
 
 
@@ -348,6 +361,7 @@ CHECKERS: dict[str, Check] = {
     "P7 only approved": only_approved,
     "P7 never flips": never_flips,
     "P7 no stale entries": no_stale_entries,
+    "P7 halts hold": halts_hold,
     "P8 replays": replays,
     "P8 strategies alike": strategies_alike,
     "P8 restarted alike": restarted_alike,

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from holdfast.testing.sim.chance import Chance
 
-Place = Literal["request", "answer", "listing", "socket", "frame", "disk", "clock", "process"]
+Place = Literal["request", "answer", "listing", "position", "lookup", "socket", "frame", "disk", "weather"]
 
 
 class Fault(NamedTuple):
@@ -45,7 +45,10 @@ FAULTS: dict[str, Fault] = {
     "gateway_after":    Fault("answer", 0.03, "a gateway answers 504 with a page of HTML for what was carried out"),
     "malformed_answer": Fault("answer", 0.03, "the answer's JSON is cut off"),
     "slow":             Fault("answer", 0.06, "the answer takes up to nine seconds"),
+    # the venue's own views, which agree only after some seconds
     "listed_late":      Fault("listing", 0.30, "the list of executions leaves out those of the last seconds"),
+    "position_late":    Fault("position", 0.30, "the list of positions is that of some seconds ago"),
+    "found_late":       Fault("lookup", 0.30, "a look-up does not find an order of the last seconds"),
     # a WebSocket
     "socket_refused":   Fault("socket", 0.20, "the socket cannot be opened"),
     "socket_too_many":  Fault("socket", 0.10, "the upgrade is answered with 429"),
@@ -61,10 +64,14 @@ FAULTS: dict[str, Fault] = {
     "disk_slow":        Fault("disk", 0.03, "a sync takes up to eight seconds"),
     "disk_full":        Fault("disk", 0.003, "a sync fails, for the disk is full"),
     # the rest
-    "clock_ahead":      Fault("clock", 1.0, "the wall clock steps ahead by up to a minute"),
-    "clock_back":       Fault("clock", 1.0, "the wall clock steps back by up to ten seconds"),
-    "crash":            Fault("process", 0.0, "the bot is gone, with all that was not synced"),
-    "venue_restart":    Fault("process", 0.0, "the venue is killed, and starts again from its book"),
+    "clock_ahead":      Fault("weather", 0.0, "the wall clock steps ahead by up to a minute"),
+    "clock_back":       Fault("weather", 0.0, "the wall clock steps back by up to ten seconds"),
+    "network_stall":    Fault("weather", 0.0, "for up to twelve seconds nothing passes in either direction"),
+    "stop":             Fault("weather", 0.0, "the bot is stopped as by Ctrl-C, and started again"),
+    "halt":             Fault("weather", 0.0, "an operator halts trading, or lets it reduce only, and resumes it later"),
+    "operator":         Fault("weather", 0.0, "an operator sends an order of their own through the guards"),
+    "crash":            Fault("weather", 0.0, "the bot is gone, with all that was not synced"),
+    "venue_restart":    Fault("weather", 0.0, "the venue is killed, and starts again from its book"),
 }
 # fmt: on
 

@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.http11 import Response
 
 from holdfast.model.timestamps import NS_PER_SECOND, parse_rfc3339
-from holdfast.testing.sim.faults import Faults
+from holdfast.testing.sim.faults import Faults, Place
 from holdfast.testing.sim.journal import Disk
 from holdfast.testing.sim.loop import Owner, VirtualLoop, context_of
 from holdfast.testing.sim.trace import Trace
@@ -77,6 +77,10 @@ class Network:
         trace: The log.
         door: What passed.
         point: Where the process may end.
+        key: The bot's key at the venue.
+
+    Attributes:
+        stalled_until: Nothing passes before this moment (virtual seconds).
     """
 
     def __init__(
@@ -90,8 +94,10 @@ class Network:
         trace: Trace,
         door: Door,
         point: Callable[[str], None],
+        key: str,
     ) -> None:
         self.loop = loop
+        self.key = key
         self.venue = venue
         self.owner = owner
         self.number = number
@@ -103,10 +109,11 @@ class Network:
         # Requests on their way belong to neither side: they outlive both.
         self.ground = context_of(Owner("network"))
         self._sockets: dict[SimSocket, None] = {}
+        self.stalled_until = 0.0
 
     def latency(self) -> float:
-        """Seconds that a message takes, when all is well."""
-        return self.faults.between(0.002, 0.08)
+        """Seconds that a message takes from now on: some milliseconds, and the rest of a stall."""
+        return self.faults.between(0.002, 0.08) + max(0.0, self.stalled_until - self.loop.time())
 
     def heal(self) -> None:
         """Faults have stopped: what was mute speaks again. What it kept to itself stays lost."""
@@ -168,8 +175,13 @@ class Network:
             self._carry(out, request.method, target, headers, body, order_id, times=2 if fault == "twice" else 1),
             context=self.ground,
         )
-        answer = await asyncio.shield(carried)
-        return await self._bring_back(answer, after, slowness, read_timeout, name)
+        began = self.loop.time()
+        await asyncio.wait({carried}, timeout=read_timeout)
+        if not carried.done():
+            message = "no answer"
+            raise httpx.ReadTimeout(message)
+        left = read_timeout - (self.loop.time() - began)
+        return await self._bring_back(carried.result(), after, slowness, left, name)
 
     async def _bring_back(
         self, answer: HttpAnswer | None, fault: str | None, slowness: float, read_timeout: float, name: str
@@ -177,14 +189,14 @@ class Network:
         if answer is None:
             message = "the server disconnected without an answer"
             raise httpx.RemoteProtocolError(message)
-        if "/account/activities" in name and self.faults.draw("listing"):
-            answer = self._without_the_newest(answer)
-        if fault == "answer_lost":
+        answer = self._late_view(name, answer)
+        back = self.latency() + slowness
+        if fault == "answer_lost" or back > read_timeout:
             await asyncio.sleep(read_timeout)
             self._note("answer_lost", name)
             message = "no answer"
             raise httpx.ReadTimeout(message)
-        await asyncio.sleep(self.latency() + slowness)
+        await asyncio.sleep(back)
         if self.owner.dead:
             await asyncio.Event().wait()
         self._note("answer", f"{answer.status} {name} {fault or ''}")
@@ -234,14 +246,21 @@ class Network:
             headers={"Retry-After": str(wait), "Content-Type": "application/json"},
         )
 
-    def _without_the_newest(self, answer: HttpAnswer) -> HttpAnswer:
-        """The venue writes its list of executions a little later than it trades."""
-        rows = msgspec.json.decode(answer.body)
-        if not isinstance(rows, list):
+    def _late_view(self, name: str, answer: HttpAnswer) -> HttpAnswer:
+        """The venue's views are written one after the other: some show what was some seconds ago."""
+        place = next((place for path, place in _VIEWS.items() if path in name), None)
+        if place is None or answer.status != 200 or self.faults.draw(place) is None:
             return answer
-        newest = self.venue.now_ns - round(self.faults.between(0.5, LISTED_LATE_SECONDS_MAX) * NS_PER_SECOND)
-        listed = [row for row in rows if parse_rfc3339(row["transaction_time"]) < newest]
-        return msgspec.structs.replace(answer, body=msgspec.json.encode(listed))
+        cutoff = self.venue.now_ns - round(self.faults.between(0.5, LISTED_LATE_SECONDS_MAX) * NS_PER_SECOND)
+        rows = msgspec.json.decode(answer.body)
+        if place == "listing":
+            rows = [row for row in rows if parse_rfc3339(row["transaction_time"]) < cutoff]
+        elif place == "position":
+            rows = self.venue.positions_at(self.key, cutoff)
+        elif parse_rfc3339(rows["submitted_at"]) >= cutoff:
+            rows = {"code": 40410000, "message": "order not found"}
+            answer = msgspec.structs.replace(answer, status=404)
+        return msgspec.structs.replace(answer, body=msgspec.json.encode(rows))
 
     def _note(self, kind: str, detail: str) -> None:
         if not self.owner.dead:
@@ -260,6 +279,11 @@ class Network:
         self._sockets.pop(socket, None)
 
 
+_VIEWS: dict[str, Place] = {
+    "/account/activities": "listing",
+    "/v2/positions": "position",
+    "by_client_order_id": "lookup",
+}
 _ANSWERS_OF_OTHERS = frozenset({"gateway_before", "limit_headers", "limit_bare"})
 
 

@@ -16,6 +16,7 @@ from holdfast.brokers import AlpacaConnector
 from holdfast.di.config import Config
 from holdfast.di.container import Container
 from holdfast.di.parts import Parts
+from holdfast.model import Signal
 from holdfast.model.errors import HoldfastError
 from holdfast.net import Backoff
 from holdfast.notify import Notifier
@@ -75,6 +76,7 @@ class Process:
         faults: The dice.
         trace: The log.
         door: What passes between the two.
+        key: The bot's key at the venue.
         config: The bot's.
         strategies: Its own objects: made for this run.
         parts: What the container is made of; the simulator replaces the network's ends.
@@ -85,6 +87,9 @@ class Process:
         container: The bot; None until its journal was opened.
         killed_at: The point at which it was killed; empty while it was not.
         failure: What ended it otherwise.
+        started: It is connected, has compared its books and trades.
+        stopping: It was told to stop.
+        ended: It is over, in whatever way.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class Process:
         faults: Faults,
         trace: Trace,
         door: Door,
+        key: str,
         config: Config,
         strategies: Iterable[Strategy],
         parts: Parts,
@@ -108,12 +114,12 @@ class Process:
         self.killed_at = ""
         self.failure: BaseException | None = None
         self.ended = asyncio.Event()
-        self.started = False
+        self.started = self.stopping = False
         self._loop = loop
         self._trace = trace
         self._countdown = countdown
         self._context = context_of(self.owner)
-        self.network = Network(loop, venue, self.owner, number, disk, faults, trace, door, self.point)
+        self.network = Network(loop, venue, self.owner, number, disk, faults, trace, door, self.point, key)
         self.journal = SimJournal(disk, faults, self.point, trace, lambda: self.owner.dead)
         chance = stream(seed, f"backoff/{number}")
         clock = RealTimeClock(wall_ns=wall.now_ns, monotonic_ns=loop.now_ns)
@@ -136,8 +142,8 @@ class Process:
         def on_network(make: Callable[..., Any]) -> Callable[..., Any]:
             # A back-off for each stream, however often the maker is called.
             def stream_(*args: Any, **kwargs: Any) -> Any:
-                backoff = Backoff(base=1.0, cap=30.0, rng=chance)
-                return make(*args, connect=self.network.connect, backoff=backoff, **kwargs)
+                wired = {"connect": self.network.connect, "backoff": Backoff(base=1.0, cap=30.0, rng=chance)}
+                return make(*args, **{**kwargs, **wired})
 
             return stream_
 
@@ -173,10 +179,25 @@ class Process:
         except Killed as error:
             self.failure = error
         finally:
-            self.ended.set()
+            if not self.stopping:
+                self.ended.set()
+
+    def ask(self, signal: Signal) -> None:
+        """Send a signal as a user's own code does, and forget it."""
+        self._loop.create_task(self._ask(signal), context=self._context)
+
+    async def _ask(self, signal: Signal) -> None:
+        try:
+            verdict = await self.container.process_signal(signal)
+        except HoldfastError as error:
+            if not self.owner.dead:
+                self._trace.note(self.owner.name, "no verdict", str(error))
+        else:
+            self._trace.note(self.owner.name, "verdict", f"{verdict.approved} {verdict.guard}")
 
     async def stop(self) -> None:
         """As Ctrl-C does. What fails meanwhile is what the run ended with."""
+        self.stopping = True
         task = self._loop.create_task(self.container.stop(), context=self._context)
         try:
             await asyncio.wait_for(task, 60.0)
@@ -185,6 +206,7 @@ class Process:
         self._trace.note(self.owner.name, "stopped")
         self.owner.dead = True
         self.network.cut()
+        self.ended.set()
 
     def point(self, name: str) -> None:
         """A moment at which the process may end.

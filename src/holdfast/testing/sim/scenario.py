@@ -42,6 +42,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         crash_points: At these points, in turn; ``time`` is any moment.
         venue_restarts: How often the venue is killed.
         clock_steps: How the wall clock is set, in turn: ``ahead`` or ``back``.
+        stalls: How often the network stalls.
+        stops: How often the bot is stopped in good order, and started again.
+        halts: How often an operator halts trading, for a while.
+        asks: How often an operator sends an order of their own.
         snapshot_every: Records between two snapshots of the kernel; 0 for none.
     """
 
@@ -60,6 +64,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     crash_points: tuple[str, ...]
     venue_restarts: int
     clock_steps: tuple[str, ...]
+    stalls: int
+    stops: int
+    halts: int
+    asks: int
     snapshot_every: int
 
     def series(self) -> dict[str, BarSeries]:
@@ -121,7 +129,7 @@ def scenario(seed: int, *, bars_max: int = 390) -> Scenario:
     else:
         symbols = (EQUITIES[0], COIN)
     bars = min(chance.choice((45, 60, 90, 120, 180, 390)), bars_max)
-    intensity = chance.choice((0.0, 0.3, 1.0, 1.0, 1.0, 2.0))
+    intensity = chance.choice((0.0, 0.3, 1.0, 1.0, 1.0, 2.0, 4.0))
     return Scenario(
         seed=seed,
         symbols=symbols,
@@ -131,16 +139,20 @@ def scenario(seed: int, *, bars_max: int = 390) -> Scenario:
         appetite=chance.uniform(0.15, 0.8),
         participation=chance.choice((None, Decimal("0.1"), Decimal("0.02"), Decimal("0.005"))),
         spread_bps=chance.choice((0.0, 2.0)),
-        rate_limit=chance.choice((200, 200, 60)),
+        rate_limit=chance.choice((200, 200, 60, 20)),
         loose=chance.random() < 0.7,
         rates=swarm(chance, intensity),
         crashes=_crashes(chance),
-        crash_points=tuple(chance.choice(POINTS) for _ in range(6)),
+        crash_points=tuple(chance.choice(POINTS) for _ in range(8)),
         venue_restarts=chance.choice((0, 0, 0, 1, 2)),
         clock_steps=tuple(chance.choice(("ahead", "back")) for _ in range(chance.choice((0, 0, 0, 1, 2)))),
+        stalls=chance.choice((0, 0, 1, 3)),
+        stops=chance.choice((0, 0, 0, 1, 2)),
+        halts=chance.choice((0, 0, 0, 1, 2)),
+        asks=chance.choice((0, 0, 2, 6)),
         snapshot_every=chance.choice((0, 20, 50, 200, 10_000)),
     )
 
 
 def _crashes(chance: Chance) -> int:
-    return chance.choice((0, 0, 1, 1, 2, 3, 5))
+    return chance.choice((0, 0, 1, 1, 2, 3, 5, 8))

@@ -24,6 +24,7 @@ from holdfast.venue.exchange import Exchange
 from holdfast.venue.server import Ready, Venue, VenueConfig, default_asset
 from holdfast.venue.sockets import Message
 from holdfast.venue.store import Book, memory_book
+from holdfast.venue.wire import slashless
 
 URL = "http://127.0.0.1:7000"
 Headers = list[tuple[bytes, bytes]]
@@ -104,6 +105,25 @@ class SimVenue:
         """The account's engine, if the account was opened."""
         account = self.exchange.account_of(key)
         return None if account is None else account.engine
+
+    def positions_at(self, key: str, moment: int) -> list[dict[str, str]]:
+        """What the account held at a moment (UTC ns), as the venue would list it."""
+        engine = self.engine(key)
+        held: dict[str, tuple[Decimal, Decimal]] = {}
+        for fill in [] if engine is None else engine.activities():
+            if fill.at < moment:
+                held[fill.symbol] = (fill.position_qty, fill.price)
+        return [
+            {
+                "symbol": slashless(symbol),
+                "asset_class": "crypto" if "/" in symbol else "us_equity",
+                "qty": str(quantity),
+                "side": "long" if quantity > 0 else "short",
+                "avg_entry_price": str(price),
+            }
+            for symbol, (quantity, price) in held.items()
+            if quantity
+        ]
 
     def is_listening(self, key: str) -> bool:
         """Whether it sends the account's updates to anyone."""

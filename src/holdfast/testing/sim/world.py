@@ -20,13 +20,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from holdfast.di.config import Config
 from holdfast.di.parts import Parts
+from holdfast.model import OrderSide, Signal, TradingState
 from holdfast.model.commands import Command
 from holdfast.model.errors import HoldfastError
 from holdfast.model.events import Event
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.strategies import Strategy
 from holdfast.testing.sim import checkers
-from holdfast.testing.sim.chance import stream
+from holdfast.testing.sim.chance import Chance, stream
 from holdfast.testing.sim.faults import Faults
 from holdfast.testing.sim.journal import Disk
 from holdfast.testing.sim.loop import VirtualLoop, run
@@ -36,6 +37,7 @@ from holdfast.testing.sim.replayed import Replayed, recorded
 from holdfast.testing.sim.scenario import Scenario
 from holdfast.testing.sim.trace import Trace
 from holdfast.testing.sim.venue import URL, SimVenue
+from holdfast.time import RealTimeClock
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 
 KEY, SECRET = "SIMULATED-KEY", "simulated-secret"
@@ -48,6 +50,8 @@ _STORM = 0.7
 # How long the last run may take to compare the books.
 _LAST_LOOK_SECONDS = 90.0
 _STARTS_MAX = 60
+# A stall must not keep a request for longer than a look-up's grace period.
+STALL_SECONDS_MAX = 12.0
 
 MakeStrategies = Callable[[Sequence[str]], Sequence[Strategy]]
 
@@ -128,7 +132,7 @@ class World:
         self._make_strategies = make_strategies
         self.config = self._configure()
         self.process: Process | None = None
-        self.starts = self.crashes = 0
+        self.starts = self.crashes = self.stops = 0
         self.steps: list[tuple[float, int]] = []  # of the wall clock: when, by how much (ns)
         self.violations: list[str] = []
         self.differences: list[tuple[int, str]] = []  # found by recoveries: which run, and the first of them
@@ -182,7 +186,8 @@ class World:
     @cached_property
     def replayed(self) -> Replayed:
         """The journal followed by a new kernel; ask for it when the run is over."""
-        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=None), self.disk.records())
+        clock = RealTimeClock(wall_ns=self.wall.now_ns, monotonic_ns=self.loop.now_ns)
+        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=clock), self.disk.records())
 
     # -- the run --------------------------------------------------------------------------------
 
@@ -193,10 +198,13 @@ class World:
         supervisor = asyncio.create_task(self._supervise())
         await asyncio.sleep(self.storm_seconds)
         self._heal()
+        resumed = asyncio.create_task(self._resume())
         await asyncio.sleep(max(SETTLE_SECONDS, self.market_seconds - self.storm_seconds) + 5.0)
-        plan.cancel()
-        supervisor.cancel()
-        await asyncio.gather(plan, supervisor, return_exceptions=True)
+        for task in (plan, supervisor, resumed):
+            task.cancel()
+        for outcome in await asyncio.gather(plan, supervisor, resumed, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                self.violations.append(f"simulation: {type(outcome).__name__}: {outcome}")
         self._judge("P9 settled", checkers.settled(self))
         self._judge("two sources", checkers.listening(self))
         await self._stop()
@@ -214,13 +222,13 @@ class World:
             await process.ended.wait()
             self._note_recovery(process)
             await process.unwind()
-            if not process.killed_at:
+            if process.killed_at:
+                self.crashes += 1
+                self.faults.struck("crash")
+            elif process.failure is not None or not process.stopping:
                 self._note_failure(process)
                 await process.stop()
                 await process.unwind()
-            else:
-                self.crashes += 1
-                self.faults.struck("crash")
             if self.starts >= _STARTS_MAX:
                 self.violations.append(f"liveness: the bot ended {self.starts} times")
                 return
@@ -239,6 +247,7 @@ class World:
                 self.faults,
                 self.trace,
                 self.door,
+                KEY,
                 self.config,
                 self.strategies(),
                 self.parts,
@@ -283,23 +292,68 @@ class World:
             (chance.uniform(5.0, self.storm_seconds), "venue_restart") for _ in range(self.scenario.venue_restarts)
         ]
         moments += [(chance.uniform(5.0, self.storm_seconds), f"clock_{step}") for step in self.scenario.clock_steps]
+        for kind, count in (
+            ("network_stall", self.scenario.stalls),
+            ("stop", self.scenario.stops),
+            ("halt", self.scenario.halts),
+            ("operator", self.scenario.asks),
+        ):
+            moments += [(chance.uniform(5.0, self.storm_seconds), kind) for _ in range(count)]
         for at, kind in sorted(moments):
             await asyncio.sleep(max(0.0, at - self.loop.time()))
-            if kind == "crash":
-                if self.process is not None:
-                    self.process.kill("time")
-            elif kind == "venue_restart":
-                self.faults.struck(kind)
-                self.venue.kill()
-                await asyncio.sleep(chance.uniform(0.1, 15.0))
-                self.venue.start()
-            else:
-                self.faults.struck(kind)
-                size = chance.uniform(1.0, 60.0) if kind == "clock_ahead" else -chance.uniform(0.05, 10.0)
-                step = round(size * NS_PER_SECOND)
-                self.wall.offset += step
-                self.steps.append((self.loop.time(), step))
-                self.trace.note("clock", "stepped", f"{size:+.3f} s")
+            await self._happen(kind, chance)
+
+    async def _happen(self, kind: str, chance: Chance) -> None:
+        process = self.process
+        running = process is not None and process.started and not process.owner.dead
+        if kind == "crash":
+            if process is not None:
+                process.kill("time")
+        elif kind == "venue_restart":
+            self.faults.struck(kind)
+            self.venue.kill()
+            await asyncio.sleep(chance.uniform(0.1, 15.0))
+            self.venue.start()
+        elif kind in ("clock_ahead", "clock_back"):
+            self.faults.struck(kind)
+            size = chance.uniform(1.0, 60.0) if kind == "clock_ahead" else -chance.uniform(0.05, 10.0)
+            step = round(size * NS_PER_SECOND)
+            self.wall.offset += step
+            self.steps.append((self.loop.time(), step))
+            self.trace.note("clock", "stepped", f"{size:+.3f} s")
+        elif process is not None and running:
+            self.faults.struck(kind)
+            await self._do(kind, process, chance)
+
+    async def _do(self, kind: str, process: Process, chance: Chance) -> None:
+        """What is done to a bot that is trading."""
+        self.trace.note("world", kind)
+        if kind == "network_stall":
+            process.network.stalled_until = self.loop.time() + chance.uniform(1.0, STALL_SECONDS_MAX)
+        elif kind == "stop":
+            self.stops += 1
+            await process.stop()
+        elif kind == "halt":
+            state = chance.choice((TradingState.HALTED, TradingState.REDUCING))
+            process.container.runner.change_state(state, "an operator says so")
+            await asyncio.sleep(chance.uniform(1.0, 300.0))
+            await self._resume()
+        else:
+            symbol = chance.choice(self.scenario.symbols)
+            side = chance.choice((OrderSide.BUY, OrderSide.SELL))
+            quantity = Decimal("0.01") if "/" in symbol else Decimal(chance.randrange(1, 20))
+            process.ask(Signal(symbol=symbol, side=side, quantity=quantity, reduce_only=chance.random() < 0.3))
+
+    async def _resume(self) -> None:
+        """Lift a halt in whatever run there is by now, as somebody would who has waited long enough."""
+        while True:
+            process = self.process
+            if process is not None and process.started and not process.owner.dead:
+                process.container.runner.change_state(TradingState.ACTIVE, "an operator says so")
+                await asyncio.sleep(2.0)
+                if process.container.kernel.portfolio.trading_state is TradingState.ACTIVE:
+                    return
+            await asyncio.sleep(2.0)
 
     def _heal(self) -> None:
         self.faults.active = False
