@@ -203,6 +203,13 @@ async def open_book(
     return Book(connection, path, kept_id, temporary=temporary)
 
 
+def memory_book(book_id: int) -> Book:
+    """A new book that lives as long as this process: for simulations, in which a venue is restarted but no disk is."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.executescript(_SCHEMA)
+    return Book(connection, Path("book-in-memory"), book_id)
+
+
 async def _own(path: Path, wait_seconds: float) -> sqlite3.Connection:
     """A connection that holds the file's exclusive lock."""
     attempts = max(1, round(wait_seconds / _RETRY_SECONDS))
