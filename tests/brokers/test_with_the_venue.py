@@ -9,14 +9,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
 from holdfast.brokers import AlpacaConnector
+from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import data_stream_url, trade_stream_url
 from holdfast.brokers.alpaca_wire import trade_update_events
-from holdfast.model import AssetClass, Bar, Execution, OrderIntent, OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model import (
+    ActivityKind,
+    AssetClass,
+    Bar,
+    Execution,
+    OrderIntent,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+)
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError, UnknownSymbolError
 from holdfast.model.events import OrderFilled
 from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
@@ -225,3 +237,29 @@ async def test_more_orders_and_fills_than_a_page_holds_are_walked_whole(bench: B
     assert len(listed) == 130
     assert sorted(one.execution_id for one in listed) == sorted(one.execution_id for one in bench.executions())
     assert {report.updated_at for report in seen if report.status is OrderStatus.FILLED} == {listed[0].at}
+
+
+async def test_a_busted_trade_and_posted_activities_come_as_what_they_are(bench: Bench) -> None:
+    """P3, P4: over the real stream and the real REST; position and cash are the venue's, and nothing looks like a fill."""
+    await bench.advance(2)
+    before = await bench.connector.fetch_account()
+    await bench.connector.place(intent(1))
+    await bench.advance(3)
+    (told,) = bench.executions()
+    seen = len(bench.updates)
+
+    async with httpx.AsyncClient(base_url=f"{bench.admin}/accounts/{KEY}", trust_env=False) as operator:
+        assert (await operator.post("/busts", json={"execution_id": told.execution_id})).status_code == 200
+        body = {"activity_type": "CFEE", "symbol": "BTC/USD", "qty": "0.25", "net_amount": "-3"}
+        assert (await operator.post("/activities", json=body)).status_code == 200
+    await bench.advance(1)
+
+    (busted,) = [event for update in bench.updates[seen:] for event in revisions(update, 7)]
+    assert (busted.activity.kind, busted.activity.execution_id) == (ActivityKind.BUST, told.execution_id)
+    assert bench.executions() == [told]
+    (posted,) = await bench.connector.fetch_adjustments(since=START)
+    assert (posted.kind, posted.symbol) == (ActivityKind.FEE, "BTC/USD")
+    assert (posted.quantity, posted.cash) == (Decimal("0.25"), Decimal(-3))
+    (position,) = await bench.connector.fetch_positions()
+    assert (position.quantity, position.current_price is not None) == (Decimal("0.25"), True)
+    assert (await bench.connector.fetch_account()).cash == before.cash - 3

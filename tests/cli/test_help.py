@@ -18,6 +18,7 @@ COMMANDS = {
     "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),
     "replay": ("compare every command", ("JOURNAL", "--config", "--strategy", "--json")),
     "explain": ("the life of one order", ("JOURNAL", "ORDER", "--json")),
+    "torture": ("under faults and crashes", ("--seeds", "--seed", "--strategy", "--canary", "--json")),
     "status": ("running bot", ("--url", "--token", "--json")),
     "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
     "resume": ("Lift a halt", ("--journal", "--config")),

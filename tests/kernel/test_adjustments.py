@@ -173,6 +173,32 @@ def test_of_a_split_our_books_get_the_part_that_is_ours() -> None:
     assert bench.position() == Decimal(20)
 
 
+def test_a_split_of_what_others_hold_stays_explained() -> None:
+    """P4: the part that is not ours is counted with theirs, so that nothing looks like drift."""
+    bench = Bench(ready=False, settings=KernelSettings(foreign=Foreign.IGNORE))
+    bench.begin()
+    bench.load()
+    bench.reported(positions={SPY: 20})
+    bench.bar(after=0)
+    _tell(bench, _activity(K.SPLIT, symbol=SPY, quantity=Decimal(20)))
+    for _ in range(2):
+        assert alerts(bench.reported(positions={SPY: 40})) == []
+        bench.wait(5)
+    assert bench.position() == 0
+
+
+@pytest.mark.parametrize(("policy", "ours"), [(Foreign.IGNORE, 0), (Foreign.ADOPT, 7)])
+def test_shares_that_are_transferred_in_are_somebodys_own(policy: Foreign, ours: int) -> None:
+    """P4: as with any position of others, the policy says whether our books take them."""
+    bench = Bench(settings=KernelSettings(foreign=policy))
+    _tell(bench, _activity(K.TRANSFER, symbol=SPY, quantity=Decimal(7), price=Decimal(100)))
+    for _ in range(2):
+        assert alerts(bench.reported(positions={SPY: 7})) == []
+        bench.wait(5)
+    assert bench.position() == ours
+    assert bench.kernel.portfolio.day_pnl == pytest.approx(0.0)
+
+
 def test_a_split_of_what_we_do_not_hold_is_nobodys_business() -> None:
     """P4: flat stays flat."""
     bench = Bench()
@@ -258,6 +284,19 @@ def test_a_bust_of_an_execution_that_nobody_knows_changes_nothing_and_is_told() 
     )
     assert alerts(_tell(bench, _bust(stranger))) == ["order-drift: SPY: trade busted"]
     assert (bench.position(), _labels(bench)) == (Decimal(0), [])
+
+
+def test_a_bust_that_is_told_before_its_execution_is_known_waits_for_it() -> None:
+    """P3: the stream lost the fill; when the activities bring it, it is counted and reversed."""
+    bench = Bench()
+    intent = bench.order(buy(10))
+    bench.accepted(intent)
+    execution = bench.execution(intent, 10)
+    assert alerts(_tell(bench, _bust(execution))) == ["order-drift: SPY: trade busted"]
+    bench.reported(executions=[execution], positions={}, account=ACCOUNT)
+    assert (bench.position(), bench.kernel.portfolio.positions.cash) == (Decimal(0), ACCOUNT.cash)
+    assert bench.kernel.counters.executions == 1
+    assert bench.kernel.adjustments.state.waiting == {}
 
 
 def test_a_bust_of_what_others_traded_is_reversed_where_it_was_adopted() -> None:

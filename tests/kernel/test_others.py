@@ -247,6 +247,17 @@ def test_an_execution_that_was_taken_for_anothers_and_is_ours_is_counted_once() 
     assert bench.state(intent).filled_quantity == Decimal(20)
 
 
+def test_one_execution_of_others_under_two_ids_is_counted_once() -> None:
+    """P3: stream and activities may call it differently; where it ends in its order names it."""
+    bench = _bench(Foreign.ADOPT)
+    bought = _by_hand(bench, OrderSide.BUY, 20)
+    again = msgspec.structs.replace(bought, execution_id="activity-1", client_order_id=None)
+    bench.show(OrderFilled(ts=bench.now, execution=bought, source=Source.STREAM))
+    account = msgspec.structs.replace(ACCOUNT, cash=Decimal(98_000))
+    assert _twice(bench, positions={SPY: 20}, account=account, executions=[again]) == []
+    assert bench.position() == Decimal(20)
+
+
 def test_executions_from_before_the_first_comparison_are_part_of_the_baseline() -> None:
     """P3: the position that the venue shows has them already."""
     bench = Bench(ready=False, settings=KernelSettings(foreign=Foreign.ADOPT))
@@ -293,6 +304,7 @@ def test_an_order_of_others_is_told_once_or_ignored_and_never_touched(policy: Fo
     bench.act(lambda s: s.cancel(SPY))
     bench.act(leave())
     assert of(CancelOrder, bench.commands) == []
+    assert list(bench.kernel.reconciliation.orphans) == ([] if policy is Foreign.IGNORE else ["B-x"])
 
 
 def test_guards_count_an_adopted_order_and_an_exit_leaves_it_its_share() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.model import Account, BrokerPosition, Execution, OrderReport, Source
+from holdfast.model import Account, AccountActivity, ActivityKind, BrokerPosition, Execution, OrderReport, Source
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -31,6 +31,7 @@ from holdfast.model.events import (
     OrderUpdated,
     SecurityLoaded,
     SecurityUnavailable,
+    VenueAdjusted,
 )
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
@@ -72,7 +73,9 @@ class InProcessBroker:
         """Hand over what the engine has done since the last call."""
         terse, deliver = self._terse, self._deliver
         for event in self._engine.take_events():
-            if event.execution is not None:
+            if event.kind == "trade_bust" and event.execution is not None:
+                deliver(VenueAdjusted(ts=now, activity=_busted(event.execution, event.at)))
+            elif event.execution is not None:
                 report = None if terse else _report_at(event)
                 deliver(OrderFilled(ts=now, execution=_execution(event.execution), source=_STREAM, report=report))
             else:
@@ -191,6 +194,18 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
         time_in_force=order.time_in_force,
         limit_price=order.limit_price,
         submitted_at=order.submitted_at,
+    )
+
+
+def _busted(row: VenueExecution, at: int) -> AccountActivity:
+    label = "trade busted"
+    return AccountActivity(
+        activity_id=f"{label}:{row.execution_id}",
+        kind=ActivityKind.BUST,
+        label=label,
+        at=at,
+        symbol=row.symbol,
+        execution_id=row.execution_id,
     )
 
 

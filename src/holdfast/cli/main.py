@@ -384,6 +384,40 @@ def explain(
     _call(lambda: history.show_order(journal, order, as_json=json))
 
 
+@app.command()
+def torture(
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many seeds; default 25, or 1 where --seed is given.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="The (first) seed; one seed is always the same run.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="Torture this one: FILE.py:Class or module:Class.")
+    ] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Run the deliberately broken variants: each must be caught.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Simulate the whole bot and the whole venue under faults and crashes, and check what must always hold.
+
+    One seed decides prices, schedules and faults. Exit code 0 only where nothing was violated.
+    """
+    from holdfast.cli import torture as simulator  # noqa: PLC0415 - see paper
+
+    count = seeds if seeds is not None else 25 if seed is None else 1
+    options = simulator.Options(
+        first=1 if seed is None else seed, count=count, strategy=strategy, canary=canary, json=json
+    )
+
+    def work() -> None:
+        if not simulator.run(options):
+            raise typer.Exit(_EXIT_FAILED)
+
+    _call(work)
+
+
 def main() -> None:
     """The entry point."""
     app()

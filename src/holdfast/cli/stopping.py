@@ -12,6 +12,7 @@ An answer is the liveness file naming the request, written by the runner after i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ from holdfast.di.container import Container
 from holdfast.di.control import make_order, operator
 from holdfast.journal import read_owner
 from holdfast.journal.places import DatabaseUrl
-from holdfast.model.errors import ConfigurationError, HoldfastError, VenueError
+from holdfast.model.errors import (
+    BrokerAuthError,
+    BrokerRefusedError,
+    ConfigurationError,
+    HoldfastError,
+    VenueError,
+)
 from holdfast.runner.end_owner import end_owner
 from holdfast.runner.flatten import FLAT
 from holdfast.runner.halt_file import HaltFile, HaltOrder
@@ -36,6 +43,8 @@ _TICK_SECONDS = 0.05
 _SILENCE_SECONDS = 2.0
 # What closing, comparing and stopping may take beyond the time that was given for closing.
 _END_SECONDS = 10.0
+_QUIET_SECONDS = 5.0
+_TRIES, _TRY_AGAIN_SECONDS = 5, 1.0
 _MODES = ("paper", "live")
 
 
@@ -160,6 +169,18 @@ async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None)
     """Take the journal over and close what it knows of."""
     configure_logs(quiet=True)
     config = bot_config(path, config_path, venue, read_liveness(path))
+    for _ in range(_TRIES - 1):
+        try:
+            return await _take_over(config)
+        except BrokerAuthError:
+            raise
+        except BrokerRefusedError:
+            # A venue that allows one stream may not have noticed yet that the bot's is gone.
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+    return await _take_over(config)
+
+
+async def _take_over(config: Config) -> str:
     container = await Container.connect(config)
     container.books_only = True
     try:
@@ -176,7 +197,9 @@ async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None)
         if running.done():
             running.result()  # what ended the runner
         running.cancel()
-        await container.runner.quiet()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_QUIET_SECONDS):
+                await container.runner.quiet()
         return "nobody closed anything" if watch is None else watch.outcome
     finally:
         await container.stop()

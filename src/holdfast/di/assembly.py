@@ -12,6 +12,7 @@ from holdfast.kernel import Kernel, KernelSettings
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import create_default_protections
+from holdfast.state.order_tracker import OrderTracker
 from holdfast.strategies import Strategy
 from holdfast.time import Clock, SessionsFor, sessions_for
 
@@ -35,22 +36,26 @@ def make_kernel(
     clock: Clock | None = None,
     sessions: SessionsFor = sessions_for,
     rate: float | None = None,
+    kind: type[Kernel] = Kernel,
+    tracker: OrderTracker | None = None,
 ) -> Kernel:
     """Guards as configured around these strategies.
 
     In a replayed session at N times real time our own latency is N times as long in the session's time,
     so the kernel's durations are scaled with the clock's rate; ``rate`` says it where there is no such clock.
+    ``kind`` and ``tracker`` are for those who need other ones than ours, such as the simulator's canaries.
 
     Raises:
         ConfigurationError: A limit or a protection's setting makes no sense.
     """
     follows_time = clock is not None and clock.rate != float("inf")
-    return Kernel(
+    return kind(
         tuple(strategies),
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
         settings=_scaled(_settings(config, follows_time=follows_time), kernel_rate(clock) if rate is None else rate),
+        tracker=tracker,
     )
 
 

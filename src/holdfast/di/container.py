@@ -27,10 +27,11 @@ from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
-from holdfast.di.assembly import make_kernel, make_strategies
+from holdfast.di.assembly import make_strategies
 from holdfast.di.config import Config, build
 from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
+from holdfast.di.parts import Parts
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
@@ -47,12 +48,12 @@ from holdfast.model.events import (
     StreamLost,
 )
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
-from holdfast.net import Backoff, Throttler, create_combined_throttler
+from holdfast.net import Backoff, Throttler
 from holdfast.notify import Notifier
 from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.runner import Recovery, Runner
+from holdfast.runner import Recovery
 from holdfast.runner.lockstep import LockstepClock
 from holdfast.runner.monitor import Monitor
 from holdfast.state import PositionStore
@@ -78,6 +79,7 @@ class Container:
         clock: Default: ``get_clock(config)``.
         journal: Default: the file or database that ``config.journal.path`` names, else memory.
         venue: What the built-in venue says of itself, where it is the other side (see ``connect``).
+        parts: What the parts are made by; default: the real ones.
 
     Attributes:
         books_only: Set before the start: this run has no strategies and looks after what others left in the journal. It
@@ -96,17 +98,19 @@ class Container:
         clock: Clock | None = None,
         journal: Journal | None = None,
         venue: VenueInfo | None = None,
+        parts: Parts | None = None,
     ) -> None:
+        parts = parts or Parts()
         self.config = config = config if isinstance(config, Config) else build(config)
         self.venue = venue
         self._strategies = make_strategies(config) if strategies is None else tuple(strategies)
         self._clock = clock or get_clock({"clock": config.clock})
-        self._throttler = create_combined_throttler(config.limits, clock=self._clock)
+        self._throttler = parts.throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
-        self._notifier = Notifier(config.notify.channels(), RealTimeClock())
+        self._notifier = parts.notifier(config.notify.channels(), RealTimeClock())
         self.control = Control(config, journal)
         keys = _keys(config)
-        self._broker = AlpacaConnector(
+        self._broker = parts.connector(
             throttler=self._throttler,
             api_key=keys[0],
             api_secret=keys[1],
@@ -117,8 +121,8 @@ class Container:
             brake=self.control.brake,
         )
         self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
-        self.kernel = make_kernel(config, self._strategies, clock=self._clock)
-        self._user_stream = UserStreamTracker(
+        self.kernel = parts.kernel(config, self._strategies, clock=self._clock)
+        self._user_stream = parts.user_stream(
             *keys,
             is_paper=config.account.mode == "paper",
             url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
@@ -128,10 +132,10 @@ class Container:
             # Once a minute of real time, however fast a replayed session runs.
             account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
         )
-        self.market_streams = self._make_market_streams(keys)
+        self.market_streams = self._make_market_streams(keys, parts)
         # Last, because it takes ownership of a file: nothing after this may fail.
         self._journal = journal or _open_journal(config)
-        self.runner = Runner(
+        self.runner = parts.runner(
             self.kernel,
             self._journal,
             self._broker,
@@ -500,14 +504,14 @@ class Container:
         """Between connections: a built-in venue bans nobody, and each second of ours is many of its session."""
         return None if self.venue is None else Backoff(base=0.25, cap=2.0)
 
-    def _make_market_streams(self, keys: tuple[str, str]) -> dict[AssetClass, MarketDataStream]:
+    def _make_market_streams(self, keys: tuple[str, str], parts: Parts) -> dict[AssetClass, MarketDataStream]:
         by_class: dict[AssetClass, list[str]] = {}
         for symbol in self.config.symbols:
             kind = AssetClass.CRYPTO if wire.is_crypto_symbol(symbol) else AssetClass.US_EQUITY
             by_class.setdefault(kind, []).append(symbol)
         base = self.config.alpaca.market_stream_url or DATA_STREAM_URL
         return {
-            kind: MarketDataStream(
+            kind: parts.market_stream(
                 *keys,
                 data_stream_url(kind, feed=self.config.alpaca.feed, stream_url=base),
                 symbols,

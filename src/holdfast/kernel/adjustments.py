@@ -25,7 +25,7 @@ import msgspec
 
 from holdfast.kernel.others import Others
 from holdfast.kernel.portfolio import CASH, Portfolio
-from holdfast.model import AccountActivity, ActivityKind, Execution
+from holdfast.model import AccountActivity, ActivityKind, Execution, Foreign
 from holdfast.model.events import VenueAdjusted
 from holdfast.state.order_tracker import InFlightOrder
 
@@ -35,9 +35,15 @@ _NINE_DECIMALS = Decimal("1e-9")
 
 
 class AdjustmentsState(msgspec.Struct):
-    """Plain data. Activities by id, and whether they changed our books."""
+    """Plain data: it can be written down and read back.
+
+    Attributes:
+        seen: Activities by id, and whether they changed our books.
+        waiting: Busts and corrections of executions that are not known here yet, by the execution's id.
+    """
 
     seen: dict[str, bool] = {}
+    waiting: dict[str, AccountActivity] = {}
 
 
 class Adjustments:
@@ -80,6 +86,12 @@ class Adjustments:
         self._kinds[activity.kind](activity)
         return True
 
+    def on_counted(self, execution: Execution) -> None:
+        """An execution of ours was counted; if it was taken back before we knew of it, it is reversed now."""
+        activity = self.state.waiting.pop(execution.execution_id, None)
+        if activity is not None:
+            self._take_back(activity)
+
     # -- one method a kind -----------------------------------------------------------------------
 
     def _charge(self, activity: AccountActivity) -> None:
@@ -109,7 +121,11 @@ class Adjustments:
 
     def _transfer(self, activity: AccountActivity) -> None:
         before = self._portfolio.equity
-        self._pay(activity)
+        if activity.quantity and self._others.policy is not Foreign.ADOPT:
+            self._others.receive(activity.symbol, activity.quantity)  # somebody moved shares of their own
+            self._adjust_cash(activity, activity.cash)
+        else:
+            self._pay(activity)
         # Money that comes is no profit, and money that goes no loss: no guard may trip over it.
         self._portfolio.foreign_value -= self._portfolio.equity - before
         self._portfolio.recount_equity()
@@ -118,6 +134,7 @@ class Adjustments:
         portfolio, symbol = self._portfolio, activity.symbol
         held = portfolio.positions.quantity(symbol)
         change = self._our_part(activity)
+        self._others.receive(symbol, activity.quantity - change)
         if not change or not held:
             return
         portfolio.positions.rescale(symbol, change, _label(activity), activity.at)
@@ -129,6 +146,7 @@ class Adjustments:
     def _change_shares(self, activity: AccountActivity) -> None:
         portfolio, symbol = self._portfolio, activity.symbol
         change = self._our_part(activity)
+        self._others.receive(symbol, activity.quantity - change)
         if not change:
             self._adjust_cash(activity, activity.cash)
             return
@@ -142,10 +160,11 @@ class Adjustments:
         if found is None:
             if self._others.take_back(activity.execution_id):
                 return
+            self.state.waiting[activity.execution_id] = activity
             self._alert(
                 "order-drift",
                 f"{activity.symbol}: {activity.label}",
-                f"execution {activity.execution_id} is not known here: compare the books",
+                f"execution {activity.execution_id} is not known here (yet): it is reversed when it comes",
             )
             return
         order, execution = found

@@ -98,7 +98,7 @@ from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.state.order_machine import CLOSED, OPEN
-from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder
+from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
@@ -116,7 +116,15 @@ class Kernel(MarketFlow, Restorable):
         sessions_for: Market sessions by asset class.
         fees: What the venue charges.
         settings: Durations and switches.
+        tracker: What holds the orders; default: a new one.
+
+    Attributes:
+        unknowns_kind: What deals with unknown outcomes; a subclass of the kernel may name another.
+        reconciliation_kind: What compares the books, likewise.
     """
+
+    unknowns_kind: type[Unknowns] = Unknowns
+    reconciliation_kind: type[Reconciliation] = Reconciliation
 
     def __init__(
         self,
@@ -127,10 +135,11 @@ class Kernel(MarketFlow, Restorable):
         sessions_for: Callable[[AssetClass], Sessions],
         fees: FeeModel | None = None,
         settings: KernelSettings | None = None,
+        tracker: OrderTracker | None = None,
     ) -> None:
         self.settings = settings or KernelSettings()
         self.strategies = tuple(strategies)
-        self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel())
+        self.portfolio = Portfolio(self.strategies, sessions_for, fees or FeeModel(), tracker)
         self.protections = protections
         gate.view = self.portfolio
         self.gate = gate
@@ -141,7 +150,7 @@ class Kernel(MarketFlow, Restorable):
         self.epoch = 0
         self.others = Others(self.portfolio, self.settings.foreign, self._alert)
         self.adjustments = Adjustments(self.portfolio, self.others, self._alert)
-        self.reconciliation = Reconciliation(self.portfolio, self.settings, self.others)
+        self.reconciliation = self.reconciliation_kind(self.portfolio, self.settings, self.others)
         self.looks = Looks(self.reconciliation, self.settings, self.timers)
         self.hearing = Hearing(self.settings, self.timers)
         self._hears = self.settings.mute_after > 0
@@ -153,7 +162,7 @@ class Kernel(MarketFlow, Restorable):
         self._next_intent = 1
         self._day_ends_at = 0
         self._stopping = False
-        unknowns = self.unknowns = Unknowns(
+        unknowns = self.unknowns = self.unknowns_kind(
             self.portfolio,
             self.settings,
             self.timers,
@@ -413,6 +422,8 @@ class Kernel(MarketFlow, Restorable):
         for order, execution in counted:
             before = portfolio.equity
             portfolio.book_fill(books[order.symbol], order, execution)
+            if self.adjustments.state.waiting:
+                self.adjustments.on_counted(execution)
             self._observe_equity(before)
         self.counters.executions += len(counted)
         for order, execution in counted:

@@ -42,13 +42,16 @@ class OthersState(msgspec.Struct):
         baseline_at: When the first comparison came (UTC ns); 0 before.
         held: Signed quantities in the account that are not in our books, by symbol; empty where they were adopted.
         cash: What the trades of others moved of the cash (USD), where they were not adopted.
-        counted: Executions of others by id, with what they changed of a position; zero for those before the baseline.
+        counted: Executions of others by id, with what they changed of a position; zero for those before the baseline,
+            and for the second id of one that was counted.
+        ends: Where each of them ended in its order, because two sources may give one execution two ids.
     """
 
     baseline_at: int = 0
     held: dict[str, Decimal] = {}
     cash: Decimal = _ZERO
     counted: dict[str, Decimal] = {}
+    ends: dict[str, None] = {}
 
 
 class Others:
@@ -86,7 +89,7 @@ class Others:
         if self.state.baseline_at:
             self._count(execution)
         else:
-            self.state.counted[execution.execution_id] = _ZERO  # the first comparison will show it
+            self._pass_over(execution)  # the first comparison will show it
 
     def on_report(self, report: OrderReport) -> None:
         """The venue described an order that is not ours."""
@@ -110,11 +113,22 @@ class Others:
             if execution.execution_id in self.state.counted:
                 continue
             if first:
-                self.state.counted[execution.execution_id] = _ZERO  # it is in what the venue holds now
+                self._pass_over(execution)  # it is in what the venue holds now
             elif execution.broker_id in foreign_orders or not self._may_be_ours(execution):
                 self._count(execution)
         if first:
             self._take_baseline(event)
+
+    def receive(self, symbol: str, change: Decimal) -> None:
+        """The venue changed what others hold: a split, a transfer of shares. It is not in our books."""
+        if not change:
+            return
+        held = self.state.held.get(symbol, _ZERO) + change
+        if held:
+            self.state.held[symbol] = held
+        else:
+            self.state.held.pop(symbol, None)
+        self._portfolio.narrow_gap(symbol, -change)
 
     def give_back(self, execution: Execution) -> None:
         """An execution that was taken for another's turns out to be one of ours, and is counted as such now."""
@@ -140,8 +154,17 @@ class Others:
             return False
         return any(order.broker_id is None for order in self._tracker.open_orders(execution.symbol))
 
+    def _pass_over(self, execution: Execution) -> None:
+        self.state.counted[execution.execution_id] = _ZERO
+        if execution.cum_qty is not None:
+            self.state.ends[_end(execution)] = None
+
     def _count(self, execution: Execution) -> None:
         portfolio = self._portfolio
+        known = execution.cum_qty is not None and _end(execution) in self.state.ends
+        self._pass_over(execution)
+        if known:
+            return
         book = portfolio.book(execution.symbol)
         terms = (book.asset_class, execution.side, execution.quantity, execution.price)
         fee_coin, _ = portfolio.fees.fee_for(*terms, taker=False)
@@ -176,14 +199,8 @@ class Others:
                 f"{execution.side} {execution.quantity} at {execution.price}, execution {execution.execution_id}",
             )
             return
-        state = self.state
-        held = state.held.get(symbol, _ZERO) + change
-        if held:
-            state.held[symbol] = held
-        else:
-            state.held.pop(symbol, None)
-        state.cash += cash
-        portfolio.narrow_gap(symbol, -change)
+        self.state.cash += cash
+        self.receive(symbol, change)
 
     def _take_baseline(self, event: BrokerReported) -> None:
         self.state.baseline_at = event.ts
@@ -204,3 +221,7 @@ class Others:
             portfolio.foreign_value -= float(quantity) * mark  # it moves from one side of the equity to the other
             portfolio.refresh(book, mark)
             self._alert("order-drift", f"{symbol}: adopted what was held before us", f"{quantity} at {price}")
+
+
+def _end(execution: Execution) -> str:
+    return f"{execution.broker_id}:{execution.cum_qty}"

@@ -72,8 +72,9 @@ class Portfolio:
         strategies: Iterable[Strategy],
         sessions_for: Callable[[AssetClass], Sessions],
         fees: FeeModel,
+        tracker: OrderTracker | None = None,
     ) -> None:
-        self.tracker = OrderTracker()
+        self.tracker = tracker or OrderTracker()
         self.positions = PositionStore()
         self.fees = fees
         self.now_ns = 0

@@ -135,10 +135,12 @@ class Reconciliation:
 
     def note_orphan(self, report: OrderReport, alert: Alert) -> None:
         """The venue described an order that is not ours."""
+        if self._others.policy is Foreign.IGNORE:
+            return
         if report.status not in OPEN:
             self.orphans.pop(report.broker_id, None)
             return
-        if report.broker_id not in self.orphans and self._others.policy is not Foreign.IGNORE:
+        if report.broker_id not in self.orphans:
             alert(
                 "order-drift",
                 "an order at the venue is unknown here",

@@ -19,6 +19,7 @@
     │   └── JournalOwnedError      another process owns the journal
     ├── StrategyError              the user's strategy raised; names the strategy and the place
     ├── VenueError                 the built-in venue cannot start or serve
+    ├── SimulationError            (holdfast.testing) a simulation cannot go on
     └── InvariantError             a bug of ours: state is void, stop, the journal recovers
 
 Classes are named for what to do next, not for where they come from: refused means

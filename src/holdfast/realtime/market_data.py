@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import structlog
+from websockets.asyncio.client import connect
 
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_endpoints import check_key, check_socket_url
@@ -20,7 +21,7 @@ from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, ConfigurationError
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.net import Backoff
-from holdfast.realtime.stream import Conversation, Stream, StreamTimeouts
+from holdfast.realtime.stream import Connect, Conversation, Stream, StreamTimeouts
 from holdfast.realtime.subscribers import Handler
 from holdfast.time import Clock
 
@@ -70,6 +71,7 @@ class MarketDataStream(Stream):
         backoff: See ``Stream``.
         timeouts: See ``Stream``.
         sleep: See ``Stream``.
+        connect: See ``Stream``.
         high_water: See ``Stream``.
 
     Raises:
@@ -90,6 +92,7 @@ class MarketDataStream(Stream):
         backoff: Backoff | None = None,
         timeouts: StreamTimeouts | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        connect: Connect = connect,
         high_water: int = 10_000,
     ) -> None:
         super().__init__(
@@ -99,6 +102,7 @@ class MarketDataStream(Stream):
             backoff=backoff,
             timeouts=timeouts,
             sleep=sleep,
+            connect=connect,
             high_water=high_water,
         )
         self._key = check_key(api_key, "alpaca.api_key")

@@ -29,11 +29,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 import msgspec
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from holdfast.brokers.alpaca_endpoints import is_loopback
@@ -81,10 +82,35 @@ class StreamTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     drain: float = 2.0
 
 
+class OpenSocket(Protocol):
+    """What a stream needs of a WebSocket that is open; the client of ``websockets`` has it."""
+
+    async def send(self, message: bytes, *, text: bool | None = None) -> None:
+        """Send one message; as a text frame where ``text``."""
+        ...
+
+    async def recv(self, decode: bool | None = None) -> Any:
+        """The next message; bytes where not ``decode``."""
+        ...
+
+
+class Dialled(Protocol):
+    """A WebSocket that opens on entering and is closed on leaving."""
+
+    async def __aenter__(self) -> OpenSocket: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+Connect = Callable[..., Dialled]
+
+
 class Conversation:
     """The opening of one connection: JSON out, JSON in."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: OpenSocket) -> None:
         self._socket = socket
 
     async def send(self, message: object) -> None:
@@ -112,6 +138,7 @@ class Stream(ABC):
         backoff: The delays between connections. Default: 1 s doubling to 30 s, with jitter.
         timeouts: See ``StreamTimeouts``.
         sleep: Waits real seconds between connections.
+        connect: Opens a WebSocket: ``websockets.connect``, or what replaces the network, with the same arguments.
         high_water: Messages waiting for one slow handler at which an alarm is raised.
     """
 
@@ -124,6 +151,7 @@ class Stream(ABC):
         backoff: Backoff | None = None,
         timeouts: StreamTimeouts | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        connect: Connect = connect,
         high_water: int = 1_000,
     ) -> None:
         self._name, self._url = name, url
@@ -131,6 +159,7 @@ class Stream(ABC):
         self._backoff = backoff or Backoff(base=1.0, cap=30.0)
         self._timeouts = timeouts or StreamTimeouts()
         self._sleep = sleep
+        self._connect = connect
         self._high_water = high_water
         self._subscribers: list[Subscribers] = []
         self._connected = self._new_subscribers("connected")
@@ -327,7 +356,7 @@ class Stream(ABC):
         self._state, self._received, self._given_up = StreamState.CONNECTING, 0, None
         is_local = is_loopback(self._url)
         try:
-            async with connect(
+            async with self._connect(
                 self._url,
                 open_timeout=self._timeouts.connect,
                 ping_interval=self._timeouts.ping_interval,

@@ -62,8 +62,11 @@ class Runner:
         snapshot_every: Records between two snapshots of the kernel; 0: none is taken, and none is used.
 
     Attributes:
+        outbox_kind: What carries out commands; a subclass of the runner may name another.
         observers: Called with each event after the kernel has handled it. Read models live here; they may not raise.
     """
+
+    outbox_kind: type[Outbox] = Outbox
 
     def __init__(
         self,
@@ -82,7 +85,9 @@ class Runner:
         self.journal = journal
         self.clock = clock
         self.inbox = inbox or Inbox()
-        self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial, brake=brake)
+        self.outbox = self.outbox_kind(
+            broker, alerts, self.inbox, clock, self._trading_state, serial=serial, brake=brake
+        )
         self.before_market: Callable[[], Awaitable[None]] | None = None
         self.observers: list[Callable[[Event], None]] = []
         self.snapshots = Snapshots(kernel, journal, alerts, every=snapshot_every)

@@ -151,6 +151,21 @@ class Account:
         position.units = None
         return after
 
+    def rescale(self, instrument: Instrument, change: Decimal) -> None:
+        """Change a position without a trade; what is held keeps its cost, what comes into nothing came free."""
+        position = self.positions.get(instrument.symbol)
+        if position is None:
+            self.positions[instrument.symbol] = Position(instrument, change, ZERO)
+            return
+        before, after = position.quantity, position.quantity + change
+        if not after:
+            del self.positions[instrument.symbol]
+            return
+        invariant((before > 0) is (after > 0), "no adjustment crosses through zero")
+        position.average = (before * position.average / after).quantize(NANO)
+        position.quantity = after
+        position.units = None
+
     def reserve(self, instrument: Instrument, side: OrderSide, value: Decimal) -> None:
         """Hold back ``value`` (USD) for an open order that adds risk; negative gives back."""
         self._reserved_margin += value * instrument.margin_rate

@@ -42,6 +42,7 @@ from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.account import NANO, Account, AccountView, Position, PositionView
 from holdfast.venue.admission import assess, held_for_orders
+from holdfast.venue.amendments import Amendments
 from holdfast.venue.instruments import CLIENT_ORDER_ID_LENGTH_MAX, Instrument
 from holdfast.venue.orders import (
     OPEN_STATUSES,
@@ -150,6 +151,7 @@ class MatchingEngine:
     Attributes:
         prices: Last trade by symbol. Bars write it; a caller may, too. Always the same dictionary.
         open_count: How many orders are open. Read only.
+        amendments: Changes the account without a trade.
 
     Raises:
         ConfigurationError: An asset cannot be traded here.
@@ -189,6 +191,7 @@ class MatchingEngine:
         self._by_client_id: dict[str, VenueOrder] = {}
         self._executions: list[VenueExecution] = []
         self._events: list[EngineEvent] = []
+        self.amendments = Amendments(self._account, self._instruments)
         # Books exist for symbols that need their bars: with open orders, or with a bar in progress of which orders
         # took a share. Bars of all other symbols only move a price.
         self._books: dict[str, _Book] = {}
@@ -375,6 +378,19 @@ class MatchingEngine:
         """The FILL rows from number ``start`` on (the first is 0), oldest first."""
         return self._executions[start:]
 
+    def bust(self, execution_id: str, now: int) -> VenueExecution:
+        """Take an execution back; its order stays as it is.
+
+        Raises:
+            Refusal: There is no such execution, or it cannot be taken back.
+        """
+        execution = self.amendments.take_back(self._executions, execution_id)
+        order = self._orders[execution.order_id]
+        self._events.append(
+            EngineEvent("trade_bust", order, execution, now, order.status, order.filled_qty, order.filled_avg_price)
+        )
+        return execution
+
     def _position_view(self, position: Position) -> PositionView:
         book = self._books.get(position.instrument.symbol)
         closing = _SELL if position.quantity > 0 else _BUY
@@ -393,6 +409,7 @@ class MatchingEngine:
             "taken": {symbol: str(book.taken) for symbol, book in self._books.items()},
             "orders": [msgspec.to_builtins(order) for order in self._orders.values()],
             "executions": [msgspec.to_builtins(execution) for execution in self._executions],
+            "busted": list(self.amendments.busted),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -423,6 +440,7 @@ class MatchingEngine:
                     self._expiries.append((order.expires_at, order.number, order))
         heapify(self._expiries)
         self._executions = msgspec.convert(state["executions"], list[VenueExecution])
+        self.amendments.busted = dict.fromkeys(state["busted"])
 
     # ------------------------------------------------------------------ the life of an order
 
