@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from holdfast.di import load
+from holdfast.di.assembly import kernel_settings
 from holdfast.di.config import Config, build
 from holdfast.di.epochs import (
     Versions,
@@ -28,9 +29,10 @@ from holdfast.di.epochs import (
 from holdfast.di.replaying import replay_journal
 from holdfast.journal import EpochRecord, JournalReader, Record, SqliteJournal
 from holdfast.model.errors import ConfigurationError, JournalError
+from holdfast.runner.lockstep import LockstepClock
 from holdfast.runner.replay import Replay
 from holdfast.testing import FaultyJournal, InProcessBot
-from holdfast.time import BacktestClock, ScaledClock
+from holdfast.time import ScaledClock
 from tests.runner.helpers import bar
 
 COIN = "BTC/USD"
@@ -252,8 +254,9 @@ def test_settings_make_the_same_kernel_again() -> None:
     recipe = recipe_of(settings)
     kernel, (strategy,) = recipe.kernel(recipe.strategies()), recipe.strategies()
 
-    assert recipe.rate == 30.0
+    assert kernel.settings == kernel_settings(config, ScaledClock(0, 30.0))
     assert kernel.settings.submit_deadline == 150 * 10**9
+    assert kernel.settings.reconcile_interval > 0
     assert kernel.gate.limits.max_order_notional == Decimal("1234.50")
     assert kernel.gate.limits.max_data_age == timedelta(seconds=90)
     assert dict(kernel.gate.limits.modes) == {"daily_loss": "observe"}
@@ -267,16 +270,18 @@ def test_settings_make_the_same_kernel_again() -> None:
 
 def test_the_hash_is_of_what_decides() -> None:
     """Another address or port decides the same; another limit, parameter or rate does not."""
-    first = config_hash(settings_of(a_config(), None))
+    first = config_hash(settings_of(a_config(), LockstepClock(0)))
     address = {"base_url": "http://127.0.0.1:1"}
-    assert config_hash(settings_of(a_config(alpaca=address, status={"port": 9}), BacktestClock(0))) == first
+    assert config_hash(settings_of(a_config(alpaca=address, status={"port": 9}), None)) == first
     others = [
         settings_of(a_config(risk={"max_open_orders": 1}), None),
+        settings_of(a_config(foreign="ignore"), None),
+        settings_of(a_config(), ScaledClock(0, 1.0)),
         settings_of(a_config(strategy={"symbols": (COIN,), "params": {**PARAMS, "warmup_bars": 3}}), None),
         settings_of(a_config(), ScaledClock(0, 2.0)),
         settings_of(a_config(), None, own_strategies=True),
     ]
-    assert len({first, *map(config_hash, others)}) == 5
+    assert len({first, *map(config_hash, others)}) == 7
 
 
 def test_a_strategys_file_counts_by_its_name(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.di.config import load
-from holdfast.di.epochs import Recipe, recipe_of
+from holdfast.di.epochs import bare_kernel, recipe_of
 from holdfast.di.report import plain
 from holdfast.journal import EpochRecord, Record
 from holdfast.kernel import Kernel
@@ -134,7 +133,7 @@ class _Telling:
 
     def __init__(self, client_order_id: str) -> None:
         self._id = client_order_id
-        self._kernel: Kernel = Recipe(config=load(None, {"strategy": {"symbols": ()}}), rate=1.0).kernel(())
+        self._kernel: Kernel = bare_kernel()
         self._epoch: EpochRecord | None = None
         self._deferred: dict[str, LifeStep] = {}
         self._decided: LifeStep | None = None
