@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
-from holdfast.journal import JournalReader, Kind, MemoryJournal, Snapshot, SqliteJournal, open_journal
+from holdfast.journal import JournalReader, Kind, Snapshot, SqliteJournal, open_journal
 from holdfast.journal.rows import encode, seal_all
 from holdfast.journal.stored import StoredJournal
 from holdfast.model import Bar, OrderIntent, OrderSide, OrderType, Signal, Stage, TimeInForce, Verdict
@@ -211,12 +211,6 @@ async def measure_restart(folder: Path) -> None:
     print(f"  records a second, verified and decoded    {count / whole:10,.0f}")
     print(f"  opening, ms                               {opened * 1e3:10.1f}")
     print(f"  opening, snapshot and last {tail:,} records, ms{restarted * 1e3:7.0f}")
-    memory = MemoryJournal()
-    for number in range(LARGE):
-        memory.append_event(bar(number))
-    start = time.perf_counter()
-    sum(1 for _ in memory.records())
-    print(f"  (the same from memory, records a second)  {LARGE / (time.perf_counter() - start):10,.0f}")
 
 
 @contextlib.contextmanager

@@ -262,7 +262,7 @@ class Container:
         self.recovery = self.runner.recover()
         for told in self._journal.reports:
             _log.warning("journal", report=told)
-            self._notifier.notify_nowait("system", "the journal was not as it was left", told)
+            self._notifier.notify_nowait("system", "the journal reports", told)
         if self.recovery.difference_count:
             self._notifier.notify_nowait(
                 "system",
