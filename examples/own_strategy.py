@@ -35,3 +35,12 @@ class Dip(Strategy):
             self.exit(bar.symbol, reason="back at the average")
         elif view.position and bar.close < view.average_price_float * 0.99:
             self.exit(bar.symbol, reason="stop_loss")
+
+    def save_state(self) -> object:
+        """What decisions depend on besides the next bar, so that a restart need not show every bar again."""
+        return {symbol: list(closes) for symbol, closes in self.closes.items()}
+
+    def load_state(self, state: dict[str, list[float]]) -> None:
+        """Go on from there."""
+        for symbol, closes in state.items():
+            self.closes[symbol].extend(closes)

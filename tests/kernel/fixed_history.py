@@ -1,4 +1,4 @@
-"""One long history without chance, printed: every command as JSON, then the books.
+"""One long history without chance, printed: every command as JSON, then the books and the hash of the state.
 
     python -m tests.kernel.fixed_history
 
@@ -55,6 +55,7 @@ def main() -> None:
         portfolio = bench.kernel.portfolio
         print(portfolio.tracker.to_json().decode())  # noqa: T201 - as above
         print(portfolio.positions.to_json().decode())  # noqa: T201 - as above
+        print(bench.kernel.state_hash())  # noqa: T201 - as above
 
 
 def _line(encoder: msgspec.json.Encoder, command: Command) -> str:

@@ -20,6 +20,8 @@ from holdfast.model import Bar, OrderStatus, TradingState
 from holdfast.model.errors import JournalError, OutcomeUnknownError
 from holdfast.model.events import ReconcileRequested, StreamConnected
 from holdfast.model.timestamps import NS_PER_MINUTE
+from holdfast.runner import recover
+from holdfast.runner.replay import replay
 from holdfast.strategies import Strategy
 from holdfast.testing import (
     Answer,
@@ -39,7 +41,7 @@ from holdfast.testing import (
     unaccounted,
     written_behind,
 )
-from holdfast.testing.bot import START
+from holdfast.testing.bot import START, make_kernel
 from holdfast.venue.engine import EngineSettings
 from tests.runner.helpers import Scripted, bar, buy, sell, turns
 
@@ -297,7 +299,7 @@ async def test_p2_a_look_up_that_fails_is_no_evidence() -> None:
     bot = await _ran()
     bot.broker.script("place", time_out_after)
     bot.broker.copies = 0
-    bot.broker.script("find_order", *[never_left, time_out_before, refuse("try later", status=500)] * 20)
+    bot.broker.script("find_order", *[never_left, time_out_before, refuse("try later", status=500)] * 2)
     await bot.submit(buy())
 
     await bot.advance(seconds=60)
@@ -313,6 +315,8 @@ async def test_p2_a_look_up_that_fails_is_no_evidence() -> None:
 
 class Whims(Strategy):
     """Cancels and exits at some prices: a function of what it is shown, as every strategy must be."""
+
+    keeps_state = False
 
     def on_bar(self, bar: Bar) -> None:
         """By the last digits of the price."""
@@ -365,7 +369,7 @@ class Life:
 
     def __init__(self) -> None:
         self.engine = make_engine(settings=EngineSettings(participation=Decimal("0.005")))
-        self.bot = InProcessBot(lambda: [Whims(["SPY"])], engine=self.engine)
+        self.bot = InProcessBot(lambda: [Whims(["SPY"])], engine=self.engine, snapshot_every=30)
         self.requests: list[Call] = []
         self.late: list[Late] = []
         self.price = 100.0
@@ -402,6 +406,10 @@ class Life:
             await self.bot.journal.sync()
         self.requests += self.bot.broker.requests
         self.bot = await self.bot.crash()
+        whole, short = make_kernel([Whims(["SPY"])]), make_kernel([Whims(["SPY"])])
+        recover(self.bot.journal, whole)
+        recover(self.bot.journal, short, config="", strategy="Whims@1")
+        assert whole.state_hash() == short.state_hash(), "a snapshot is not what the whole journal gives"
         await self.bot.start()
 
     async def heal(self) -> None:
@@ -445,3 +453,4 @@ async def _live(steps: list[tuple[str, Any]]) -> None:
     assert bot.kernel.portfolio.positions.cash == life.engine.account().cash
     assert bot.kernel.reconciliation.drift == ()
     assert bot.kernel.portfolio.trading_state is TradingState.ACTIVE
+    assert replay(bot.journal.records(), make_kernel([Whims(["SPY"])])).difference is None

@@ -352,16 +352,6 @@ def test_two_closing_words_are_a_contradiction(make: Makers) -> None:
     assert kinds(tracker) == [DiscrepancyKind.CONTRADICTION]
 
 
-def test_an_order_that_the_venue_refused_and_has_is_a_contradiction(make: Makers) -> None:
-    """The refusal is the venue's word and stands; its id is learned, so that the order can be canceled."""
-    tracker = OrderTracker()
-    order = tracker.track(make.intent())
-    tracker.apply("A", OrderEvent.REFUSED, 2, "403: insufficient buying power")
-    tracker.apply_report(make.report(S.NEW), STREAM, 3)
-    assert (order.status, order.broker_id) == (S.REJECTED, "B-A")
-    assert kinds(tracker) == [DiscrepancyKind.CONTRADICTION]
-
-
 @pytest.mark.parametrize("evidence", ["report", "execution"])
 def test_never_sent_is_reopened_by_evidence_where_it_was_created(make: Makers, evidence: str) -> None:
     """Its place among the open orders is that of its creation, and people are told."""
@@ -639,7 +629,7 @@ def test_json_keeps_everything(make: Makers) -> None:
 
 def test_the_written_form_has_every_field_of_an_order() -> None:
     """A field that is added to the order and not to its written form would be lost in a restart."""
-    assert set(OrderState.__struct_fields__) == set(InFlightOrder.__slots__)
+    assert set(OrderState.__struct_fields__) == set(InFlightOrder.__struct_fields__)
 
 
 def test_json_of_something_else_is_one_clear_error() -> None:
@@ -684,3 +674,30 @@ def test_two_fills_that_both_show_the_order_after_the_second_are_two() -> None:
     order = tracker.get("a")
     assert order is not None
     assert order.filled_quantity == 10
+
+
+def test_an_acceptance_names_the_order_at_the_venue_once(make: Makers) -> None:
+    """It is open there, under its id; said again, or of somebody else's order, it is no news."""
+    tracker = OrderTracker()
+    order = tracker.track_submitted(make.intent())
+    assert order.status is S.SUBMITTED
+
+    assert tracker.accept("A", "B-A", 7) is order
+
+    assert (order.status, order.broker_id, order.submitted_at) == (S.NEW, "B-A", 7)
+    assert tracker.by_broker_id("B-A") is order
+    assert tracker.accept("A", "B-A", 8) is None
+    assert tracker.accept("C", "B-C", 8) is None
+
+
+def test_an_acceptance_reopens_what_we_had_inferred_to_be_never_sent(make: Makers) -> None:
+    """The venue's word is evidence, whichever message brings it."""
+    tracker = OrderTracker()
+    order = tracker.track_submitted(make.intent())
+    tracker.apply("A", OrderEvent.SUBMIT_UNKNOWN, 1)
+    tracker.apply("A", OrderEvent.NEVER_SENT, 2, "not there")
+
+    assert tracker.accept("A", "B-A", 7) is order
+
+    assert order.status is S.NEW
+    assert kinds(tracker) == [DiscrepancyKind.REOPENED]

@@ -268,6 +268,156 @@ def status(
     _call(lambda: inspect.status(url, token, as_json=json))
 
 
+BotJournalOption = Annotated[
+    Path | None, typer.Option("--journal", help="The bot's journal; default: journal.path, or the one kept for Alpaca.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
+
+
+@app.command()
+def halt(
+    journal: BotJournalOption = None,
+    config: ConfigOption = None,
+    reason: ReasonOption = "",
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Let orders leave that reduce a position, and no others.")
+    ] = False,
+) -> None:
+    """Let no order leave any more, also when the bot hangs.
+
+    Puts a file beside the journal that the bot looks at before each order request; cancels still leave. It stays
+    in force, over restarts too, until `holdfast resume`.
+    """
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.halt(journal, config, reason, reduce=reduce))
+
+
+@app.command()
+def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> None:
+    """Lift a halt: take the halt file away, and let the bot (or its next run) trade again."""
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.resume(journal, config))
+
+
+@app.command()
+def flatten(
+    journal: BotJournalOption = None,
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=1.0, help="Give up after so many seconds.")] = 30.0,
+    reason: ReasonOption = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also close positions and cancel orders that are not the bot's.")
+    ] = False,
+) -> None:
+    """Cancel what is open and close every position of the bot, whatever state it is in; then halt.
+
+    A bot that answers does it itself. One that is silent for two seconds is ended (by its pid and start time), and its
+    journal is taken over. Exit code 0: flat; 1: something is left, and what.
+    """
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.flatten(journal, config, venue, seconds=timeout, reason=reason, everything=everything))
+
+
+@app.command()
+def watch(
+    journal: BotJournalOption = None,
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+    ] = None,
+    every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 30.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once (twice where something must be confirmed), and exit.")
+    ] = False,
+) -> None:
+    """Look after a running bot from outside, and tell when something is wrong.
+
+    Alerts, once each, when the bot is silent or gone, when its books differ from the venue's, when a position or an
+    order has no bot that looks after it; and when that is over. With --once: exit code 0 where all is well, else 1.
+    """
+    from holdfast.cli import watching  # noqa: PLC0415 - see paper
+
+    _run(lambda: watching.watch(journal, config, venue, every=every, once=once))
+
+
+JournalArgument = Annotated[
+    str, typer.Argument(metavar="JOURNAL", help="A journal's file, or the address of its PostgreSQL database.")
+]
+
+
+@app.command()
+def replay(
+    journal: JournalArgument,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings in place of those that the journal has recorded.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class in place of the recorded strategy.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Decide everything in a journal again, and compare every command and every hash of the state.
+
+    Exits 0 where all is the same, and 1 with the first difference where it is not. Runs that other code, another
+    configuration or another strategy made are followed and named, not compared. Also while a bot writes the journal.
+    """
+    from holdfast.cli import history  # noqa: PLC0415 - see paper
+
+    _call(lambda: history.show_replay(journal, config=config, strategy=strategy, as_json=json))
+
+
+@app.command()
+def explain(
+    journal: JournalArgument,
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its client order id, its number, or the venue's id.")],
+    json: JsonOption = False,
+) -> None:
+    """Tell the life of one order: what led to it, what each guard said, and the milliseconds of each step."""
+    from holdfast.cli import history  # noqa: PLC0415 - see paper
+
+    _call(lambda: history.show_order(journal, order, as_json=json))
+
+
+@app.command()
+def torture(
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="How many seeds; default 25, or 1 where --seed is given.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="The (first) seed; one seed is always the same run.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="Torture this one: FILE.py:Class or module:Class.")
+    ] = None,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Run the deliberately broken variants: each must be caught.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Simulate the whole bot and the whole venue under faults and crashes, and check what must always hold.
+
+    One seed decides prices, schedules and faults. Exit code 0 only where nothing was violated.
+    """
+    from holdfast.cli import torture as simulator  # noqa: PLC0415 - see paper
+
+    count = seeds if seeds is not None else 25 if seed is None else 1
+    options = simulator.Options(
+        first=1 if seed is None else seed, count=count, strategy=strategy, canary=canary, json=json
+    )
+
+    def work() -> None:
+        if not simulator.run(options):
+            raise typer.Exit(_EXIT_FAILED)
+
+    _call(work)
+
+
 def main() -> None:
     """The entry point."""
     app()

@@ -66,9 +66,9 @@ async def run(options: Options) -> None:
         options.market.check_sample()
         book = None if options.journal is None else venue_book(options.journal)
         process = await VenueProcess.start(options.market, parse_speed(options.speed), book)
-        config = load(options.config, _local(_overrides(options), process.url))
+        config = load(options.config, local_venue(_overrides(options), process.url))
     elif options.venue is not None:
-        config = load(options.config, _local(_overrides(options), options.venue, keep_keys=True))
+        config = load(options.config, local_venue(_overrides(options), options.venue, keep_keys=True))
     if process is None and options.venue is None and config.journal.path is None:
         # At a venue that remembers, a bot must remember too.
         config = config.model_copy(update={"journal": JournalConfig(path=default_journal(options.mode))})
@@ -100,6 +100,7 @@ async def _trade(config: Config, options: Options, process: VenueProcess | None)
         if config.status.enabled:
             server = _status_server(container, config)
             await server.start()
+            container.control.status_url = server.url
             stack.push_async_callback(server.stop)
             _announce(server, container, options)
         if not options.json:
@@ -154,7 +155,7 @@ def _overrides(options: Options) -> dict[str, Any]:
     return values
 
 
-def _local(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
+def local_venue(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
     """The same for a built-in venue: one address for everything, and keys that any such venue accepts."""
     url = url.rstrip("/")
     alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
@@ -206,6 +207,9 @@ def _announce(server: StatusServer, container: Container, options: Options) -> N
         lines.insert(
             1, "market  bundled sample: two days of real BTC-PERP minutes, January 2022 (see NOTICE), as BTC/USD"
         )
+    halt = None if container.control.file is None else container.control.file.read()
+    if halt is not None:
+        lines.append(f"halted  the halt file says {halt.sentence}   (holdfast resume lifts it)")
     typer.echo("\n".join(lines), err=True)
 
 

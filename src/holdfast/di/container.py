@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -24,18 +22,21 @@ from urllib.parse import urlsplit
 
 import structlog
 
-import holdfast
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
+from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
-from holdfast.di.assembly import make_kernel, make_strategies
+from holdfast.di.assembly import make_strategies
 from holdfast.di.config import Config, build
+from holdfast.di.control import Control
+from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
+from holdfast.di.parts import Parts
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
-from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
+from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -47,12 +48,12 @@ from holdfast.model.events import (
     StreamLost,
 )
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
-from holdfast.net import Throttler, create_combined_throttler
+from holdfast.net import Backoff, Throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.runner import Recovery, Runner
+from holdfast.runner import Recovery
 from holdfast.runner.lockstep import LockstepClock
 from holdfast.runner.monitor import Monitor
 from holdfast.state import PositionStore
@@ -78,6 +79,11 @@ class Container:
         clock: Default: ``get_clock(config)``.
         journal: Default: the file or database that ``config.journal.path`` names, else memory.
         venue: What the built-in venue says of itself, where it is the other side (see ``connect``).
+        parts: What the parts are made by; default: the real ones.
+
+    Attributes:
+        books_only: Set before the start: this run has no strategies and looks after what others left in the journal. It
+            goes on from any snapshot, and what strategies would decide otherwise is not told.
 
     Raises:
         ConfigurationError: A setting is missing or wrong.
@@ -92,16 +98,19 @@ class Container:
         clock: Clock | None = None,
         journal: Journal | None = None,
         venue: VenueInfo | None = None,
+        parts: Parts | None = None,
     ) -> None:
+        parts = parts or Parts()
         self.config = config = config if isinstance(config, Config) else build(config)
         self.venue = venue
         self._strategies = make_strategies(config) if strategies is None else tuple(strategies)
         self._clock = clock or get_clock({"clock": config.clock})
-        self._throttler = create_combined_throttler(config.limits, clock=self._clock)
+        self._throttler = parts.throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
-        self._notifier = Notifier(config.notify.channels(), RealTimeClock())
+        self._notifier = parts.notifier(config.notify.channels(), RealTimeClock())
+        self.control = Control(config, journal)
         keys = _keys(config)
-        self._broker = AlpacaConnector(
+        self._broker = parts.connector(
             throttler=self._throttler,
             api_key=keys[0],
             api_secret=keys[1],
@@ -109,32 +118,41 @@ class Container:
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
+            brake=self.control.brake,
         )
         self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
-        self.kernel = make_kernel(config, self._strategies, clock=self._clock)
-        self._user_stream = UserStreamTracker(
+        self.kernel = parts.kernel(config, self._strategies, clock=self._clock)
+        self._user_stream = parts.user_stream(
             *keys,
             is_paper=config.account.mode == "paper",
             url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
             clock=self._clock,
+            backoff=self._backoff(),
             account_source=None if venue is not None and venue.is_lockstep else self._broker.get_account,
             # Once a minute of real time, however fast a replayed session runs.
             account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
         )
-        self.market_streams = self._make_market_streams(keys)
+        self.market_streams = self._make_market_streams(keys, parts)
         # Last, because it takes ownership of a file: nothing after this may fail.
         self._journal = journal or _open_journal(config)
-        self.runner = Runner(
+        self.runner = parts.runner(
             self.kernel,
             self._journal,
             self._broker,
             self._notifier,
             self._clock,
             serial=venue is not None and venue.is_lockstep,
+            brake=self.control.brake,
+            snapshot_every=config.journal.snapshot_every,
         )
+        self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
+        if not self.is_lockstep:
+            # In lock-step the venue stands still until we have heard everything: there is nothing to wait for.
+            self.runner.outbox.gate.stream = self._user_stream
         self.recovery: Recovery | None = None
+        self.books_only = False
         self._stopped = False
         self.progress: float | None = None
         # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
@@ -145,6 +163,7 @@ class Container:
         self._tasks: list[asyncio.Task[None]] = []
         self._wire_streams()
         self.runner.observers.append(self._observe)
+        self.control.attach(self)
 
     @classmethod
     async def connect(cls, config: Config | Mapping[str, Any], **parts: Any) -> Container:
@@ -259,11 +278,17 @@ class Container:
         for kind in self.market_streams:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
-        self.recovery = self.runner.recover()
+        self.recovery = self.runner.recover(
+            config=config_hash(self._settings),
+            strategy=strategy_versions(self._strategies),
+            books_only=self.books_only,
+        )
+        if self.recovery.unused:
+            _log.info("the whole journal was read", reason=self.recovery.unused)
         for told in self._journal.reports:
             _log.warning("journal", report=told)
             self._notifier.notify_nowait("system", "the journal reports", told)
-        if self.recovery.difference_count:
+        if self.recovery.difference_count and not self.books_only:
             self._notifier.notify_nowait(
                 "system",
                 f"{self.recovery.difference_count} recorded decisions would be made otherwise today",
@@ -275,6 +300,7 @@ class Container:
             await stream.start()
         await self._follow_venue_time()
         await self.runner.begin(self._epoch(self.recovery))
+        self.control.begin()
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
         await self.backfill()
@@ -285,6 +311,7 @@ class Container:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
                 asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
+                *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self._make_bar_watches()),
             ]
             self._tasks[0].add_done_callback(self._runner_ended)
         else:
@@ -304,6 +331,7 @@ class Container:
         if self._stopped:
             return
         self._stopped = True
+        failed = self.runner.outbox.failure is not None
         try:
             if self.recovery is not None:
                 self.runner.pause()
@@ -314,9 +342,13 @@ class Container:
                     patience_seconds=_CANCEL_PATIENCE_SECONDS,
                 )
         finally:
+            runner = next(iter(self._tasks), None)
+            if runner is not None and runner.done() and not runner.cancelled():
+                failed = failed or runner.exception() is not None
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.control.end(orderly=not failed)
             streams = [self._user_stream, *self.market_streams.values()]
             await asyncio.gather(*(stream.stop() for stream in streams), return_exceptions=True)
             await self._notifier.stop(flush_seconds=0.5)
@@ -438,11 +470,16 @@ class Container:
     # -- inside ---------------------------------------------------------------------------------
 
     async def _follow_venue_time(self) -> None:
-        """A venue's replayed time begins to run when somebody listens: take it from there."""
+        """A venue's replayed time begins to run when somebody listens: take it from there.
+
+        At each connection, because a venue that was restarted goes on where it was and not where we are; our clock
+        stands still until it has caught up. Without that every price would be too old for the rest of the session.
+        """
         if isinstance(self._clock, ScaledClock):
-            venue = await discover_venue(self.config.alpaca.base_url)
-            if venue is not None:
-                self._clock.follow(venue.now_ns)
+            with contextlib.suppress(VenueError):  # gone again: the next connection asks again
+                venue = await discover_venue(self.config.alpaca.base_url)
+                if venue is not None:
+                    self._clock.follow(venue.now_ns)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         """A runner that dies says so, whoever is or is not waiting for it."""
@@ -456,24 +493,25 @@ class Container:
 
     def _epoch(self, recovery: Recovery) -> EpochRecord:
         last = recovery.last_epoch
-        settings = self.config.model_dump_json(exclude={"alpaca": {"api_key", "api_secret"}, "notify": True})
-        return EpochRecord(
+        return epoch_record(
             epoch=1 if last is None else last.epoch + 1,
             started_at=max(self._clock.now_ns(), self.kernel.portfolio.now_ns),
-            code=holdfast.__version__,
-            config=hashlib.sha256(settings.encode()).hexdigest()[:16],
-            strategy=", ".join(f"{s.name}@{s.version}" for s in self._strategies),
-            pid=os.getpid(),
+            settings=self._settings,
+            strategies=self._strategies,
         )
 
-    def _make_market_streams(self, keys: tuple[str, str]) -> dict[AssetClass, MarketDataStream]:
+    def _backoff(self) -> Backoff | None:
+        """Between connections: a built-in venue bans nobody, and each second of ours is many of its session."""
+        return None if self.venue is None else Backoff(base=0.25, cap=2.0)
+
+    def _make_market_streams(self, keys: tuple[str, str], parts: Parts) -> dict[AssetClass, MarketDataStream]:
         by_class: dict[AssetClass, list[str]] = {}
         for symbol in self.config.symbols:
             kind = AssetClass.CRYPTO if wire.is_crypto_symbol(symbol) else AssetClass.US_EQUITY
             by_class.setdefault(kind, []).append(symbol)
         base = self.config.alpaca.market_stream_url or DATA_STREAM_URL
         return {
-            kind: MarketDataStream(
+            kind: parts.market_stream(
                 *keys,
                 data_stream_url(kind, feed=self.config.alpaca.feed, stream_url=base),
                 symbols,
@@ -481,9 +519,26 @@ class Container:
                 self._on_quote if self.config.alpaca.quotes else None,
                 period=self.period,
                 clock=self._clock,
+                backoff=self._backoff(),
             )
             for kind, symbols in by_class.items()
         }
+
+    def _make_bar_watches(self) -> list[BarWatch]:
+        grace = self.kernel.settings.mute_after  # scaled with the clock already
+        return [
+            BarWatch(
+                stream,
+                stream.symbols,
+                self._broker.fetch_bars,
+                clock=self._clock,
+                sessions=sessions_for(kind),
+                period=self.period,
+                patience=round(self.config.reconcile.quiet_periods * self.period),
+                grace=grace,
+            )
+            for kind, stream in self.market_streams.items()
+        ]
 
     @property
     def period(self) -> int:
@@ -504,6 +559,7 @@ class Container:
             )
             if kind == "data":
                 stream.on_connected(self._refill)
+            stream.on_connected(self._follow_venue_time)
             stream.on_malformed(
                 lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
             )
@@ -512,7 +568,7 @@ class Container:
         wire.trade_update_events(update, 0)  # raises here, in the stream's own error handling, if it cannot be read
 
         def events(ts: int) -> Sequence[Event]:
-            found: list[Event] = list(wire.trade_update_events(update, ts))
+            found: list[Event] = [*revisions(update, ts), *wire.trade_update_events(update, ts)]
             reason = wire.reconcile_reason(update)
             if reason is not None:
                 found.append(ReconcileRequested(ts=ts, reason=reason))

@@ -44,7 +44,10 @@ class EpochRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         started_at: UTC ns, by the bot's clock.
         code: Version of Holdfast.
         config: Hash of the effective configuration, secrets left out.
-        strategy: ``name@version`` of each strategy, with its parameters' hash.
+        strategy: ``name@version`` of each strategy.
+        settings: The configuration as JSON, secrets left out; empty where somebody else wired the kernel.
+        python: Minor version of Python: with the platform, how far determinism is promised.
+        platform: Operating system and processor.
     """
 
     epoch: int
@@ -53,6 +56,9 @@ class EpochRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     config: str
     strategy: str
     pid: int = 0
+    settings: str = ""
+    python: str = ""
+    platform: str = ""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

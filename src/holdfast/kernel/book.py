@@ -6,6 +6,8 @@ from decimal import Decimal
 from math import nan
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from holdfast.market import SymbolProperties
 from holdfast.model import AssetClass, Signal
 from holdfast.strategies.base import Strategy, overrides
@@ -27,6 +29,55 @@ class PendingExit:
         self.signal, self.request, self.everything = signal, request, everything
 
 
+class PropertiesState(msgspec.Struct, frozen=True, kw_only=True):
+    """A symbol's rules as they are written: what their constructor takes."""
+
+    symbol: str
+    min_price_increment: Decimal | None
+    lot_size: Decimal
+    min_order_size: Decimal
+    asset_class: AssetClass
+    tradable: bool
+    shortable: bool
+    fractionable: bool
+    marginable: bool
+    min_notional: Decimal | None
+    max_notional: Decimal | None
+
+
+class ExitState(msgspec.Struct, frozen=True, kw_only=True):
+    """A waiting exit as it is written."""
+
+    signal: Signal
+    request: int | None
+    everything: bool
+
+
+class BookState(msgspec.Struct, frozen=True, kw_only=True):
+    """A book as it is written; its position is in the position store."""
+
+    symbol: str
+    properties: PropertiesState | None
+    exit: ExitState | None
+    shortable: bool
+    position_float: float
+    average_price_float: float
+    last_price: float
+    last_price_at: int
+    last_bar_at: int
+    bars: int
+    boundary: int
+    mark: float
+    session_open: int
+    session_close: int
+    busy: bool
+    fee_uncertainty: Decimal
+
+
+# What is written as it stands in the book.
+_PLAIN = tuple(name for name in BookState.__struct_fields__ if name not in {"symbol", "properties", "exit"})
+
+
 class SymbolBook:
     """State of one symbol. It is the ``SymbolView`` of the Strategy API.
 
@@ -36,6 +87,8 @@ class SymbolBook:
 
     __slots__ = (
         "_positions",
+        "_properties",
+        "asset_class",
         "average_price_float",
         "bars",
         "boundary",
@@ -49,7 +102,6 @@ class SymbolBook:
         "mark",
         "order_listeners",
         "position_float",
-        "properties",
         "session_close",
         "session_open",
         "sessions",
@@ -68,7 +120,9 @@ class SymbolBook:
         # Only those that have something to say: a call that does nothing still costs a call.
         self.fill_listeners = tuple(s for s in strategies if overrides(s, "on_fill"))
         self.order_listeners = tuple(s for s in strategies if overrides(s, "on_order"))
-        self.properties: SymbolProperties | None = None
+        self._properties: SymbolProperties | None = None
+        # As the venue says; before it has spoken, by the form of the symbol.
+        self.asset_class = asset_class_of(symbol)
         self.shortable = False
         self.position_float = 0.0
         self.average_price_float = 0.0
@@ -87,11 +141,14 @@ class SymbolBook:
         )  # coins by which the venue's fees may differ from our model, since last settled
 
     @property
-    def asset_class(self) -> AssetClass:
-        """As the venue says; before it has spoken, by the form of the symbol."""
-        if self.properties is not None:
-            return self.properties.asset_class
-        return asset_class_of(self.symbol)
+    def properties(self) -> SymbolProperties | None:
+        """The venue's rules of the symbol; None before it has told them."""
+        return self._properties
+
+    @properties.setter
+    def properties(self, properties: SymbolProperties | None) -> None:
+        self._properties = properties
+        self.asset_class = asset_class_of(self.symbol) if properties is None else properties.asset_class
 
     @property
     def position(self) -> Decimal:
@@ -107,6 +164,30 @@ class SymbolBook:
         """Find the session of a bar that ends at ``ts``: one that ends at the close still belongs to it."""
         session = self.sessions.at(ts - 1)
         self.session_open, self.session_close = session.open, session.close
+
+    def export_state(self) -> BookState:
+        """The book in its written form."""
+        rules, waiting = self.properties, self.exit
+        return BookState(
+            symbol=self.symbol,
+            properties=None
+            if rules is None
+            else PropertiesState(**{name: getattr(rules, name) for name in PropertiesState.__struct_fields__}),
+            exit=None
+            if waiting is None
+            else ExitState(signal=waiting.signal, request=waiting.request, everything=waiting.everything),
+            **{name: getattr(self, name) for name in _PLAIN},
+        )
+
+    def import_state(self, state: BookState) -> None:
+        """Become the book that was written."""
+        for name in _PLAIN:
+            setattr(self, name, getattr(state, name))
+        rules, waiting = state.properties, state.exit
+        self.properties = None if rules is None else SymbolProperties(**msgspec.structs.asdict(rules))
+        self.exit = (
+            None if waiting is None else PendingExit(waiting.signal, waiting.request, everything=waiting.everything)
+        )
 
 
 def asset_class_of(symbol: str) -> AssetClass:

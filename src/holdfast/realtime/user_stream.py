@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+from websockets.asyncio.client import connect
 
 from holdfast.brokers.alpaca_endpoints import LIVE_URL, PAPER_URL, check_key, check_socket_url, trade_stream_url
 from holdfast.brokers.alpaca_errors import KEYS_REFUSED
@@ -18,7 +19,7 @@ from holdfast.brokers.alpaca_wire import FILL_EVENTS, MalformedMessageError
 from holdfast.model.errors import BrokerAuthError, BrokerError
 from holdfast.net import Backoff
 from holdfast.realtime.account_poller import AccountPoller, AccountSource
-from holdfast.realtime.stream import Conversation, Stream, StreamTimeouts
+from holdfast.realtime.stream import Connect, Conversation, Stream, StreamTimeouts
 from holdfast.realtime.subscribers import Handler
 from holdfast.time import Clock
 
@@ -43,6 +44,7 @@ class UserStreamTracker(Stream):
         backoff: See ``Stream``.
         timeouts: See ``Stream``.
         sleep: See ``Stream``.
+        connect: See ``Stream``.
         high_water: See ``Stream``.
 
     Raises:
@@ -62,6 +64,7 @@ class UserStreamTracker(Stream):
         backoff: Backoff | None = None,
         timeouts: StreamTimeouts | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        connect: Connect = connect,
         high_water: int = 1_000,
     ) -> None:
         super().__init__(
@@ -71,6 +74,7 @@ class UserStreamTracker(Stream):
             backoff=backoff,
             timeouts=timeouts,
             sleep=sleep,
+            connect=connect,
             high_water=high_water,
         )
         self._key = check_key(api_key, "alpaca.api_key")

@@ -22,11 +22,20 @@ from holdfast.kernel import Kernel
 from holdfast.model import Signal, TradingState, Verdict
 from holdfast.model.commands import ORDER_COMMANDS, Command, RecordVerdict
 from holdfast.model.errors import JournalError, OrderDroppedError, StrategyError
-from holdfast.model.events import EpochStarted, Event, ShutdownStarted, SignalReceived, TimerFired, TradingStateChanged
+from holdfast.model.events import (
+    EpochStarted,
+    Event,
+    ShutdownStarted,
+    SignalReceived,
+    StateHashed,
+    TimerFired,
+    TradingStateChanged,
+)
 from holdfast.runner.inbox import Inbox
-from holdfast.runner.outbox import Outbox
-from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.outbox import Outbox, Timing
+from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.runner.recovery import Recovery, recover
+from holdfast.runner.snapshots import SNAPSHOT_EVERY, Snapshots
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -49,10 +58,15 @@ class Runner:
         alerts: Where messages to people go.
         clock: Whose time events get.
         serial: Commands one after the other, and no market event while one is out: for replayed sessions.
+        brake: What may stop an order from outside at the last moment.
+        snapshot_every: Records between two snapshots of the kernel; 0: none is taken, and none is used.
 
     Attributes:
+        outbox_kind: What carries out commands; a subclass of the runner may name another.
         observers: Called with each event after the kernel has handled it. Read models live here; they may not raise.
     """
+
+    outbox_kind: type[Outbox] = Outbox
 
     def __init__(
         self,
@@ -64,14 +78,19 @@ class Runner:
         *,
         inbox: Inbox | None = None,
         serial: bool = False,
+        brake: Brake | None = None,
+        snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.kernel = kernel
         self.journal = journal
         self.clock = clock
         self.inbox = inbox or Inbox()
-        self.outbox = Outbox(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
+        self.outbox = self.outbox_kind(
+            broker, alerts, self.inbox, clock, self._trading_state, serial=serial, brake=brake
+        )
         self.before_market: Callable[[], Awaitable[None]] | None = None
         self.observers: list[Callable[[Event], None]] = []
+        self.snapshots = Snapshots(kernel, journal, alerts, every=snapshot_every)
         self._serial = serial
         self._paused = False
         self._quiet = asyncio.Event()
@@ -83,12 +102,22 @@ class Runner:
 
     # -- a run's beginning ----------------------------------------------------------------------
 
-    def recover(self) -> Recovery:
-        """Rebuild the kernel from the journal."""
-        return recover(self.journal, self.kernel)
+    def recover(self, *, config: str | None = None, strategy: str = "", books_only: bool = False) -> Recovery:
+        """Rebuild the kernel from the journal: the whole of it, or, told our versions, its newest snapshot of the same.
+
+        Args:
+            config: Hash of the configuration now, as in ``EpochRecord``; None: whatever the journal has is shown.
+            strategy: The strategies now, likewise.
+            books_only: Nothing trades here, and a snapshot of whatever did will do.
+        """
+        config = config if self.snapshots.every else None
+        recovery = recover(self.journal, self.kernel, config=config, strategy=strategy, books_only=books_only)
+        self.snapshots.last = recovery.snapshot
+        return recovery
 
     async def begin(self, epoch: EpochRecord) -> None:
         """Start a new epoch: ask the venue for everything, look up what was in flight."""
+        self.snapshots.epoch = epoch
         try:
             self.journal.append_epoch(epoch)
         except JournalError:
@@ -129,6 +158,7 @@ class Runner:
                 self.inbox.activity.clear()
                 await self._pump()
                 if not self._paused:
+                    await self._snapshot_if_due()
                     self._quiet.set()
                     await self._wait()
         except BaseException:
@@ -154,6 +184,7 @@ class Runner:
             if self.inbox.has_posts:
                 continue
             if self.outbox.unfinished == 0 or blocked():
+                await self._snapshot_if_due()
                 return
             await self.inbox.activity.wait()
 
@@ -179,6 +210,7 @@ class Runner:
                 await self._process(ShutdownStarted(ts=self.clock.now_ns(), cancel_orders=cancel_orders))
                 if cancel_orders:
                     await self._await_cancels(patience_seconds)
+                await self._snapshot()
         finally:
             self._end()
             await self.outbox.stop()
@@ -201,6 +233,20 @@ class Runner:
             return  # they stay as they are known: open or unknown; the next run asks the venue
 
     # -- inside ---------------------------------------------------------------------------------
+
+    async def _snapshot_if_due(self) -> None:
+        """Called when all is quiet: nothing that was decided waits for this."""
+        if self.snapshots.is_due:
+            await self._snapshot()
+
+    async def _snapshot(self) -> None:
+        """Record the state's hash, and keep the state where there is one to keep."""
+        if self.snapshots.is_void:
+            return
+        digest, state = self.snapshots.take()
+        await self._process(StateHashed(ts=self.clock.now_ns(), digest=digest))
+        self.snapshots.keep(self.clock.now_ns(), digest, state)
+        await self._sync()
 
     async def _pump(self, *, market: bool = True) -> None:
         """Take events while there are any that may be taken now."""
@@ -240,13 +286,19 @@ class Runner:
     async def _process(self, event: Event) -> None:
         try:
             await self._take(event)
-        except (StrategyError, asyncio.CancelledError):
+        except StrategyError:
+            self.snapshots.is_void = (
+                True  # it was stopped in the middle of an event: no state that could be gone on from
+            )
+            raise
+        except asyncio.CancelledError:
             raise
         except BaseException:
             self._trusted = False  # the kernel may be ahead of its log, or in a state that cannot be
             raise
 
     async def _take(self, event: Event) -> None:
+        taken_at = self.clock.now_ns()
         self.journal.append_event(event)
         commands = self.kernel.handle(event)
         for observe in self.observers:
@@ -256,17 +308,20 @@ class Runner:
             return
         self._buffered += 1
         self.journal.append_commands(commands)
+        timing: Timing | None = None
         if any(isinstance(command, ORDER_COMMANDS) for command in commands):
+            decided_at = self.clock.now_ns()
             await self._sync()
-        self._release(commands)
+            timing = Timing(taken_at, decided_at, self.clock.now_ns())
+        self._release(commands, timing)
 
-    def _release(self, commands: Sequence[Command]) -> None:
+    def _release(self, commands: Sequence[Command], timing: Timing | None = None) -> None:
         for command in commands:
             if isinstance(command, RecordVerdict) and command.request is not None:
                 waiting = self._verdicts.get(command.request)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(command.verdict)
-            self.outbox.start(command)
+            self.outbox.start(command, timing)
 
     async def _sync(self) -> None:
         self._buffered = 0

@@ -94,8 +94,10 @@ _LIFE = (
 
 
 def freeze(order: InFlightOrder) -> OrderState:
-    """An order in its written form."""
-    return OrderState(**{name: getattr(order, name) for name in OrderState.__struct_fields__})
+    """An order in its written form, which does not change with the order any more."""
+    fields = {name: getattr(order, name) for name in OrderState.__struct_fields__}
+    fields["executions"] = list(order.executions)
+    return OrderState(**fields)
 
 
 def thaw(record: OrderState) -> InFlightOrder:

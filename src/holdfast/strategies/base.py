@@ -13,14 +13,16 @@ a backtest, on the built-in venue, on paper and live.
 
 State that a strategy keeps in its attributes is rebuilt after a restart, because the kernel shows it
 the recorded bars and fills again in the recorded order. So it must be a function of what it was
-shown: no wall clock, no unseeded randomness, no I/O.
+shown: no wall clock, no unseeded randomness, no I/O. A long journal is shown from its last snapshot on,
+which only a strategy can be part of that says what it keeps: ``save_state`` and ``load_state``, or
+``keeps_state = False``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.model import Bar, Execution, OrderSide, Quote, Signal, TimeInForce, Verdict
 from holdfast.model.errors import ConfigurationError, StrategyError
@@ -83,10 +85,12 @@ class Strategy:
     Attributes:
         name: Identifies the strategy in orders and logs; defaults to the class name.
         version: Raise it when the meaning of the kept state changes.
+        keeps_state: False says that nothing in it depends on what it was shown: there is nothing to save.
     """
 
     name: str = ""
     version: int = 1
+    keeps_state: bool = True
 
     def __init__(self, symbols: Sequence[str]) -> None:
         if isinstance(symbols, str) or not symbols or not all(symbols):
@@ -117,6 +121,18 @@ class Strategy:
 
     def on_order(self, order: InFlightOrder) -> None:
         """One of our orders changed its status."""
+
+    def save_state(self) -> object:
+        """All that later decisions depend on, as plain data (see ``holdfast.kernel.plain``): a copy, not the thing itself.
+
+        As it stands it says "not implemented": then no snapshot is taken, and a restart shows every recorded bar again.
+        """
+        return NotImplemented
+
+    def load_state(self, state: Any) -> None:
+        """Continue from what ``save_state`` of this version gave. Called once, after ``on_start``, before any bar."""
+        message = f"{self.name} has no load_state: it cannot continue from a saved state"
+        raise StrategyError(message)
 
     # -- what a strategy calls ------------------------------------------------------------------
 

@@ -10,10 +10,12 @@ from math import inf
 from holdfast.journal import EpochRecord
 from holdfast.kernel import Kernel, KernelSettings
 from holdfast.model import Asset, AssetClass, Bar, Signal, Verdict
+from holdfast.model.events import StreamConnected
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_SECOND, parse_rfc3339
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery, Runner
+from holdfast.runner.snapshots import SNAPSHOT_EVERY
 from holdfast.strategies import Strategy
 from holdfast.testing.alerts import RecordingAlerts
 from holdfast.testing.broker import ScriptedBroker
@@ -92,6 +94,7 @@ class InProcessBot:
         make: Makes the kernel from the strategies; default: ``make_kernel``.
         make_runner: The runner's class, or a variant of it.
         serial: As the runner's.
+        snapshot_every: As the runner's.
         witness: Tells which intents are durable; default: those among ``journal.records()``.
 
     Attributes:
@@ -109,6 +112,7 @@ class InProcessBot:
         make: Callable[[Sequence[Strategy]], Kernel] = make_kernel,
         make_runner: type[Runner] = Runner,
         serial: bool = False,
+        snapshot_every: int = SNAPSHOT_EVERY,
         witness: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         self.clock = clock or BacktestClock(START)
@@ -122,30 +126,41 @@ class InProcessBot:
             self.clock,
             witness=witness or (lambda: frozenset(journaled_intents(self.journal.records()))),
         )
-        self.runner = make_runner(self.kernel, self.journal, self.broker, self.alerts, self.clock, serial=serial)
+        self.runner = make_runner(
+            self.kernel,
+            self.journal,
+            self.broker,
+            self.alerts,
+            self.clock,
+            serial=serial,
+            snapshot_every=snapshot_every,
+        )
         self.broker.stream = self.runner.inbox.post
-        self.broker.on_held = self.runner.inbox.activity.set
-        self._again = (make_strategies, make, make_runner, serial)
+        self.broker.on_held = self.runner.outbox.gate.on_wait = self.runner.inbox.activity.set
+        self._again = (make_strategies, make, make_runner, serial, snapshot_every)
 
     async def start(self) -> Recovery:
         """Recover, begin an epoch, and settle."""
-        recovery = self.runner.recover()
+        strategy = ", ".join(f"{strategy.name}@{strategy.version}" for strategy in self.strategies)
+        recovery = self.runner.recover(config="", strategy=strategy)
         last = recovery.last_epoch
         epoch = EpochRecord(
             epoch=1 if last is None else last.epoch + 1,
             started_at=self.clock.now_ns(),
             code="testing",
             config="",
-            strategy=", ".join(f"{strategy.name}@{strategy.version}" for strategy in self.strategies),
+            strategy=strategy,
         )
         await self.runner.begin(epoch)
+        # The broker's messages come from now on: an unknown order may be settled beside a stream that would tell.
+        self.runner.inbox.post(lambda ts: (StreamConnected(ts=ts, stream="user"),))
         await self.settle()
         return recovery
 
     async def settle(self) -> None:
-        """Handle everything that can be handled without time moving on, save requests that are held."""
+        """Handle everything that can be handled without time moving on, save requests and submits that are held."""
         outbox, broker = self.runner.outbox, self.broker
-        await self.runner.settle(blocked=lambda: outbox.unfinished <= broker.held)
+        await self.runner.settle(blocked=lambda: outbox.unfinished <= broker.held + outbox.gate.waiting)
 
     async def play(self, *bars: Bar) -> None:
         """For each bar: time moves to its end, the venue trades it, the bot sees it, and all settles."""
@@ -179,7 +194,7 @@ class InProcessBot:
     async def crash(self) -> InProcessBot:
         """End this run as SIGKILL would; returns the next one, not started, on what had become durable."""
         await self.runner.outbox.stop()
-        make_strategies, make, make_runner, serial = self._again
+        make_strategies, make, make_runner, serial, snapshot_every = self._again
         return InProcessBot(
             make_strategies,
             engine=self.engine,
@@ -188,4 +203,5 @@ class InProcessBot:
             make=make,
             make_runner=make_runner,
             serial=serial,
+            snapshot_every=snapshot_every,
         )

@@ -30,6 +30,7 @@ from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.accounts import VenueAccount
+from holdfast.venue.corrections import CorrectionsApi
 from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, News, data_identity
 from holdfast.venue.http import Answer, HttpApp, Request, Route, Router, keys_of
@@ -192,6 +193,7 @@ class Venue:
     """An exchange with its streams, its pace and its applications.
 
     Attributes:
+        hub: Who is connected.
         failure: Why it had to stop; None while all is well.
     """
 
@@ -199,7 +201,7 @@ class Venue:
         self._config = config
         self._exchange = exchange
         self._ready = ready
-        self._hub = Hub()
+        self.hub = Hub()
         self._driver: Socket | None = None
         self._untold: list[News] = []
         self._flush: asyncio.Future[None] | None = None
@@ -213,7 +215,9 @@ class Venue:
             *MarketDataApi(exchange).routes(),
         ]
         self._trading = self._http_app(routes)
-        self._admin = self._http_app([Route("GET", "/", self._about, access="public")])
+        self._admin = self._http_app(
+            [Route("GET", "/", self._about, access="public"), *CorrectionsApi(exchange).routes()]
+        )
 
     async def trading(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the trading port."""
@@ -292,9 +296,9 @@ class Venue:
         untold, self._untold = self._untold, []
         for news in untold:
             for account, updates in news.updates:
-                self._hub.tell_updates(account, updates)
+                self.hub.tell_updates(account, updates)
             if news.bars:
-                self._hub.tell_bars(news.bars, self._exchange.periods)
+                self.hub.tell_bars(news.bars, self._exchange.periods)
 
     async def pace(self, pacer: Pacer) -> None:
         """Let the time run; if it cannot, the venue stops."""
@@ -358,11 +362,11 @@ class Venue:
     async def _serve_trade_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         key, _ = keys_of(scope)
         known = self._exchange.account_of(key)
-        if known is not None and await is_still(lambda: known.number in self._hub.trade):
+        if known is not None and await is_still(lambda: known.number in self.hub.trade):
             await _deny(receive, send, 429, "connection limit exceeded")
             return
         socket_ = Socket(Codec(packed=_is_packed(scope), binary=True))
-        session = TradeSession(self._hub, socket_, self._authenticate, self._on_listen)
+        session = TradeSession(self.hub, socket_, self._authenticate, self._on_listen)
         await receive()
         await send({"type": "websocket.accept"})
         await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=session.release)
@@ -370,7 +374,7 @@ class Venue:
     async def _serve_data_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         socket_ = Socket(Codec(packed=_is_packed(scope), binary=False))
         market = _DATA_STREAMS[scope["path"]]
-        session = DataSession(self._hub, socket_, self._authenticate, market, self._config.symbol_limit)
+        session = DataSession(self.hub, socket_, self._authenticate, market, self._config.symbol_limit)
         await receive()
         await send({"type": "websocket.accept"})
         session.greet(*keys_of(scope))
@@ -391,7 +395,7 @@ class Venue:
         else:
             self._driver = socket_
         key = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("key", "")
-        session = LockstepSession(self._exchange, self._hub, key, self.settle, socket_)
+        session = LockstepSession(self._exchange, self.hub, key, self.settle, socket_)
         session.greet()
         await serve_socket(
             socket_, receive, send, on_frame=session.on_frame, on_gone=lambda: self._release_driver(socket_)

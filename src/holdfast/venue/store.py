@@ -85,7 +85,7 @@ class Input(msgspec.Struct, frozen=True):
     Attributes:
         at: When; the state into which the input is put.
         account: Number of the account.
-        kind: ``open``, ``submit`` or ``cancel``.
+        kind: ``open``, ``submit``, ``cancel``, ``post`` or ``bust``.
         body: The details, as JSON.
     """
 
@@ -201,6 +201,13 @@ async def open_book(
         _owner_file(path).unlink(missing_ok=True)
         raise
     return Book(connection, path, kept_id, temporary=temporary)
+
+
+def memory_book(book_id: int) -> Book:
+    """A new book that lives as long as this process: for simulations, in which a venue is restarted but no disk is."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.executescript(_SCHEMA)
+    return Book(connection, Path("book-in-memory"), book_id)
 
 
 async def _own(path: Path, wait_seconds: float) -> sqlite3.Connection:

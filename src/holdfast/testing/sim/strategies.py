@@ -1,0 +1,85 @@
+"""What trades in a simulation when nobody brings a strategy: one that is typical, and one that tries everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.model import Bar, OrderSide, TimeInForce
+from holdfast.model.errors import StrategyError
+from holdfast.strategies import Strategy
+from holdfast.testing.sim.chance import stream
+
+
+class Monkey(Strategy):
+    """Buys, sells, exits and cancels at random, with market and limit orders, all of it a function of bar and seed.
+
+    Args:
+        symbols: What to trade.
+        seed: Of its chance.
+        appetite: The chance that it does something at a bar.
+        notional: About how much an order is worth (USD).
+        shorts: Whether it also opens short positions.
+        quiet_from: At and after this moment it only exits (UTC ns).
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        *,
+        seed: int = 0,
+        appetite: float = 0.3,
+        notional: float = 5_000.0,
+        shorts: bool = True,
+        quiet_from: int | None = None,
+    ) -> None:
+        super().__init__(symbols)
+        self.seed, self.appetite, self.notional, self.shorts = seed, appetite, notional, shorts
+        self.quiet_from = quiet_from
+        self.seen: dict[str, int] = {}
+
+    def save_state(self) -> object:
+        """Which bars were seen."""
+        return dict(self.seen)
+
+    def load_state(self, state: Any) -> None:
+        """Go on from there."""
+        self.seen = dict(state)
+
+    def on_bar(self, bar: Bar) -> None:
+        """Perhaps do something."""
+        # A backfill that showed a bar twice would change what follows: the strategy is where that would be felt.
+        if bar.ts <= self.seen.get(bar.symbol, 0):
+            message = f"the bar of {bar.ts} was shown again"
+            raise StrategyError(message)
+        self.seen[bar.symbol] = bar.ts
+        chance = stream(self.seed, f"{bar.symbol}/{bar.ts}")
+        if chance.random() >= self.appetite:
+            return
+        view = self.view(bar.symbol)
+        if self.quiet_from is not None and bar.ts >= self.quiet_from:
+            if view.position:
+                self.exit(bar.symbol, reason="quiet")
+            return
+        roll = chance.random()
+        if view.position and roll < 0.35:
+            part = None if chance.random() < 0.6 else abs(view.position) / 2
+            self.exit(bar.symbol, part or None, reason=chance.choice(("exit", "stop_loss")))
+        elif roll < 0.45:
+            self.cancel(bar.symbol)
+        else:
+            self._trade(bar, chance.random(), chance.random(), chance.uniform(-0.003, 0.003))
+
+    def _trade(self, bar: Bar, side: float, kind: float, offset: float) -> None:
+        held = self.view(bar.symbol).position_float
+        sells = self.shorts and side < 0.5 if not held else side < 0.3
+        limit = round(bar.close * (1 + offset), 2) if kind < 0.6 else None
+        tif = TimeInForce.IOC if limit is not None and kind < 0.1 and "/" in bar.symbol else None
+        ask = self.sell if sells else self.buy
+        ask(
+            bar.symbol,
+            notional=self.notional * (0.3 + kind),
+            limit=limit,
+            time_in_force=tif,
+            reason=(OrderSide.SELL if sells else OrderSide.BUY).value,
+        )

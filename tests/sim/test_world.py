@@ -1,0 +1,70 @@
+"""Whole runs: a quiet one, stormy ones, and that one seed is one run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from holdfast.testing.sim import scenario, simulate
+from holdfast.testing.sim.scenario import Scenario
+
+_PRINT = "from holdfast.testing.sim import scenario, simulate; print(simulate(scenario({seed}, bars_max=45)).digest)"
+
+
+def _quiet(seed: int) -> Scenario:
+    return msgspec.structs.replace(
+        scenario(seed, bars_max=60),
+        rates={},
+        crashes=0,
+        venue_restarts=0,
+        clock_steps=(),
+        strategy="both",
+        appetite=0.6,
+    )
+
+
+def test_a_quiet_session_ends_with_equal_books() -> None:
+    """Without faults the bot trades, nothing is violated and nobody dies."""
+    result = simulate(_quiet(6))
+
+    assert result.violations == ()
+    assert result.faults == {}
+    assert result.starts == 2  # the session, and one more look
+    assert result.orders > 10
+    assert result.fills > 10
+
+
+@pytest.mark.parametrize("seed", range(4, 14))
+def test_stormy_seeds_violate_nothing(seed: int) -> None:
+    """Short runs of the same kind as ``holdfast torture``."""
+    result = simulate(scenario(seed, bars_max=60))
+
+    assert result.violations == ()
+    assert result.orders > 0
+
+
+@pytest.mark.slow
+def test_one_seed_is_one_run_in_every_process() -> None:
+    """Two processes that hash texts differently see the same run, line by line and byte by byte."""
+    digests = {
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", _PRINT.format(seed=8)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": salt},
+        ).stdout.split()[-1]
+        for salt in ("1", "2")
+    }
+
+    assert len(digests) == 1
+    assert len(digests.pop()) == 64
+
+
+def test_another_seed_is_another_run() -> None:
+    """Else the digest would prove nothing."""
+    assert simulate(scenario(4, bars_max=45)).digest != simulate(scenario(5, bars_max=45)).digest
