@@ -288,7 +288,7 @@ class Container:
             _log.info("the whole journal was read", reason=self.recovery.unused)
         for told in self._journal.reports:
             _log.warning("journal", report=told)
-            self._notifier.notify_nowait("system", "the journal was not as it was left", told)
+            self._notifier.notify_nowait("system", "the journal reports", told)
         if self.recovery.difference_count and not self.books_only:
             self._notifier.notify_nowait(
                 "system",
