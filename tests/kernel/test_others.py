@@ -55,7 +55,7 @@ def _cash(bench: Bench, paid: int) -> Any:
 def _twice(bench: Bench, **report: Any) -> list[str]:
     """Two looks; what people are told."""
     told = alerts(bench.reported(**report))
-    bench.wait(5)
+    bench.wait(10)
     return told + alerts(bench.reported(**report))
 
 
@@ -170,7 +170,7 @@ def test_a_late_fill_of_ours_closes_the_gap_that_it_explains() -> None:
     bench.accepted(sale)
     bench.updated(sale, OrderStatus.CANCELED)
     at = bench.now
-    bench.wait(5)
+    bench.wait(10)
     _twice(bench, positions={SPY: 7})
     assert bench.kernel.portfolio.gaps == {SPY: Decimal(-3)}
     bench.show(OrderFilled(ts=bench.now, execution=bench.execution(sale, 3, at=at), source=Source.RECONCILE))

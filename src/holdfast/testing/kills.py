@@ -9,6 +9,9 @@
     venue   the venue, started again on its   the bot: it reconnects, fetches      at --speed times real time
             book and port                     what it missed and trades on
 
+While a venue is dead the bot's clock runs on, and then stands still until the venue's time has caught up. So the session
+runs at a pace at which the venue lives, on the average, longer than a restart takes.
+
 The seed decides every moment. A moment is a place of the replayed session, and not a second: the harness watches the
 venue's time from outside and kills when it has come so far, so that every kill hits somebody who is trading, on a quick
 machine and on a busy one. Between which two instructions it hits is chance. Of the bot's kills some hit the start
@@ -25,6 +28,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +56,7 @@ _SETTINGS = {
 }
 _PARTICIPATION = "0.002"  # a bar fills a part of an order only: more executions, more that is in flight
 _ROWS_PER_KILL, _ROWS_MAX = 45, 2_880
+_LIFE_SECONDS = 6.0
 _AT_START = 5  # one of so many kills of the bot hits its start
 _NOT_SENT = frozenset({"never_sent", "rejected", "dropped"})
 
@@ -68,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         seed: Decides when.
         folder: Where everything is kept; empty.
         journal: Where the bot writes, as ``--journal`` takes it; None is a file in the folder.
-        speed: Of the session in which the venue is killed (times real time).
+        speed: Of the session in which the venue is killed (times real time); None lets it live six seconds on the average.
     """
 
     who: str
@@ -76,7 +81,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     folder: Path
     journal: str | None = None
-    speed: float = 600.0
+    speed: float | None = None
 
     @property
     def place(self) -> str:
@@ -108,7 +113,8 @@ def run(plan: Plan, say: Say) -> Outcome:
     write_bars(bars, data)
     market: list[object] = ["--data", data, "--symbol", SYMBOL, "--participation", _PARTICIPATION]
     if plan.who == "venue":
-        market += ["--speed", plan.speed]
+        mean_seconds = sum(hops) / len(hops) / NS_PER_SECOND
+        market += ["--speed", plan.speed or max(1, round(mean_seconds / _LIFE_SECONDS))]
     session = _Session(plan, market, say)
     try:
         summary, books = session.kill_venues(hops, rng) if plan.who == "venue" else session.kill_bots(hops, rng)
@@ -283,7 +289,7 @@ def _about_orders(summary: Mapping[str, Any], venue: VenueBooks, intents: Mappin
         intent, own = intents.get(name), ours.get(name)
         if intent is None:
             yield f"order {name} at the venue is no journaled intent"
-        elif (order["side"], _plain(order["qty"])) != (intent.side.value, _plain(str(intent.quantity))):
+        elif (order["side"], Decimal(order["qty"])) != (intent.side.value, intent.quantity):
             yield f"order {name} at the venue is not what was meant: {order['side']} {order['qty']}, {intent}"
         if own is not None and (own["status"], own["filled"]) != (order["status"], _plain(order["filled_qty"])):
             yield (
@@ -327,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="decides every moment; one is made up and printed where none is given")
     parser.add_argument("--who", choices=(*WHO, "all"), default="all", help="who is killed")
     parser.add_argument("--journal", help="where the bot writes (one of --who at a time); default: a file of its own")
-    parser.add_argument("--speed", type=float, default=600.0, help="of the session in which the venue is killed")
+    parser.add_argument("--speed", type=float, help="of the session in which the venue is killed (times real time)")
     parser.add_argument("--keep", type=Path, help="an empty folder in which everything is left to look at")
     options = parser.parse_args(arguments)
     if options.kills < 1:
