@@ -143,7 +143,8 @@ class Container:
             self._clock,
             serial=venue is not None and venue.is_lockstep,
             brake=self.control.brake,
-            snapshot_every=config.journal.snapshot_every,
+            # What is forgotten with the process need not be shortened.
+            snapshot_every=0 if isinstance(self._journal, MemoryJournal) else config.journal.snapshot_every,
         )
         self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):

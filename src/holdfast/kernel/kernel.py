@@ -452,6 +452,8 @@ class Kernel(MarketFlow, Restorable):
             self._order_changed(order)
         if order.is_open and order.broker_id:
             # Its closing word may have got lost on a socket that looks well: the order itself is asked now and then.
+            if self.unknowns.state.asked:
+                self.unknowns.state.asked.pop(order.client_order_id, None)
             self.timers.setdefault(
                 LOOKUP_TIMER + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
             )

@@ -32,6 +32,7 @@ import msgspec
 import numpy as np
 
 from holdfast.data import read_bars, write_bars
+from holdfast.di.replaying import replay_journal
 from holdfast.journal import Record, SqliteJournal
 from holdfast.model import OrderIntent
 from holdfast.model.timestamps import NS_PER_SECOND
@@ -43,8 +44,12 @@ SYMBOL = "BTC/USD"
 WHO = ("bot", "both", "venue")
 _LADDER = ("--strategy", "holdfast.testing.ladder:Ladder", "--param", "patience=2", "--param", "hold=5")
 # Guards are not the subject: a price that is old because its venue was dead, and a pause after each trade, would leave
-# nothing to kill in.
-_SETTINGS = {"HOLDFAST_RISK__MAX_DATA_AGE": "1000000", "HOLDFAST_PROTECTIONS": '{"cooldown_period": false}'}
+# nothing to kill in. Snapshots often, so that most restarts begin with one.
+_SETTINGS = {
+    "HOLDFAST_RISK__MAX_DATA_AGE": "1000000",
+    "HOLDFAST_PROTECTIONS": '{"cooldown_period": false}',
+    "HOLDFAST_JOURNAL__SNAPSHOT_EVERY": "100",
+}
 _PARTICIPATION = "0.002"  # a bar fills a part of an order only: more executions, more that is in flight
 _ROWS_PER_KILL, _ROWS_MAX = 45, 2_880
 _AT_START = 5  # one of so many kills of the bot hits its start
@@ -109,7 +114,8 @@ def run(plan: Plan, say: Say) -> Outcome:
         summary, books = session.kill_venues(hops, rng) if plan.who == "venue" else session.kill_bots(hops, rng)
     finally:
         session.clean_up()
-    found = complaints(summary, books, read_records(plan.place))
+    records = read_records(plan.place)
+    found = [*complaints(summary, books, records), *_about_replay(records)]
     if summary["bars"] != len(bars):
         found.append(f"the bot saw {summary['bars']} bars of {len(bars)}")
     at_venue = {order["client_order_id"] for order in books.orders}
@@ -237,6 +243,18 @@ def complaints(summary: Mapping[str, Any], venue: VenueBooks, records: Iterable[
         *_about_orders(summary, venue, intents),
         *_about_executions(summary, venue),
     ]
+
+
+def _about_replay(records: list[Record]) -> Iterator[str]:
+    """P8: the journal, however often its writer was killed, gives every command and every hash of the state again."""
+    found = replay_journal(lambda: records)
+    if found.difference is not None:
+        yield f"the replay differs at record {found.difference.seq}: {found.difference.computed} instead of {found.difference.recorded}"
+    yield from (
+        f"run {e.epoch.epoch} could not be replayed: {e.incomparable}"
+        for e in found.epochs
+        if e.epoch and e.incomparable
+    )
 
 
 def _about_books(summary: Mapping[str, Any], venue: VenueBooks) -> Iterator[str]:
