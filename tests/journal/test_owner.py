@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,9 +16,10 @@ import msgspec
 import pytest
 
 from holdfast.journal import DatabaseUrl, Owner, SqliteJournal, read_owner
-from holdfast.journal.owner import lock_path, owner_of, this_process
+from holdfast.journal.owner import _birth_by_ps, lock_path, owner_of, this_process
 from holdfast.model.errors import JournalError, JournalOwnedError
 from holdfast.model.events import TimerFired
+from holdfast.model.timestamps import NS_PER_SECOND
 from tests.journal.conftest import Bench
 
 _OWNER = Path(__file__).with_name("owner.py")
@@ -128,13 +130,23 @@ def test_a_pid_that_was_used_again_is_nobody(tmp_path: Path) -> None:
 
 def test_a_process_has_one_birth() -> None:
     """The same whenever it is asked for, in the past, and another one's differs."""
-    me, parent = this_process(), owner_of(os.getppid())
+    me, first = this_process(), owner_of(1)
 
     assert me == this_process()
     assert me.birth
-    assert me.birth != parent.birth
-    assert 0 < parent.started_at <= me.started_at
+    assert me.birth != first.birth
+    assert 0 < first.started_at < me.started_at
     assert str(me).startswith(f"pid {os.getpid()} on {socket.gethostname()}, started 20")
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="there is no ps")
+def test_where_there_is_no_proc_ps_tells_the_birth() -> None:
+    """To the second, and the same moment as the other way; nobody's is empty."""
+    birth, started_at = _birth_by_ps(os.getpid())
+
+    assert birth.endswith("Z")
+    assert abs(started_at - this_process().started_at) <= 2 * NS_PER_SECOND
+    assert _birth_by_ps(2**22 + 1) == ("", 0)
 
 
 @pytest.mark.parametrize("said", [b"", b"12345", b"{", b"\xff" * 40, b'{"pid": "x"}'])
