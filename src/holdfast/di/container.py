@@ -69,6 +69,7 @@ _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 2.5
 _REPORT_PATIENCE_SECONDS = 5.0
 _ACCOUNT_POLL_SECONDS = 60.0
+_FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
 
 
 class Container:
@@ -158,6 +159,7 @@ class Container:
         self._stopped = False
         self.progress: float | None = None
         self._started = False
+        self._following = asyncio.Lock()
         self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
         self._tasks: list[asyncio.Task[None]] = []
@@ -475,10 +477,15 @@ class Container:
         stands still until it has caught up. Without that every price would be too old for the rest of the session.
         """
         if isinstance(self._clock, ScaledClock):
-            with contextlib.suppress(VenueError):  # gone again: the next connection asks again
-                venue = await discover_venue(self.config.alpaca.base_url)
-                if venue is not None:
-                    self._clock.follow(venue.now_ns)
+            # One after the other: of two answers the older one, read last, would put the clock back by their distance.
+            async with self._following:
+                await self._ask_venue_time(self._clock)
+
+    async def _ask_venue_time(self, clock: ScaledClock) -> None:
+        with contextlib.suppress(VenueError):  # gone again: the next connection asks again
+            venue = await discover_venue(self.config.alpaca.base_url)
+            if venue is not None:
+                clock.follow(venue.now_ns)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         """A runner that dies says so, whoever is or is not waiting for it."""
@@ -609,12 +616,20 @@ class Container:
             session = book.sessions.at(now)
             start = book.last_bar_at or min(session.open, now)
             if start < now:
-                missed.extend(await self._broker.fetch_bars(symbol, start, now, self.period))
+                missed.extend(await self._broker.fetch_bars(symbol, start, now + self._behind, self.period))
         missed.sort(key=lambda bar: (bar.ts, bar.symbol))
         for bar in missed:
             self.runner.inbox.post_bar(bar)
         if missed:
             _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
+
+    @property
+    def _behind(self) -> int:
+        """How far our clock may be behind that of a venue whose time runs faster (ns); that venue lists whole bars only.
+
+        What ended before its socket listened, and by our clock is yet to come, would be neither streamed nor fetched.
+        """
+        return round(_FOLLOWED_WITHIN * self._clock.rate) if isinstance(self._clock, ScaledClock) else 0
 
     def _refill(self, gate: BarGate) -> Awaitable[None] | None:
         """A data socket is back. Starting up fetches its own bars; in lock-step the venue stands still meanwhile."""
