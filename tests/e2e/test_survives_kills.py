@@ -27,7 +27,7 @@ LADDER = ("--strategy", "holdfast.testing.ladder:Ladder", "--param", "patience=2
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("who", "kills", "orders"), [("bot", 12, 100), ("both", 5, 40), ("venue", 3, 20)])
+@pytest.mark.parametrize(("who", "kills", "orders"), [("bot", 14, 100), ("both", 3, 20), ("venue", 3, 20)])
 def test_twenty_kills_end_with_equal_books_and_no_order_twice(
     tmp_path: Path, who: str, kills: int, orders: int
 ) -> None:

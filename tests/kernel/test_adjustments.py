@@ -124,7 +124,7 @@ def test_a_coin_fee_beyond_our_model_explains_that_much_of_a_difference() -> Non
     assert bench.position(COIN) == Decimal("0.9965")
     for _ in range(2):
         told = alerts(bench.reported(positions={COIN: Decimal("0.9955")}))
-        bench.wait(5)
+        bench.wait(10)
     assert told == ["order-drift: BTC/USD: position differs from the venue's"]
 
 
@@ -183,7 +183,7 @@ def test_a_split_of_what_others_hold_stays_explained() -> None:
     _tell(bench, _activity(K.SPLIT, symbol=SPY, quantity=Decimal(20)))
     for _ in range(2):
         assert alerts(bench.reported(positions={SPY: 40})) == []
-        bench.wait(5)
+        bench.wait(10)
     assert bench.position() == 0
 
 
@@ -194,7 +194,7 @@ def test_shares_that_are_transferred_in_are_somebodys_own(policy: Foreign, ours:
     _tell(bench, _activity(K.TRANSFER, symbol=SPY, quantity=Decimal(7), price=Decimal(100)))
     for _ in range(2):
         assert alerts(bench.reported(positions={SPY: 7})) == []
-        bench.wait(5)
+        bench.wait(10)
     assert bench.position() == ours
     assert bench.kernel.portfolio.day_pnl == pytest.approx(0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 
 from holdfast.kernel import KernelSettings
 from holdfast.kernel.looks import IDLE, RECHECK
@@ -67,13 +68,19 @@ def test_an_unknown_outcome_is_looked_for_at_once_in_both_sources() -> None:
 
 
 def test_many_unknown_outcomes_do_not_use_up_the_rate_limit_with_looks() -> None:
-    """One look is under way: it will tell of all of them."""
+    """A venue that fails with every order is looked at every five seconds, and cancels keep their share."""
     bench = Bench(settings=SELDOM)
-    bench.unknown(bench.order(buy(10)))
-    bench.fire()
-    for _ in range(5):
-        bench.unknown(bench.order(buy(10)))
-    assert RECHECK not in bench.kernel.timers
+    intents = [bench.order(buy(10)) for _ in range(20)]
+    looks = []
+    for intent in intents:
+        bench.unknown(intent)
+        if bench.kernel.timers[RECHECK] <= bench.now:
+            (look,) = of(Reconcile, bench.fire())
+            looks.append((bench.now, look.reason))
+            bench.reported()
+        bench.wait(1)
+    assert len(looks) == 4
+    assert {later - earlier for (earlier, _), (later, _) in pairwise(looks)} == {5 * NS_PER_SECOND}
 
 
 def test_fills_that_were_told_of_and_have_not_come_are_looked_for_while_the_order_is_open_too() -> None:

@@ -215,5 +215,5 @@ def _facts(bench: Bench) -> tuple[object, ...]:
         view.session_close,
         view.position_float,
         kernel.protections.check_all(symbol=SPY, now=bench.now),
-        [protection.export_state() for protection in kernel.protections.protections],  # type: ignore[attr-defined]
+        [protection.export_state() for protection in kernel.protections.protections],  # type: ignore[attr-defined]  # all of them watch the equity
     )

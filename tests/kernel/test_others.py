@@ -55,7 +55,7 @@ def _cash(bench: Bench, paid: int) -> Any:
 def _twice(bench: Bench, **report: Any) -> list[str]:
     """Two looks; what people are told."""
     told = alerts(bench.reported(**report))
-    bench.wait(5)
+    bench.wait(10)
     return told + alerts(bench.reported(**report))
 
 
@@ -170,7 +170,7 @@ def test_a_late_fill_of_ours_closes_the_gap_that_it_explains() -> None:
     bench.accepted(sale)
     bench.updated(sale, OrderStatus.CANCELED)
     at = bench.now
-    bench.wait(5)
+    bench.wait(10)
     _twice(bench, positions={SPY: 7})
     assert bench.kernel.portfolio.gaps == {SPY: Decimal(-3)}
     bench.show(OrderFilled(ts=bench.now, execution=bench.execution(sale, 3, at=at), source=Source.RECONCILE))
@@ -276,6 +276,23 @@ def test_coins_that_others_buy_come_net_of_the_fee() -> None:
     bought = msgspec.structs.replace(_by_hand(bench, OrderSide.BUY, 1, symbol=COIN), price=Decimal(10_000))
     bench.show(OrderFilled(ts=bench.now, execution=bought, source=Source.STREAM))
     assert _twice(bench, positions={COIN: Decimal("0.9975")}, account=_cash(bench, 10_000)) == []
+
+
+def test_what_an_earlier_run_counted_apart_is_taken_over_when_it_is_to_be_adopted() -> None:
+    """P4: a snapshot was written under another policy. Position and cash move into our books, the equity stays."""
+    before = _bench(Foreign.IGNORE, {SPY: 20})
+    bought = _by_hand(before, OrderSide.BUY, 5)
+    before.show(OrderFilled(ts=before.now, execution=bought, source=Source.STREAM))
+    bench = _bench(Foreign.IGNORE, {SPY: 20})
+    bench.kernel.others.state = msgspec.json.decode(msgspec.json.encode(before.kernel.others.state), type=OthersState)
+    bench.kernel.others.policy = Foreign.ADOPT
+    account = msgspec.structs.replace(ACCOUNT, cash=ACCOUNT.cash - 500)
+    told = _twice(bench, positions={SPY: 25}, account=account)
+    assert told == ["order-drift: SPY: adopted what was counted apart"]
+    assert (bench.position(), bench.kernel.portfolio.positions.cash) == (Decimal(25), ACCOUNT.cash - 500)
+    assert bench.kernel.portfolio.day_pnl == pytest.approx(0.0)
+    assert bench.kernel.portfolio.gaps == {}
+    assert bench.order(leave()).quantity == Decimal(25)
 
 
 # -- orders of others ----------------------------------------------------------------------------

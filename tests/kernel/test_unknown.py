@@ -451,6 +451,21 @@ def test_a_rate_limited_cancel_is_asked_for_again_by_the_schedule() -> None:
     assert of(CancelOrder, bench.fire())
 
 
+def test_a_look_up_that_works_again_starts_the_intervals_anew() -> None:
+    """The trouble is over: the next failure is asked about soon, and told of if it is a denial."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    for _ in range(5):
+        bench.lookup_failed(resting)
+        bench.fire()
+    bench.accepted(resting, source=Source.LOOKUP)
+    assert alerts(bench.missed(resting)) == ["order-drift: SPY: the venue denies an order that it had taken"]
+    began = bench.now
+    bench.fire()
+    assert bench.now - began == 2 * NS_PER_SECOND
+
+
 # -- what is remembered --------------------------------------------------------------------------
 
 

@@ -674,30 +674,3 @@ def test_two_fills_that_both_show_the_order_after_the_second_are_two() -> None:
     order = tracker.get("a")
     assert order is not None
     assert order.filled_quantity == 10
-
-
-def test_an_acceptance_names_the_order_at_the_venue_once(make: Makers) -> None:
-    """It is open there, under its id; said again, or of somebody else's order, it is no news."""
-    tracker = OrderTracker()
-    order = tracker.track_submitted(make.intent())
-    assert order.status is S.SUBMITTED
-
-    assert tracker.accept("A", "B-A", 7) is order
-
-    assert (order.status, order.broker_id, order.submitted_at) == (S.NEW, "B-A", 7)
-    assert tracker.by_broker_id("B-A") is order
-    assert tracker.accept("A", "B-A", 8) is None
-    assert tracker.accept("C", "B-C", 8) is None
-
-
-def test_an_acceptance_reopens_what_we_had_inferred_to_be_never_sent(make: Makers) -> None:
-    """The venue's word is evidence, whichever message brings it."""
-    tracker = OrderTracker()
-    order = tracker.track_submitted(make.intent())
-    tracker.apply("A", OrderEvent.SUBMIT_UNKNOWN, 1)
-    tracker.apply("A", OrderEvent.NEVER_SENT, 2, "not there")
-
-    assert tracker.accept("A", "B-A", 7) is order
-
-    assert order.status is S.NEW
-    assert kinds(tracker) == [DiscrepancyKind.REOPENED]

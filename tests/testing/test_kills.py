@@ -31,7 +31,7 @@ class Case:
     """Two sides that agree: one order filled in two parts, one refused, one that never left. Tests make them disagree."""
 
     def __init__(self) -> None:
-        self.intents = [_intent(1, "0.5"), _intent(2, "0.7"), _intent(3, "0.9")]
+        self.intents = [_intent(1, "0.5"), _intent(2, "0.7"), _intent(3, "0.9"), _intent(4, "1E-9")]
         self.summary: dict[str, Any] = {
             "drift": [],
             "orphans": [],
@@ -44,6 +44,7 @@ class Case:
                 {"id": "j-1", "status": "filled", "filled": "0.5", "evidence": "stream"},
                 {"id": "j-2", "status": "rejected", "filled": "0", "evidence": "insufficient buying power"},
                 {"id": "j-3", "status": "never_sent", "filled": "0", "evidence": "the venue has no order with this id"},
+                {"id": "j-4", "status": "canceled", "filled": "0", "evidence": "stream"},
             ],
             "fills": [{"id": "e-1"}, {"id": "e-2"}],
         }
@@ -55,7 +56,16 @@ class Case:
             "filled_qty": "0.500000000",
         }
         self.venue = VenueBooks(
-            orders=[self.order],
+            orders=[
+                self.order,
+                {
+                    "client_order_id": "j-4",
+                    "side": "buy",
+                    "qty": "0.000000001",
+                    "status": "canceled",
+                    "filled_qty": "0",
+                },
+            ],
             fills=[{"id": "20240102::e-1"}, {"id": "20240102::e-2"}],
             positions={"BTCUSD": "0.498750000"},
             cash="80000.00",

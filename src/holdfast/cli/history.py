@@ -14,6 +14,7 @@ from rich.text import Text
 from holdfast.cli.logs import configure_logs
 from holdfast.di.explain import Life, explain
 from holdfast.di.replaying import replay_journal
+from holdfast.di.report import plain
 from holdfast.journal import JournalReader
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339
 from holdfast.runner.replay import EpochReplay, Replay
@@ -132,8 +133,8 @@ def _life_values(life: Life) -> dict[str, Any]:
             "broker_id": life.broker_id,
             "symbol": intent.symbol,
             "side": intent.side.value,
-            "quantity": str(intent.quantity),
-            "limit_price": None if intent.limit_price is None else str(intent.limit_price),
+            "quantity": plain(intent.quantity),
+            "limit_price": None if intent.limit_price is None else plain(intent.limit_price),
             "strategy": intent.strategy_id,
             "reason": intent.reason,
             "status": life.status,
@@ -158,7 +159,7 @@ def _with_waits(life: Life) -> list[tuple[Any, float]]:
 def _print_life(life: Life) -> None:
     intent = life.intent
     console = Console(highlight=False)
-    title = f"{intent.side.value} {intent.quantity} {intent.symbol}, order {intent.client_order_id}"
+    title = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol}, order {intent.client_order_id}"
     console.print(Text(f"{title}, venue's id {life.broker_id or 'not known'}"))
     table = Table("time (UTC)", "+ms", "step", "detail", "record", box=None, pad_edge=False)
     for step, after in _with_waits(life):

@@ -35,33 +35,34 @@ def make_kernel(
     *,
     clock: Clock | None = None,
     sessions: SessionsFor = sessions_for,
-    rate: float | None = None,
+    settings: KernelSettings | None = None,
     kind: type[Kernel] = Kernel,
     tracker: OrderTracker | None = None,
 ) -> Kernel:
     """Guards as configured around these strategies.
 
     In a replayed session at N times real time our own latency is N times as long in the session's time,
-    so the kernel's durations are scaled with the clock's rate; ``rate`` says it where there is no such clock.
+    so the kernel's durations are scaled with the clock's rate; ``settings`` are taken as they are.
     ``kind`` and ``tracker`` are for those who need other ones than ours, such as the simulator's canaries.
 
     Raises:
         ConfigurationError: A limit or a protection's setting makes no sense.
     """
-    follows_time = clock is not None and clock.rate != float("inf")
     return kind(
         tuple(strategies),
         protections=create_default_protections(clock=clock, **config.protection_overrides()),
         gate=PreTradeRiskGate(RiskLimits(**dict(config.risk))),
         sessions_for=sessions,
-        settings=_scaled(_settings(config, follows_time=follows_time), kernel_rate(clock) if rate is None else rate),
+        settings=settings or kernel_settings(config, clock),
         tracker=tracker,
     )
 
 
-def kernel_rate(clock: Clock | None) -> float:
-    """By how much the kernel's durations are longer than in real time."""
-    return 1.0 if clock is None or clock.rate == float("inf") else max(clock.rate, 1.0)
+def kernel_settings(config: Config, clock: Clock | None) -> KernelSettings:
+    """The kernel's durations and switches, as configured and by whose time it runs."""
+    follows_time = clock is not None and clock.rate != float("inf")
+    rate = max(clock.rate, 1.0) if clock is not None and follows_time else 1.0
+    return _scaled(_settings(config, follows_time=follows_time), rate)
 
 
 def _settings(config: Config, *, follows_time: bool) -> KernelSettings:

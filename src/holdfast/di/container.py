@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_strategies
+from holdfast.di.bar_gate import BarGate
 from holdfast.di.config import Config, build
 from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
@@ -143,7 +144,8 @@ class Container:
             self._clock,
             serial=venue is not None and venue.is_lockstep,
             brake=self.control.brake,
-            snapshot_every=config.journal.snapshot_every,
+            # What is forgotten with the process need not be shortened.
+            snapshot_every=0 if isinstance(self._journal, MemoryJournal) else config.journal.snapshot_every,
         )
         self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):
@@ -155,8 +157,6 @@ class Container:
         self.books_only = False
         self._stopped = False
         self.progress: float | None = None
-        # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
-        self._early_bars: list[Bar] | None = []
         self._started = False
         self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
@@ -287,7 +287,7 @@ class Container:
             _log.info("the whole journal was read", reason=self.recovery.unused)
         for told in self._journal.reports:
             _log.warning("journal", report=told)
-            self._notifier.notify_nowait("system", "the journal was not as it was left", told)
+            self._notifier.notify_nowait("system", "the journal reports", told)
         if self.recovery.difference_count and not self.books_only:
             self._notifier.notify_nowait(
                 "system",
@@ -304,9 +304,8 @@ class Container:
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
         await self.backfill()
-        early, self._early_bars = self._early_bars or [], None
-        for bar in early:
-            self.runner.inbox.post_bar(bar)
+        for gate in self._bar_gates.values():
+            gate.open()
         if not self.is_lockstep:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
@@ -510,12 +509,14 @@ class Container:
             kind = AssetClass.CRYPTO if wire.is_crypto_symbol(symbol) else AssetClass.US_EQUITY
             by_class.setdefault(kind, []).append(symbol)
         base = self.config.alpaca.market_stream_url or DATA_STREAM_URL
+        # What a stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
+        self._bar_gates = {kind: self._make_bar_gate(kind, symbols) for kind, symbols in by_class.items()}
         return {
             kind: parts.market_stream(
                 *keys,
                 data_stream_url(kind, feed=self.config.alpaca.feed, stream_url=base),
                 symbols,
-                self._on_bar,
+                self._bar_gates[kind].take,
                 self._on_quote if self.config.alpaca.quotes else None,
                 period=self.period,
                 clock=self._clock,
@@ -549,6 +550,9 @@ class Container:
         inbox = self.runner.inbox
         self._user_stream.on_trade_update(self._on_trade_update)
         self._user_stream.on_account_update(self._on_account_update)
+        self._user_stream.on_connected(self._follow_venue_time)
+        for asset_class, data in self.market_streams.items():
+            data.on_connected(lambda gate=self._bar_gates[asset_class]: self._refill(gate))
         for name, stream in self.streams.items():
             kind = name.split()[0]
             stream.on_connected(lambda kind=kind: inbox.post(lambda ts: (StreamConnected(ts=ts, stream=kind),)))
@@ -557,9 +561,6 @@ class Container:
                     lambda ts: (StreamLost(ts=ts, stream=kind, reason=" ".join(str(r) for r in reason)),)
                 )
             )
-            if kind == "data":
-                stream.on_connected(self._refill)
-            stream.on_connected(self._follow_venue_time)
             stream.on_malformed(
                 lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
             )
@@ -580,12 +581,6 @@ class Container:
         account = wire.account(row)
         self.runner.inbox.post(lambda ts: (AccountUpdated(ts=ts, account=account),))
 
-    def _on_bar(self, bar: Bar) -> None:
-        if self._early_bars is None:
-            self.runner.inbox.post_bar(bar)
-        else:
-            self._early_bars.append(bar)
-
     def _on_quote(self, quote: Quote) -> None:
         self.runner.inbox.post_quote(quote)
 
@@ -605,11 +600,11 @@ class Container:
                 if self.kernel.portfolio.book(symbol).properties is None:
                     await self._broker.fetch_asset(symbol)  # raises what is the matter, in one sentence
 
-    async def backfill(self) -> None:
-        """Bars that were missed while the bot was down; on a first start, those of the session so far."""
+    async def backfill(self, symbols: Iterable[str] | None = None) -> None:
+        """Bars that were missed while the bot was down, of some symbols or of all; on a first start, the session's so far."""
         now = self._clock.now_ns()
         missed: list[Bar] = []
-        for symbol in self.config.symbols:
+        for symbol in self.config.symbols if symbols is None else symbols:
             book = self.kernel.portfolio.book(symbol)
             session = book.sessions.at(now)
             start = book.last_bar_at or min(session.open, now)
@@ -621,19 +616,24 @@ class Container:
         if missed:
             _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
 
-    async def _refill(self) -> None:
-        """A data socket is back: the bars that it missed come first, then those that it brings."""
-        if self._early_bars is not None or not self._tasks or self.is_lockstep:
-            return  # starting up fetches its own; in lock-step the venue stands still meanwhile
-        self._early_bars = []
-        try:
-            await self.backfill()
-        except BrokerError as error:
-            _log.warning("missed bars could not be fetched", reason=error.message)
-        finally:
-            early, self._early_bars = self._early_bars, None
-            for bar in early:
-                self.runner.inbox.post_bar(bar)
+    def _refill(self, gate: BarGate) -> Awaitable[None] | None:
+        """A data socket is back. Starting up fetches its own bars; in lock-step the venue stands still meanwhile."""
+        return gate.refill() if self._tasks and not self.is_lockstep else None
+
+    def _make_bar_gate(self, kind: AssetClass, symbols: Sequence[str]) -> BarGate:
+        async def fetch() -> None:
+            # Up to now by the venue's time: what ended before the connection was streamed to nobody.
+            await self._follow_venue_time()
+            await self.backfill(symbols)
+
+        # Neither the runner nor the stream is made yet.
+        def post(bar: Bar) -> None:
+            self.runner.inbox.post_bar(bar)
+
+        def is_listening() -> bool:
+            return self.market_streams[kind].is_connected()
+
+        return BarGate(post, fetch, is_listening)
 
     async def _prepare(self, symbol: str) -> None:
         """Rules and a price of a symbol that nothing follows, so that the guards can judge."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.di.config import load
-from holdfast.di.epochs import Recipe, recipe_of
+from holdfast.di.epochs import bare_kernel, recipe_of
+from holdfast.di.report import plain
 from holdfast.journal import EpochRecord, Record
 from holdfast.kernel import Kernel
 from holdfast.kernel.guards import guards_asked
@@ -133,7 +133,7 @@ class _Telling:
 
     def __init__(self, client_order_id: str) -> None:
         self._id = client_order_id
-        self._kernel: Kernel = Recipe(config=load(None, {"strategy": {"symbols": ()}}), rate=1.0).kernel(())
+        self._kernel: Kernel = bare_kernel()
         self._epoch: EpochRecord | None = None
         self._deferred: dict[str, LifeStep] = {}
         self._decided: LifeStep | None = None
@@ -201,8 +201,8 @@ class _Telling:
         if waited is not None and intent.reduce_only:
             life.steps.append(waited)
         life.steps.append(self._step(step, "cause", _cause(event)))
-        price = "at the market" if intent.limit_price is None else f"limit {intent.limit_price}"
-        detail = f"{intent.side.value} {intent.quantity} {intent.symbol} {price}, {intent.time_in_force.value}"
+        price = "at the market" if intent.limit_price is None else f"limit {plain(intent.limit_price)}"
+        detail = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol} {price}, {intent.time_in_force.value}"
         asker = " ".join(word for word in (intent.strategy_id, f"({intent.reason})" if intent.reason else "") if word)
         self._decided = self._step(step, "decided", f"{detail}; asked by {asker}" if asker else detail)
         life.steps.append(self._decided)
@@ -263,7 +263,7 @@ class _Telling:
         changed = bool(before) and before[0] is not order.status
         if named and (changed or source == "response"):
             what = "answered" if source == "response" else "told"
-            yield self._step(step, what, f"{order.status.value}, {order.filled_quantity} filled ({source})")
+            yield self._step(step, what, f"{order.status.value}, {plain(order.filled_quantity)} filled ({source})")
 
     def _of_commands(self, step: Step) -> Iterator[LifeStep]:
         for command in step.commands:
@@ -321,7 +321,7 @@ def _cause(event: Event) -> str:
 
 
 def _fill(execution: Execution, source: str) -> str:
-    return f"{execution.quantity} at {execution.price} ({source}, execution {execution.execution_id})"
+    return f"{plain(execution.quantity)} at {plain(execution.price)} ({source}, execution {execution.execution_id})"
 
 
 def _reports(event: OrderUpdated | OrderFilled | BrokerReported) -> tuple[OrderReport, ...]:

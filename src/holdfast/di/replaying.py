@@ -17,6 +17,7 @@ from holdfast.di.config import load
 from holdfast.di.epochs import (
     Recipe,
     Versions,
+    bare_kernel,
     config_hash,
     recipe_of,
     settings_of,
@@ -61,7 +62,9 @@ def replay_journal(records: Records, *, config: Path | None = None, strategy: st
     else:
         candidates = list(_recorded(epochs, reasons))
     passes = [_pass(records, candidate, reasons) for candidate in candidates]
-    return _joined(passes or [replay(records(), _bare(), lambda epoch: reasons.get(epoch.epoch) or ("no settings",))])
+    return _joined(
+        passes or [replay(records(), bare_kernel(), lambda epoch: reasons.get(epoch.epoch) or ("no settings",))]
+    )
 
 
 def _pass(records: Records, candidate: Candidate, reasons: dict[int, tuple[str, ...]]) -> Replay:
@@ -94,7 +97,7 @@ def _given(epochs: list[EpochRecord], config: Path | None, strategy: str | None)
     settings = recorded or settings_of(load(config), None)
     if config is not None and recorded:
         values = json.loads(settings_of(load(config), None))
-        values["rate"] = json.loads(recorded)["rate"]
+        values["kernel"] = json.loads(recorded)["kernel"]
         settings = json.dumps(values)
     known = config_hash(settings)
     if strategy is not None:
@@ -105,11 +108,6 @@ def _given(epochs: list[EpochRecord], config: Path | None, strategy: str | None)
     recipe = recipe_of(settings)
     versions = msgspec.structs.replace(versions_of(settings, recipe.strategies()), config=known)
     return Candidate(recipe=recipe, versions=versions)
-
-
-def _bare() -> Kernel:
-    """A kernel that decides nothing: it follows what was recorded."""
-    return Recipe(config=load(None, {"strategy": {"symbols": ()}}), rate=1.0).kernel(())
 
 
 def _joined(passes: list[Replay]) -> Replay:

@@ -22,6 +22,7 @@ OPENING = (
     "signal",
     "no_flip",
     "exit_under_way",
+    "exit_unknown",
     "account_blocked",
     "unverified_books",
     _PROTECTIONS,
@@ -29,7 +30,16 @@ OPENING = (
     RULES_NOT_LOADED,
     "symbol_rules",
 )
-REDUCING = ("signal", "nothing_to_reduce", _GATE, EXIT_WAITS, EXIT_IN_FLIGHT, "wrong_side", "symbol_rules")
+REDUCING = (
+    "signal",
+    "nothing_to_reduce",
+    _GATE,
+    EXIT_WAITS,
+    EXIT_IN_FLIGHT,
+    "wrong_side",
+    "nothing_at_venue",
+    "symbol_rules",
+)
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -450,13 +450,7 @@ class Kernel(MarketFlow, Restorable):
             if order.status is OrderStatus.REJECTED and before is not OrderStatus.REJECTED:
                 self._alert("trading", f"{order.symbol}: order rejected by the venue", order.client_order_id)
             self._order_changed(order)
-        if order.is_open and order.broker_id:
-            # Its closing word may have got lost on a socket that looks well: the order itself is asked now and then.
-            self.timers.setdefault(
-                LOOKUP_TIMER + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
-            )
-        elif order.status is OrderStatus.UNKNOWN:
-            self.unknowns.on_found_another(order)
+        self.unknowns.on_reported(order)
         if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
             self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 

@@ -4,7 +4,8 @@
     start      at the beginning of a run                                          the last look
     reconnect  when the user stream is listening again                            the last look
     timer      nothing else asked for so long (30 s by default)                   the last look
-    unknown    at once, when the outcome of an order is not known                 the last look
+    unknown    at once, when the outcome of an order is not known, or the venue   the last look
+               refused one; at most every five seconds
     recheck    soon, when something differed, or when fills that were told of     the last look
                have not come
     daily      at the first bar of a UTC day, and by any look when the last full  a day back
@@ -36,7 +37,7 @@ _FULL = "daily"
 
 
 class Looks:
-    """Plans the looks. Its state is one number and two of the kernel's timers.
+    """Plans the looks. Its state is two numbers and two of the kernel's timers.
 
     Args:
         reconciliation: Knows how far back a look must go, and whether the last one was answered.
@@ -44,6 +45,7 @@ class Looks:
         timers: The kernel's own.
 
     Attributes:
+        asked_at: When the last look was asked for (UTC ns); 0 before the first.
         full_at: When the last full pass was asked for (UTC ns); 0 before the first.
     """
 
@@ -52,12 +54,15 @@ class Looks:
         self._timers = timers
         self._interval = settings.reconcile_interval
         self._full_interval = settings.full_pass_interval
+        self._pause = settings.recheck_after
+        self.asked_at = 0
         self.full_at = 0
 
     def ask(self, reason: str, now: int) -> Reconcile:
         """The command for a look now; the next one by the timer is due an interval later."""
         found = self._reconciliation
         found.is_current = False
+        self.asked_at = now
         self._plan(now)
         since = found.since
         self.full_at = self.full_at or now  # what was there before the first look of all is not ours to ask for
@@ -74,9 +79,13 @@ class Looks:
         return True
 
     def hurry(self, now: int) -> None:
-        """Something is unknown: look at once, or soon after the answer to the look that is under way."""
-        if self._interval and self._reconciliation.is_current:
-            self._timers[RECHECK] = min(now, self._timers.get(RECHECK, now))
+        """Something is unknown: look at once, but not more often than every few seconds.
+
+        A venue that fails with every order must not use up, by our looks at it, the requests that cancels need.
+        """
+        if self._interval:
+            due = max(now, self.asked_at + self._pause if self.asked_at else now)
+            self._timers[RECHECK] = min(due, self._timers.get(RECHECK, due))
 
     def _plan(self, now: int) -> None:
         if self._interval:

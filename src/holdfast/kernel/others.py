@@ -33,6 +33,7 @@ from holdfast.state.order_machine import OPEN
 Alert = Callable[[str, str, str], None]
 _ZERO = Decimal(0)
 _HELD_BEFORE = "held before us"
+_COUNTED_APART = "counted apart until now"
 
 
 class OthersState(msgspec.Struct):
@@ -118,6 +119,8 @@ class Others:
                 self._count(execution)
         if first:
             self._take_baseline(event)
+        elif self.policy is Foreign.ADOPT and self.state.held:
+            self._take_over(event)
 
     def receive(self, symbol: str, change: Decimal) -> None:
         """The venue changed what others hold: a split, a transfer of shares. It is not in our books."""
@@ -221,6 +224,27 @@ class Others:
             portfolio.foreign_value -= float(quantity) * mark  # it moves from one side of the equity to the other
             portfolio.refresh(book, mark)
             self._alert("order-drift", f"{symbol}: adopted what was held before us", f"{quantity} at {price}")
+
+    def _take_over(self, event: BrokerReported) -> None:
+        """An earlier run counted apart what this one is to adopt: it moves into our books, and the equity stays."""
+        portfolio, state = self._portfolio, self.state
+        before = portfolio.equity
+        for position in event.positions:
+            quantity = state.held.pop(position.symbol, _ZERO)
+            if quantity:
+                price = position.avg_entry_price
+                portfolio.positions.adjust(position.symbol, quantity, _COUNTED_APART, event.ts, price=price)
+                portfolio.narrow_gap(position.symbol, quantity)
+                mark = float(position.current_price or portfolio.last_price(position.symbol) or price)
+                portfolio.refresh(portfolio.book(position.symbol), mark)
+                title = f"{position.symbol}: adopted what was counted apart"
+                self._alert("order-drift", title, f"{quantity} at {price}")
+        if state.cash:
+            portfolio.positions.adjust("", _ZERO, _COUNTED_APART, event.ts, state.cash)
+            state.cash = _ZERO
+        portfolio.recount_equity()
+        portfolio.foreign_value -= portfolio.equity - before
+        portfolio.recount_equity()
 
 
 def _end(execution: Execution) -> str:

@@ -191,6 +191,20 @@ class Unknowns:
             del state.cancel_when_known[client_order_id]
             self.cancel(order)
 
+    def on_reported(self, order: InFlightOrder) -> None:
+        """The venue has described an order, whether or not that changed anything.
+
+        Where it stays open, its closing word may yet get lost on a socket that looks well: it is asked for now and then.
+        """
+        if order.is_open and order.broker_id:
+            if self.state.asked:
+                self.state.asked.pop(order.client_order_id, None)
+            self._timers.setdefault(
+                LOOKUP_TIMER + order.client_order_id, self._portfolio.now_ns + self._settings.open_order_interval
+            )
+        elif order.status is OrderStatus.UNKNOWN:
+            self.on_found_another(order)
+
     def on_compared(self, event: BrokerReported) -> None:
         """The venue's orders are here, and in the tracker: what was asked for in time and is not among them is not there."""
         shown = {report.client_order_id: None for report in event.orders}

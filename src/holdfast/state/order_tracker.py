@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.model.enums import OrderSide, OrderStatus, OrderType, Source
-from holdfast.model.errors import DataError, DuplicateOrderError, OrderError
+from holdfast.model.errors import DuplicateOrderError, OrderError
 from holdfast.model.orders import Execution, OrderIntent, OrderReport
 from holdfast.state.discrepancies import Discrepancy, DiscrepancyKind
 from holdfast.state.identity import are_two, difference, is_meant
@@ -46,7 +46,7 @@ from holdfast.state.order_machine import (
     next_status,
 )
 from holdfast.state.order_updates import client_order_id_of, read_moment, read_update
-from holdfast.state.written import Counts, Forgotten, TrackerState, freeze, thaw
+from holdfast.state.written import Counts, Forgotten, WrittenTracker
 
 __all__ = [
     "Discrepancy",
@@ -65,7 +65,7 @@ _EXECUTION, _LAST_EXECUTION = OrderEvent.EXECUTION, OrderEvent.LAST_EXECUTION
 _AFTER_SUBMIT = next_status(OrderStatus.CREATED, OrderEvent.SUBMIT)
 
 
-class OrderTracker:
+class OrderTracker(WrittenTracker):
     """All orders of ours, and what is known of them.
 
     Attributes:
@@ -472,57 +472,6 @@ class OrderTracker:
             )
         return len(settled)
 
-    def to_json(self) -> bytes:
-        """The whole tracker, exactly: ``from_json`` of it behaves the same in every respect."""
-        return msgspec.json.encode(self.export_state())
-
-    @classmethod
-    def from_json(cls, data: bytes | str) -> OrderTracker:
-        """The tracker that ``to_json`` wrote.
-
-        Raises:
-            DataError: The data is not a tracker's.
-        """
-        try:
-            state = msgspec.json.decode(data, type=TrackerState)
-        except msgspec.MsgspecError as error:
-            message = f"not an order tracker's JSON: {error}"
-            raise DataError(message) from None
-        tracker = cls()
-        tracker.import_state(state)
-        return tracker
-
-    def export_state(self) -> TrackerState:
-        """The whole tracker in its written form, apart from the tracker itself."""
-        return TrackerState(
-            orders=[freeze(order) for order in self._orders.values()],
-            seen=list(self._seen),
-            orphans=list(self._orphans.values()),
-            forgotten=list(self._forgotten.values()),
-            adopted=[(order.client_order_id, execution) for order, execution in self.adopted],
-            discrepancies=list(self.discrepancies),
-            counts=msgspec.structs.replace(self._counts),
-        )
-
-    def import_state(self, state: TrackerState) -> None:
-        """Become the tracker that was written, in place: whoever holds this one, and it must be new, sees that one."""
-        for record in state.orders:
-            order = thaw(record)
-            self._orders[order.client_order_id] = order
-            if order.broker_id is not None:
-                self._by_broker_id[order.broker_id] = order
-            if order.fills_missing:
-                self._missing[order.client_order_id] = order
-            if order.status in OPEN:
-                self._enlist(order)
-        self._seen.update(dict.fromkeys(state.seen))
-        self._orphans.update({execution.execution_id: execution for execution in state.orphans})
-        for forgotten in state.forgotten:
-            self._bury(forgotten)
-        self.adopted = [(self._orders[client_order_id], execution) for client_order_id, execution in state.adopted]
-        self.discrepancies = state.discrepancies
-        self._counts = state.counts
-
     # --- The mechanism --------------------------------------------------------------------------------------------
 
     def _count(self, order: InFlightOrder, execution: Execution) -> None:
@@ -599,15 +548,6 @@ class OrderTracker:
         elif was in CLOSED:
             order.closed_at = None
             self._relist()
-
-    def _enlist(self, order: InFlightOrder) -> None:
-        """Put an order, the newest so far, into the lists of open ones."""
-        client_order_id = order.client_order_id
-        self._open[client_order_id] = order
-        of_symbol = self._open_by_symbol.get(order.symbol)
-        if of_symbol is None:
-            of_symbol = self._open_by_symbol[order.symbol] = {}
-        of_symbol[client_order_id] = order
 
     def _relist(self) -> None:
         """Make the lists of open orders anew, so that a reopened one stands where it was created. Rare."""
@@ -717,11 +657,6 @@ class OrderTracker:
 
     def _note(self, kind: DiscrepancyKind, order: InFlightOrder, detail: str) -> None:
         self.discrepancies.append(Discrepancy(kind=kind, client_order_id=order.client_order_id, detail=detail))
-
-    def _bury(self, forgotten: Forgotten) -> None:
-        self._forgotten[forgotten.client_order_id] = forgotten
-        if forgotten.broker_id is not None:
-            self._forgotten_broker_ids[forgotten.broker_id] = forgotten
 
     def _is_ours(self, client_order_id: str | None) -> bool:
         return client_order_id in self._orders or client_order_id in self._forgotten

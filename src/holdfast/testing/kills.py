@@ -9,6 +9,9 @@
     venue   the venue, started again on its   the bot: it reconnects, fetches      at --speed times real time
             book and port                     what it missed and trades on
 
+While a venue is dead the bot's clock runs on, and then stands still until the venue's time has caught up. So the session
+runs at a pace at which the venue lives, on the average, longer than a restart takes.
+
 The seed decides every moment. A moment is a place of the replayed session, and not a second: the harness watches the
 venue's time from outside and kills when it has come so far, so that every kill hits somebody who is trading, on a quick
 machine and on a busy one. Between which two instructions it hits is chance. Of the bot's kills some hit the start
@@ -25,6 +28,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +36,7 @@ import msgspec
 import numpy as np
 
 from holdfast.data import read_bars, write_bars
+from holdfast.di.replaying import replay_journal
 from holdfast.journal import Record, SqliteJournal
 from holdfast.model import OrderIntent
 from holdfast.model.timestamps import NS_PER_SECOND
@@ -43,10 +48,15 @@ SYMBOL = "BTC/USD"
 WHO = ("bot", "both", "venue")
 _LADDER = ("--strategy", "holdfast.testing.ladder:Ladder", "--param", "patience=2", "--param", "hold=5")
 # Guards are not the subject: a price that is old because its venue was dead, and a pause after each trade, would leave
-# nothing to kill in.
-_SETTINGS = {"HOLDFAST_RISK__MAX_DATA_AGE": "1000000", "HOLDFAST_PROTECTIONS": '{"cooldown_period": false}'}
+# nothing to kill in. Snapshots often, so that most restarts begin with one.
+_SETTINGS = {
+    "HOLDFAST_RISK__MAX_DATA_AGE": "1000000",
+    "HOLDFAST_PROTECTIONS": '{"cooldown_period": false}',
+    "HOLDFAST_JOURNAL__SNAPSHOT_EVERY": "100",
+}
 _PARTICIPATION = "0.002"  # a bar fills a part of an order only: more executions, more that is in flight
 _ROWS_PER_KILL, _ROWS_MAX = 45, 2_880
+_LIFE_SECONDS = 6.0
 _AT_START = 5  # one of so many kills of the bot hits its start
 _NOT_SENT = frozenset({"never_sent", "rejected", "dropped"})
 
@@ -63,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         seed: Decides when.
         folder: Where everything is kept; empty.
         journal: Where the bot writes, as ``--journal`` takes it; None is a file in the folder.
-        speed: Of the session in which the venue is killed (times real time).
+        speed: Of the session in which the venue is killed (times real time); None lets it live six seconds on the average.
     """
 
     who: str
@@ -71,7 +81,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     folder: Path
     journal: str | None = None
-    speed: float = 600.0
+    speed: float | None = None
 
     @property
     def place(self) -> str:
@@ -103,13 +113,15 @@ def run(plan: Plan, say: Say) -> Outcome:
     write_bars(bars, data)
     market: list[object] = ["--data", data, "--symbol", SYMBOL, "--participation", _PARTICIPATION]
     if plan.who == "venue":
-        market += ["--speed", plan.speed]
+        mean_seconds = sum(hops) / len(hops) / NS_PER_SECOND
+        market += ["--speed", plan.speed or max(1, round(mean_seconds / _LIFE_SECONDS))]
     session = _Session(plan, market, say)
     try:
         summary, books = session.kill_venues(hops, rng) if plan.who == "venue" else session.kill_bots(hops, rng)
     finally:
         session.clean_up()
-    found = complaints(summary, books, read_records(plan.place))
+    records = read_records(plan.place)
+    found = [*complaints(summary, books, records), *_about_replay(records)]
     if summary["bars"] != len(bars):
         found.append(f"the bot saw {summary['bars']} bars of {len(bars)}")
     at_venue = {order["client_order_id"] for order in books.orders}
@@ -239,6 +251,18 @@ def complaints(summary: Mapping[str, Any], venue: VenueBooks, records: Iterable[
     ]
 
 
+def _about_replay(records: list[Record]) -> Iterator[str]:
+    """P8: the journal, however often its writer was killed, gives every command and every hash of the state again."""
+    found = replay_journal(lambda: records)
+    if found.difference is not None:
+        yield f"the replay differs at record {found.difference.seq}: {found.difference.computed} instead of {found.difference.recorded}"
+    yield from (
+        f"run {e.epoch.epoch} could not be replayed: {e.incomparable}"
+        for e in found.epochs
+        if e.epoch and e.incomparable
+    )
+
+
 def _about_books(summary: Mapping[str, Any], venue: VenueBooks) -> Iterator[str]:
     for finding in ("drift", "orphans", "shadows"):
         if summary[finding]:
@@ -265,7 +289,7 @@ def _about_orders(summary: Mapping[str, Any], venue: VenueBooks, intents: Mappin
         intent, own = intents.get(name), ours.get(name)
         if intent is None:
             yield f"order {name} at the venue is no journaled intent"
-        elif (order["side"], _plain(order["qty"])) != (intent.side.value, _plain(str(intent.quantity))):
+        elif (order["side"], Decimal(order["qty"])) != (intent.side.value, intent.quantity):
             yield f"order {name} at the venue is not what was meant: {order['side']} {order['qty']}, {intent}"
         if own is not None and (own["status"], own["filled"]) != (order["status"], _plain(order["filled_qty"])):
             yield (
@@ -309,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="decides every moment; one is made up and printed where none is given")
     parser.add_argument("--who", choices=(*WHO, "all"), default="all", help="who is killed")
     parser.add_argument("--journal", help="where the bot writes (one of --who at a time); default: a file of its own")
-    parser.add_argument("--speed", type=float, default=600.0, help="of the session in which the venue is killed")
+    parser.add_argument("--speed", type=float, help="of the session in which the venue is killed (times real time)")
     parser.add_argument("--keep", type=Path, help="an empty folder in which everything is left to look at")
     options = parser.parse_args(arguments)
     if options.kills < 1:

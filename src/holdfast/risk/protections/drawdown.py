@@ -4,8 +4,8 @@ Told of the equity (``observe_equity``), it judges the equity: realised and unre
 Alone, with nothing but closed trades, it judges ``starting_equity`` plus their cumulative profit by the rule of
 time of all trade protections.
 
-Peaks are kept in buckets of 1/24 of the lookback (of a day: an hour), so that an observation is a few comparisons; a
-peak is forgotten when its whole bucket has left the window, up to 1/24 later than exactly.
+Peaks are kept in buckets of 1/64 of the lookback, so that an observation is a few comparisons; a peak is
+forgotten when its whole bucket has left the window, up to 1/64 later than exactly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from holdfast.risk.protections.base import (
 )
 from holdfast.risk.protections.trades import Close, closes_between
 
-_BUCKETS = 24
+_BUCKETS = 64
 _ZERO = Decimal(0)
 
 
