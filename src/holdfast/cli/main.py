@@ -269,7 +269,7 @@ def status(
 
 
 BotJournalOption = Annotated[
-    Path | None, typer.Option("--journal", help="The bot's journal; default: journal.path, or the one kept for Alpaca.")
+    str | None, typer.Option("--journal", help="The bot's journal; default: journal.path, or the one kept for Alpaca.")
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
 

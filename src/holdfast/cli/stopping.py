@@ -37,7 +37,7 @@ from holdfast.model.errors import (
 from holdfast.runner.end_owner import end_owner
 from holdfast.runner.flatten import FLAT
 from holdfast.runner.halt_file import HaltFile, HaltOrder
-from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
+from holdfast.runner.liveness import age_seconds, read_liveness
 
 _TICK_SECONDS = 0.05
 _SILENCE_SECONDS = 2.0
@@ -48,16 +48,23 @@ _TRIES, _TRY_AGAIN_SECONDS = 5, 1.0
 _MODES = ("paper", "live")
 
 
-async def halt(journal: Path | None, config: Path | None, reason: str, *, reduce: bool) -> None:
+class Where(msgspec.Struct, frozen=True):
+    """A bot, by its journal, and the name beside which its halt file and its liveness file stand."""
+
+    journal: Path | DatabaseUrl
+    beside: Path
+
+
+async def halt(journal: str | None, config: Path | None, reason: str, *, reduce: bool) -> None:
     """Put the halt file in place, and say whether the bot has heard."""
-    path = find_journal(journal, config)
+    bot = find_bot(journal, config)
     order = make_order("reducing" if reduce else "halted", reason)
-    HaltFile(path).write(order)
+    HaltFile(bot.beside).write(order)
     what = "reducing: only orders that reduce a position leave" if reduce else "halted: no order leaves"
-    owner = read_owner(path)
+    owner = read_owner(bot.journal)
     if owner is None:
-        typer.echo(f"{what}. No bot runs on {path}; the next one starts so, until `holdfast resume`.")
-    elif await _heard(path, order.id):
+        typer.echo(f"{what}. No bot runs on {bot.journal}; the next one starts so, until `holdfast resume`.")
+    elif await _heard(bot, order.id):
         typer.echo(f"{what}. The bot (pid {owner.pid}) has heard it; `holdfast resume` lifts it.")
     else:
         typer.echo(
@@ -66,14 +73,14 @@ async def halt(journal: Path | None, config: Path | None, reason: str, *, reduce
         )
 
 
-async def resume(journal: Path | None, config: Path | None) -> None:
+async def resume(journal: str | None, config: Path | None) -> None:
     """Take the halt file away and ask for trading; says whether the bot trades again."""
-    path = find_journal(journal, config)
-    file = HaltFile(path)
+    bot = find_bot(journal, config)
+    file = HaltFile(bot.beside)
     file.resume(operator())
-    owner = read_owner(path)
+    owner = read_owner(bot.journal)
     if owner is None:
-        typer.echo(f"resumed: no bot runs on {path}; the next one trades.")
+        typer.echo(f"resumed: no bot runs on {bot.journal}; the next one trades.")
         return
     for _ in range(round(_SILENCE_SECONDS / _TICK_SECONDS)):
         if not file.resume_path.exists():
@@ -85,7 +92,7 @@ async def resume(journal: Path | None, config: Path | None) -> None:
 
 
 async def flatten(
-    journal: Path | None,
+    journal: str | None,
     config_path: Path | None,
     venue: str | None,
     *,
@@ -94,13 +101,13 @@ async def flatten(
     everything: bool,
 ) -> None:
     """Close everything, and say so; raises where something is left."""
-    path = find_journal(journal, config_path)
-    file = HaltFile(path)
+    bot = find_bot(journal, config_path)
+    file = HaltFile(bot.beside)
     order = msgspec.structs.replace(make_order("flatten", reason, everything=everything), seconds=seconds)
     file.write(order)
-    outcome = await _by_the_bot(path, order)
+    outcome = await _by_the_bot(bot, order)
     if outcome is None:
-        outcome = await _by_ourselves(path, config_path, venue)
+        outcome = await _by_ourselves(bot, config_path, venue)
     # What was asked for stays in force, now without an order to close anything.
     told = "everything is closed" if outcome == FLAT else "not everything is closed"
     file.write(make_order("halted", f"flatten: {told}"))
@@ -110,47 +117,53 @@ async def flatten(
     typer.echo("flat: everything is closed; trading is halted until `holdfast resume`.")
 
 
-def find_journal(journal: Path | None, config: Path | None) -> Path:
-    """The journal that is meant.
+def find_bot(journal: str | None, config_path: Path | None) -> Where:
+    """The bot that is meant, by its journal.
 
     Raises:
-        ConfigurationError: There is none, or more than one could be.
+        ConfigurationError: There is none, more than one could be, or nothing can lie beside it.
     """
-    named = journal or (load(config).journal.path if config is not None else load().journal.path)
-    if isinstance(named, DatabaseUrl):
-        message = f"the journal {named} is no file: expected one, for what stops a bot from outside lies beside it"
-        raise ConfigurationError(message)
-    if named is not None:
-        if not named.is_file():
-            message = f"there is no journal {named}: expected the file that the bot was started with"
+    config = load(config_path, {} if journal is None else {"journal": {"path": journal}})
+    place, beside = config.journal.path, config.journal.beside
+    if isinstance(place, DatabaseUrl):
+        if beside is None:
+            message = (
+                f"the journal {place} is no file, and what stops a bot from outside must lie beside one: "
+                "expected journal.control in the configuration of both"
+            )
             raise ConfigurationError(message)
-        return named
+        return Where(place, beside)
+    if place is not None and beside is not None:
+        if not place.is_file():
+            message = f"there is no journal {place}: expected the file that the bot was started with"
+            raise ConfigurationError(message)
+        return Where(place, beside)
     kept = [path for mode in _MODES if (path := state_dir() / f"alpaca-{mode}.journal").is_file()]
     if len(kept) != 1:
         found = " and ".join(map(str, kept)) or "none is kept here"
         message = f"which journal is meant? Expected --journal FILE ({found})"
         raise ConfigurationError(message)
-    return kept[0]
+    return Where(kept[0], beside or kept[0])
 
 
 # -- inside -------------------------------------------------------------------------------------
 
 
-async def _heard(path: Path, request: str) -> bool:
+async def _heard(bot: Where, request: str) -> bool:
     for _ in range(round(_SILENCE_SECONDS / _TICK_SECONDS)):
-        beat = read_liveness(path)
+        beat = read_liveness(bot.beside)
         if beat is not None and beat.heard == request:
             return True
         await asyncio.sleep(_TICK_SECONDS)
     return False
 
 
-async def _by_the_bot(path: Path, order: HaltOrder) -> str | None:
+async def _by_the_bot(bot: Where, order: HaltOrder) -> str | None:
     """The outcome, where the bot answers and brings it to an end; None where there is no bot (any more)."""
     loop = asyncio.get_running_loop()
     asked = loop.time()
-    while (owner := read_owner(path)) is not None:
-        beat = read_liveness(path)
+    while (owner := read_owner(bot.journal)) is not None:
+        beat = read_liveness(bot.beside)
         heard = beat is not None and beat.heard == order.id
         if beat is not None and heard and beat.flat:
             typer.echo(f"the bot (pid {owner.pid}) has heard it and closed by its own books.", err=True)
@@ -165,10 +178,10 @@ async def _by_the_bot(path: Path, order: HaltOrder) -> str | None:
     return None
 
 
-async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None) -> str:
+async def _by_ourselves(bot: Where, config_path: Path | None, venue: str | None) -> str:
     """Take the journal over and close what it knows of."""
     configure_logs(quiet=True)
-    config = bot_config(path, config_path, venue, read_liveness(path))
+    config = bot_config(bot, config_path, venue)
     for _ in range(_TRIES - 1):
         try:
             return await _take_over(config)
@@ -205,17 +218,21 @@ async def _take_over(config: Config) -> str:
         await container.stop()
 
 
-def bot_config(path: Path, config_path: Path | None, venue: str | None, beat: Liveness | None) -> Config:
+def bot_config(bot: Where, config_path: Path | None, venue: str | None) -> Config:
     """The configuration of the bot that owns, or owned, a journal, without what trades.
 
     Where it traded is told by its last beat, unless somebody says otherwise.
     """
-    config = load(config_path)
+    config, beat = load(config_path), read_liveness(bot.beside)
     mode = beat.mode if beat is not None else config.account.mode
     values: dict[str, Any] = {
         # Whoever closes real positions has said so already: the confirmation is for opening them.
         "account": {"mode": mode, "live_confirmed": mode == "live"},
-        "journal": {"path": path, "snapshot_every": 0},  # the next run of the bot goes on from its own
+        "journal": {
+            "path": bot.journal,
+            "control": bot.beside,
+            "snapshot_every": 0,
+        },  # the next run of the bot goes on from its own
         "strategy": {"symbols": ()},
         "watch": (),
         "status": {"enabled": False},

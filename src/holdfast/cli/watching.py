@@ -10,14 +10,13 @@ import typer
 from holdfast.brokers import AlpacaConnector
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.state_dir import token_path
-from holdfast.cli.stopping import bot_config, find_journal
+from holdfast.cli.stopping import bot_config, find_bot
 from holdfast.di.assembly import make_kernel
 from holdfast.di.config import Config
-from holdfast.journal import JournalReader
+from holdfast.journal import DatabaseUrl, JournalReader
 from holdfast.model.errors import HoldfastError
 from holdfast.net import create_combined_throttler
 from holdfast.notify import Notifier
-from holdfast.runner.liveness import read_liveness
 from holdfast.runner.recovery import recover
 from holdfast.runner.watch import Books, Watch
 from holdfast.time import RealTimeClock
@@ -27,16 +26,23 @@ _LIMIT = {"alpaca_trading": {"limit": 20, "period": 60.0, "reserve": 0.0}}
 _SECOND_LOOK_SECONDS = 3.0
 
 
-async def watch(journal: Path | None, config_path: Path | None, venue: str | None, *, every: float, once: bool) -> None:
+async def watch(journal: str | None, config_path: Path | None, venue: str | None, *, every: float, once: bool) -> None:
     """Look until told to stop; with ``once`` print what is wrong, and raise where something is."""
     configure_logs(quiet=True)
-    path = find_journal(journal, config_path)
-    config = bot_config(path, config_path, venue, read_liveness(path))
+    bot = find_bot(journal, config_path)
+    config = bot_config(bot, config_path, venue)
     notifier = Notifier(config.notify.channels(), RealTimeClock())
     broker = _broker(config)
     try:
         await notifier.start()
-        watcher = Watch(path, broker, _Journaled(path, config), _Printing(notifier), token=_token(config))
+        watcher = Watch(
+            bot.beside,
+            broker,
+            _Journaled(bot.journal, config),
+            _Printing(notifier),
+            token=_token(config),
+            owned=bot.journal,
+        )
         if not once:
             await watcher.run(every)
         if not await watcher.look() and not watcher.suspected:
@@ -70,28 +76,27 @@ class _Printing:
 class _Journaled:
     """The bot's books by its journal, read anew only when the journal has grown."""
 
-    def __init__(self, path: Path, config: Config) -> None:
-        self._path, self._config = path, config
-        self._size: tuple[int, ...] = ()
+    def __init__(self, place: Path | DatabaseUrl, config: Config) -> None:
+        self._place, self._config = place, config
+        self._seq = -1
         self._books = Books({}, ())
 
     def __call__(self) -> Books:
-        size = tuple(file.stat().st_size if file.exists() else 0 for file in (self._path, Path(f"{self._path}-wal")))
-        if size != self._size:
-            self._books = self._read()
-            self._size = size
+        with JournalReader(self._place) as reader:
+            if reader.last_seq != self._seq:
+                seq = reader.last_seq
+                self._books = self._read(reader)
+                self._seq = seq
         return self._books
 
-    def _read(self) -> Books:
+    def _read(self, reader: JournalReader) -> Books:
         kernel = make_kernel(self._config, ())
-        with JournalReader(self._path) as reader:
-            recover(reader, kernel, books_only=True)
-            journal_id = reader.journal_id
+        recover(reader, kernel, books_only=True)
         portfolio = kernel.portfolio
         return Books(
             {position.symbol: position.quantity for position in portfolio.positions.get_all()},
             tuple(order.client_order_id for order in portfolio.tracker.open_orders()),
-            journal_id,
+            reader.journal_id,
         )
 
 

@@ -49,7 +49,9 @@ class Control:
     """
 
     def __init__(self, config: Config, journal: Journal | None = None) -> None:
-        path = config.journal.path if journal is None else getattr(journal, "path", None)
+        path = config.journal.beside
+        if journal is not None and config.journal.control is None:
+            path = getattr(journal, "path", None)
         self._path: Path | None = path if isinstance(path, Path) else None
         self.file = None if self._path is None else HaltFile(self._path)
         self.status_url = ""

@@ -33,7 +33,7 @@ from typing import Protocol
 import httpx
 import msgspec
 
-from holdfast.journal import Owner, read_owner
+from holdfast.journal import DatabaseUrl, Owner, read_owner
 from holdfast.model import BrokerPosition, OrderReport
 from holdfast.model.errors import BrokerError, HoldfastError
 from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
@@ -95,11 +95,12 @@ class Watch:
     """Looks again and again, and tells changes.
 
     Args:
-        journal: The bot's.
+        journal: The bot's: beside it stands the liveness file.
         venue: Read only, with a share of the rate limit that the bot does not miss.
         journaled: The bot's books by its journal; may take long, and runs in a thread.
         alerts: Who is told.
         token: For the status API.
+        owned: What the bot owns, where that is not the file ``journal`` itself.
 
     Attributes:
         findings: Those of the last look that are certain.
@@ -114,9 +115,11 @@ class Watch:
         alerts: AlertPort,
         *,
         token: str = "",
+        owned: Path | DatabaseUrl | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._journal = journal
+        self._owned: Path | DatabaseUrl = owned or journal
         self._venue = venue
         self._journaled = journaled
         self._alerts = alerts
@@ -167,7 +170,7 @@ class Watch:
     # -- what is found --------------------------------------------------------------------------
 
     async def _find(self) -> list[Finding]:
-        owner, beat = read_owner(self._journal), read_liveness(self._journal)
+        owner, beat = read_owner(self._owned), read_liveness(self._journal)
         found = _of_the_process(owner, beat)
         beats = owner is not None and not found
         if beats and beat is not None:
