@@ -207,8 +207,8 @@ class World:
         for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 self.violations.append(f"simulation: {type(outcome).__name__}: {outcome}")
-        self._judge("P9 settled", checkers.settled(self))
-        self._judge("two sources", checkers.listening(self))
+        for name, check in checkers.AT_THE_BOUND.items():
+            self._judge(name, check(self))
         await self._stop()
         await self._look_once_more()
         self._judge_all()
