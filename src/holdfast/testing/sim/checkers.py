@@ -349,6 +349,13 @@ def _open_questions(world: World, kernel: Kernel) -> Iterator[str]:
             yield f"order {order.client_order_id} is {theirs.status} at the venue, and still held to be {order.status}"
 
 
+#: Asked at the end of the bound after the last fault, while the bot runs.
+AT_THE_BOUND: dict[str, Check] = {
+    "P9 settled": settled,
+    "two sources": listening,
+}
+
+#: Asked when the run is over.
 CHECKERS: dict[str, Check] = {
     "P1 written ahead": written_ahead,
     "P2 sent once": sent_once,

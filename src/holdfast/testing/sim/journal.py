@@ -114,8 +114,9 @@ class SimJournal:
         return self.disk.journal_id
 
     def append_epoch(self, record: EpochRecord) -> None:
-        """Append the head of a run. A simulated process has no process id: it would differ from run to run."""
-        self._append(Kind.EPOCH, msgspec.structs.replace(record, pid=0), ())
+        """Append the head of a run."""
+        # The hash of a run knows no process id: it would be another one each time.
+        self._append(Kind.EPOCH, record, (), encode(msgspec.structs.replace(record, pid=0)))
 
     def append_event(self, event: Event) -> None:
         """Append an event."""
@@ -182,12 +183,16 @@ class SimJournal:
             self.disk.write(batch, snapshots)
 
     def _append(
-        self, kind: Kind, content: EpochRecord | Event | tuple[Command, ...], intents: tuple[OrderIntent, ...]
+        self,
+        kind: Kind,
+        content: EpochRecord | Event | tuple[Command, ...],
+        intents: tuple[OrderIntent, ...],
+        traced: bytes | None = None,
     ) -> None:
         self._check()
         self._point("append-before")
         payload = encode(content)
-        self._trace.absorb(payload)
+        self._trace.absorb(payload if traced is None else traced)
         self._pending.append((kind, payload, intents))
         self.last_seq += 1
         self._point("append-after")
