@@ -18,14 +18,13 @@ import math
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import structlog
 
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_activities import revisions
-from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
+from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_strategies
 from holdfast.di.bar_gate import BarGate
@@ -33,8 +32,9 @@ from holdfast.di.config import Config, build
 from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
 from holdfast.di.parts import Parts
+from holdfast.di.places import account_keys, configured_journal, trading_url
 from holdfast.di.venue_link import VenueInfo, discover_venue
-from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
+from holdfast.journal import EpochRecord, Journal, MemoryJournal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
@@ -111,12 +111,12 @@ class Container:
         # People read messages in real time, however fast a replayed session runs.
         self._notifier = parts.notifier(config.notify.channels(), RealTimeClock())
         self.control = Control(config, journal)
-        keys = _keys(config)
+        keys = account_keys(config)
         self._broker = parts.connector(
             throttler=self._throttler,
             api_key=keys[0],
             api_secret=keys[1],
-            base_url=_trading_url(config),
+            base_url=trading_url(config),
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
@@ -136,7 +136,7 @@ class Container:
         )
         self.market_streams = self._make_market_streams(keys, parts)
         # Last, because it takes ownership of a file: nothing after this may fail.
-        self._journal = journal or _open_journal(config)
+        self._journal = journal or configured_journal(config)
         self.runner = parts.runner(
             self.kernel,
             self._journal,
@@ -665,38 +665,3 @@ class Container:
                     inbox.post_event(bar)
         except BrokerError as error:
             _log.warning("symbol could not be prepared", symbol=symbol, reason=error.message)
-
-
-def _keys(config: Config) -> tuple[str, str]:
-    found = []
-    for name, variable in (("api_key", "APCA_API_KEY_ID"), ("api_secret", "APCA_API_SECRET_KEY")):
-        secret = getattr(config.alpaca, name)
-        if secret is None or not secret.get_secret_value():
-            message = (
-                f"alpaca.{name} is not set: expected the key from Alpaca's dashboard, or {variable} in the environment"
-            )
-            raise ConfigurationError(message)
-        found.append(secret.get_secret_value())
-    return found[0], found[1]
-
-
-def _trading_url(config: Config) -> str:
-    """Where orders go. Real money needs two words, whoever gave the address: the mode, and its confirmation."""
-    account = config.account
-    url = config.alpaca.base_url or (LIVE_URL if account.mode == "live" else PAPER_URL)
-    if account.mode == "live" and not account.live_confirmed:
-        message = "account.mode is live and account.live_confirmed is not true: expected both, on purpose"
-        raise ConfigurationError(message)
-    if account.mode != "live" and urlsplit(url).hostname == urlsplit(LIVE_URL).hostname:
-        message = f"alpaca.base_url {url} trades real money and account.mode is {account.mode}: expected mode live"
-        raise ConfigurationError(message)
-    return url
-
-
-def _open_journal(config: Config) -> Journal:
-    if config.journal.path is not None:
-        return open_journal(config.journal.path)
-    if config.account.mode == "live":
-        message = "journal.path is not set: expected a file or a database, for real money needs a memory that survives a crash"
-        raise ConfigurationError(message)
-    return MemoryJournal()
