@@ -235,6 +235,11 @@ class Stream(ABC):
         for subscribers in self._subscribers:
             await subscribers.drain(max(0.0, deadline - loop.time()))
 
+    def abandon(self) -> None:
+        """Forget what waits for handlers, without running it. For a simulated process that is gone; others ``stop``."""
+        for subscribers in self._subscribers:
+            subscribers.abandon()
+
     def is_connected(self) -> bool:
         """Whether the venue has confirmed that we are authorised and listening, on a socket that is still open."""
         return self._state is StreamState.LISTENING

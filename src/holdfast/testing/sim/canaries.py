@@ -21,20 +21,28 @@ from holdfast.di.config import Config
 from holdfast.di.parts import Parts
 from holdfast.kernel import Kernel
 from holdfast.kernel.book import SymbolBook
-from holdfast.kernel.reconciliation import Drift, Reconciliation
 from holdfast.kernel.signal_path import SignalPath
 from holdfast.kernel.state import KernelState
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source, TradingState
-from holdfast.model.commands import ORDER_COMMANDS, Command, SubmitOrder
+from holdfast.model.commands import ORDER_COMMANDS, CancelOrder, Command, Reconcile, SubmitOrder
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError
-from holdfast.model.events import EpochStarted, Event, LookupFailed, LookupMissed, StreamConnected
+from holdfast.model.events import (
+    BrokerReported,
+    EpochStarted,
+    Event,
+    LookupFailed,
+    LookupMissed,
+    OrderRefused,
+    OrderUpdated,
+    StreamConnected,
+)
 from holdfast.net import Throttler, create_combined_throttler
 from holdfast.realtime import UserStreamTracker
 from holdfast.realtime.stream import Conversation
 from holdfast.runner import Recovery, Runner
 from holdfast.runner.outbox import Outbox
 from holdfast.state.in_flight import InFlightOrder
-from holdfast.state.order_machine import VENUE_CLOSED, VENUE_OPEN, OrderEvent
+from holdfast.state.order_machine import VENUE_CLOSED, VENUE_OPEN
 from holdfast.state.order_tracker import OrderTracker
 from holdfast.testing.sim.scenario import Scenario, scenario
 
@@ -189,66 +197,78 @@ class ConnectedWhenOpen(UserStreamTracker):
 # -- what nobody knows --------------------------------------------------------------------------
 
 
-class TakesNotFoundForNeverSent(Kernel):
+class TakesNotFoundForANo(Kernel):
     """A look-up that finds nothing settles the matter at once: no grace for what is still on its way."""
 
-    def _on_lookup_missed(self, event: LookupMissed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is not None and order.status is OrderStatus.UNKNOWN:
-            self._close(event.client_order_id, OrderEvent.NEVER_SENT, "the venue does not have it")
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Take it for a refusal."""
+        if type(event) is LookupMissed and _is_unknown(self, event.client_order_id):
+            return super().handle(OrderRefused(ts=event.ts, client_order_id=event.client_order_id, reason="not there"))
+        return super().handle(event)
 
 
-class TakesAFailedLookUpForNeverSent(Kernel):
+class TakesAFailedLookUpForANo(Kernel):
     """A look-up that fails says as much as one that finds nothing."""
 
-    def _on_lookup_failed(self, event: LookupFailed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is not None and order.status is OrderStatus.UNKNOWN:
-            self._close(event.client_order_id, OrderEvent.NEVER_SENT, "nobody answers")
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Take it for a refusal."""
+        if type(event) is LookupFailed and _is_unknown(self, event.client_order_id):
+            return super().handle(OrderRefused(ts=event.ts, client_order_id=event.client_order_id, reason=event.reason))
+        return super().handle(event)
+
+
+def _is_unknown(kernel: Kernel, client_order_id: str) -> bool:
+    order = kernel.portfolio.tracker.get(client_order_id)
+    return order is not None and order.status is OrderStatus.UNKNOWN
 
 
 class TakesACancelForCancelled(Kernel):
     """Asking for a cancel closes the order: the venue's word is not waited for."""
 
-    def _cancel(self, order: InFlightOrder) -> None:
-        super()._cancel(order)
-        if order.broker_id:
-            word = OrderReport(
-                broker_id=order.broker_id,
-                client_order_id=order.client_order_id,
-                symbol=order.symbol,
-                side=order.side,
-                status=OrderStatus.CANCELED,
-                quantity=order.quantity,
-                filled_qty=order.filled_quantity,
-            )
-            self._tracker.apply_report(word, Source.RESPONSE, self.portfolio.now_ns)
-            self._order_changed(order)
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Add the word that the venue has not said."""
+        commands = list(super().handle(event))
+        for command in tuple(commands):
+            order = self.portfolio.tracker.get(command.client_order_id) if type(command) is CancelOrder else None
+            if order is not None and order.broker_id is not None:
+                word = OrderReport(
+                    broker_id=order.broker_id,
+                    client_order_id=order.client_order_id,
+                    symbol=order.symbol,
+                    side=order.side,
+                    status=OrderStatus.CANCELED,
+                    quantity=order.quantity,
+                    filled_qty=order.filled_quantity,
+                )
+                commands += super().handle(OrderUpdated(ts=event.ts, report=word, source=Source.RESPONSE))
+        return commands
 
 
 class DoesNotAskAfterAGap(Kernel):
     """A stream that is back is as good as one that was never lost."""
 
-    def _on_stream_connected(self, event: StreamConnected) -> None:
-        self._advance(event.ts)
-
-
-class _Adopting(Reconciliation):
-    def _differences(self) -> list[Drift]:
-        found = super()._differences()
-        for drift in found:
-            self._portfolio.positions.adjust(drift.symbol, drift.gap, "as the venue says", self.last_at)
-        return []
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Leave out the look at the venue."""
+        commands = super().handle(event)
+        if type(event) is StreamConnected:
+            return tuple(command for command in commands if type(command) is not Reconcile)
+        return commands
 
 
 class AdoptsWhatDiffers(Kernel):
     """Where the venue's position is another one, ours becomes the venue's."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.reconciliation = _Adopting(self.portfolio, self.settings)
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Adopt."""
+        commands = super().handle(event)
+        if type(event) is BrokerReported:
+            positions = self.portfolio.positions
+            theirs = {position.symbol: position.quantity for position in event.positions}
+            for symbol in {**theirs, **{position.symbol: None for position in positions.get_all()}}:
+                gap = theirs.get(symbol, _ZERO) - positions.quantity(symbol)
+                if gap:
+                    positions.adjust(symbol, gap, "as the venue says", event.ts)
+        return commands
 
 
 # -- guards -------------------------------------------------------------------------------------
@@ -293,9 +313,13 @@ class ShowsBarsAgain(Kernel):
 class SendsAgainAfterARestart(Kernel):
     """What was on its way when the last run ended is sent once more."""
 
-    def _on_epoch_started(self, event: EpochStarted) -> None:
-        pending = [order for order in self._tracker.open_orders() if order.status is OrderStatus.SUBMITTED]
-        super()._on_epoch_started(event)
+    def handle(self, event: Event) -> Sequence[Command]:
+        """Add the orders of the last run."""
+        if type(event) is not EpochStarted:
+            return super().handle(event)
+        tracker = self.portfolio.tracker
+        pending = [order for order in tracker.open_orders() if order.status is OrderStatus.SUBMITTED]
+        commands = list(super().handle(event))
         for order in pending:
             intent = OrderIntent(
                 client_order_id=order.client_order_id,
@@ -308,7 +332,8 @@ class SendsAgainAfterARestart(Kernel):
                 limit_price=order.limit_price,
                 reduce_only=order.reduce_only,
             )
-            self._out.append(SubmitOrder(intent=intent, deadline=event.ts + self.settings.submit_deadline))
+            commands.append(SubmitOrder(intent=intent, deadline=event.ts + self.settings.submit_deadline))
+        return commands
 
 
 class CountsIntentsAnew(Kernel):
@@ -498,15 +523,15 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
     ),
     (
         "not-found-is-never-sent",
-        TakesNotFoundForNeverSent,
-        _kernel(TakesNotFoundForNeverSent),
+        TakesNotFoundForANo,
+        _kernel(TakesNotFoundForANo),
         _with(rates=_LATE),
         ("P5 verdicts hold",),
     ),
     (
         "silence-is-never-sent",
-        TakesAFailedLookUpForNeverSent,
-        _kernel(TakesAFailedLookUpForNeverSent),
+        TakesAFailedLookUpForANo,
+        _kernel(TakesAFailedLookUpForANo),
         _with(rates={"gateway_after": 0.8, "frame_lost": 0.6}),
         ("P5 verdicts hold",),
     ),
