@@ -24,7 +24,7 @@ $(shell [ -x $(BIN)/python ] && [ "$$(cat $(CREATED) 2>/dev/null)" = "$(CURDIR)"
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help paper test lint types imports pytest bench format docs-check setup setup-dev requirements clean
+.PHONY: help paper test lint types imports pytest bench format docs-check nightly setup setup-dev requirements clean
 
 help: ## List what can be asked for
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ types: setup-dev ## mypy, strict
 
 pytest: setup-dev ## The tests alone (ARGS="tests/web -x")
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+nightly: setup-dev ## What takes too long for every change: 200 kills each of the bot, of both and of the venue (ARGS="--seed 7")
+	$(BIN)/python -m holdfast.testing.kills --kills 200 $(ARGS)
 
 docs-check: setup-dev ## The house rules and the documents: links, snippets, generated pages
 	$(BIN)/pytest tests/test_house.py tests/docs $(ARGS)

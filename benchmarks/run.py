@@ -2,9 +2,13 @@
 
     python -m benchmarks.run [--bars 500000] [--rounds 3]
 
-An order's whole life is the difference between a run that trades and one that does the same work a bar and
-never trades, divided by the orders: signal, protections, risk gate, symbol rules, tracking, matching, the
-venue's reports, fill, position, account, closed trade.
+An order's whole life (signal, protections, risk gate, symbol rules, tracking, matching, the venue's reports,
+fill, position, account, closed trade) is told twice:
+
+* *in the workload*: the difference between the run that trades and one that does the same work a bar and
+  never trades, divided by the orders. The bars on which a position is held, marked and watched (34 an order)
+  are part of it.
+* *back to back*: the same difference where every bar brings an order, so that no bar is waited for.
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ import gc
 from collections.abc import Callable
 from time import perf_counter
 
-from benchmarks.workload import columns, make_backtest, make_bars, run_by_hand
+from benchmarks.workload import columns, make_backtest, make_bars, make_churning, run_by_hand
 
 _EMPTY_CALLS = 1_000_000
+_CHURNED_BARS = 20_000
 
 
 class _Empty:
@@ -47,10 +52,10 @@ def main() -> None:
     parser.add_argument("--bars", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=3, help="each is run in turn; the fastest of each counts")
     options = parser.parse_args()
-    series = make_bars(7, options.bars)
+    series, short = make_bars(7, options.bars), make_bars(7, _CHURNED_BARS)
     rows = columns(series)
-    by_hand, trading, quiet = [], [], []
-    orders = trips = 0
+    by_hand, trading, quiet, churning, resting = [], [], [], [], []
+    orders = trips = churned = 0
     for _ in range(options.rounds):
         by_hand.append(_seconds(lambda: run_by_hand(rows)))
         backtest = make_backtest(series)
@@ -58,14 +63,21 @@ def main() -> None:
         orders = backtest.kernel.counters.orders
         trips = len(backtest.kernel.portfolio.positions.closed_trades)
         quiet.append(_seconds(make_backtest(series, trades=False).run))
+        dense = make_churning(short)
+        churning.append(_seconds(dense.run))
+        churned = dense.kernel.counters.orders
+        resting.append(_seconds(make_churning(short, trades=False).run))
     expected, _cash = run_by_hand(rows)
-    loop_ns, engine_ns = min(by_hand) / options.bars * 1e9, min(trading) / options.bars * 1e9
+    loop_ns, engine_ns, quiet_ns = (min(times) / options.bars * 1e9 for times in (by_hand, trading, quiet))
     order_us = (min(trading) - min(quiet)) / orders * 1e6
+    dense_us = (min(churning) - min(resting)) / churned * 1e6
     print(f"{options.bars:,} bars, {trips:,} round trips (by hand {expected:,}), {orders:,} orders")
     print(f"an empty method call          {_empty_call_ns():8.0f} ns")
     print(f"hand-written loop, no engine  {loop_ns:8.0f} ns a bar")
     print(f"holdfast, every guard on      {engine_ns:8.0f} ns a bar   {engine_ns / loop_ns:.2f} x the loop")
-    print(f"an order's whole life         {order_us:8.1f} us")
+    print(f"  the same without an order   {quiet_ns:8.0f} ns a bar   {quiet_ns / loop_ns:.2f} x the loop")
+    print(f"an order's whole life         {order_us:8.1f} us         in the workload, bars in the position included")
+    print(f"                              {dense_us:8.1f} us         back to back ({churned:,} orders)")
 
 
 if __name__ == "__main__":

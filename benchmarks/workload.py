@@ -16,11 +16,11 @@ import numpy as np
 
 from holdfast.backtest import Backtest
 from holdfast.kernel import Kernel
-from holdfast.model import Asset, AssetClass, BarSeries
+from holdfast.model import Asset, AssetClass, Bar, BarSeries
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import create_default_protections
-from holdfast.strategies import VwapMeanReversion
+from holdfast.strategies import Strategy, VwapMeanReversion
 from holdfast.time import FixedSessions, Sessions
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 
@@ -116,6 +116,37 @@ def make_backtest(series: BarSeries, *, trades: bool = True) -> Backtest:
         flat_minutes=1,
         allow_short=False,
     )
+    return _backtest(strategy, series)
+
+
+class Churn(Strategy):
+    """Buys at one bar and leaves at the next, over and over: nothing but orders."""
+
+    def __init__(self, *, trades: bool) -> None:
+        super().__init__([SYMBOL])
+        self.trades = trades
+
+    def on_start(self) -> None:
+        """Keep the view."""
+        self.seen = self.view(SYMBOL)
+
+    def on_bar(self, bar: Bar) -> None:
+        """In or out."""
+        view = self.seen
+        if not self.trades or view.busy:
+            return
+        if view.position_float:
+            self.exit(bar.symbol, reason="out")
+        else:
+            self.buy(bar.symbol, 100, reason="in")
+
+
+def make_churning(series: BarSeries, *, trades: bool = True) -> Backtest:
+    """An order at every bar through the whole engine, or (``trades=False``) the same bars without one."""
+    return _backtest(Churn(trades=trades), series)
+
+
+def _backtest(strategy: Strategy, series: BarSeries) -> Backtest:
     protections = create_default_protections(
         stoploss_guard={"max_stoplosses": 1_000},
         max_drawdown={"max_drawdown": 0.9},

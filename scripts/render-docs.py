@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from holdfast.kernel import unknown_table
 from holdfast.state import order_machine
 from holdfast.testing.sim.canaries import CANARIES
 from holdfast.testing.sim.checkers import AT_THE_BOUND, CHECKERS
@@ -53,6 +54,43 @@ Three rows are worth knowing:
 ```mermaid
 {order_machine.render_mermaid().rstrip()}
 ```
+"""
+
+
+def unknown_outcomes() -> str:
+    """What is done when nobody knows what became of a request."""
+    return f"""# When nobody knows what became of a request
+
+*Made from the table of [`holdfast.kernel.unknown_table`](../src/holdfast/kernel/unknown_table.py) by
+`scripts/render-docs.py`: change the table, then run the script.*
+
+A request to a venue can end without an answer that says what became of it. Every such end has its row here: what is
+known, what becomes of the order (a word of [its table of states](ORDER-STATES.md), or nothing), what is asked at once,
+when it is asked again, and which evidence settles it. Exactly one row fits each combination; a test walks them all.
+
+Four rules stand above all rows:
+
+- **Silence is never evidence.** No row lets the passing of time alone close an order.
+- **Nothing is sent twice.** There is no row that sends an order again, in the same run or after a restart. A cancel may
+  come twice.
+- **What is not known counts as filled.** Until an order is closed, every guard counts it as filled in whole, in the
+  direction that is worse: for the size of the position, the exposure, the number of open orders, the buying power,
+  and for what an exit may still take. While an exit is unknown, nothing is opened in its symbol.
+- **The order is the better witness.** Whatever was concluded, the venue's own word on the order (a look-up, the stream,
+  an execution, a list of orders) wins. An order that we had closed by inference, or that an error answer had refused, is
+  then open again, and people are told.
+
+*The grace period* is {unknown_table.KernelSettings().lookup_grace // unknown_table.NS_PER_SECOND} seconds. Its clock runs
+only while the order stream is up: beside a stream that tells nothing, "not found" says nothing.
+
+## The table
+
+{unknown_table.render_markdown()}
+## How often
+
+{unknown_table.render_schedules()}
+An order that is known to be open and gives no reason for doubt is looked up as slowly, in case its closing word got
+lost. When the order stream comes back, everything unknown is asked for at once.
 """
 
 
@@ -162,7 +200,11 @@ def _words(words: Sequence[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-PAGES: Final[Mapping[str, Callable[[], str]]] = {"ORDER-STATES.md": order_states, "TESTING.md": testing}
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "ORDER-STATES.md": order_states,
+    "UNKNOWN.md": unknown_outcomes,
+    "TESTING.md": testing,
+}
 
 
 def stale() -> list[str]:

@@ -91,8 +91,8 @@ async def desk() -> AsyncIterator[Callable[..., Desk]]:
     """Makes desks; answers are given in turn, the last one again and again."""
     made: list[Desk] = []
 
-    def make(*answers: httpx.Response | Exception, **options: Any) -> Desk:
-        throttler = Throttler({name: RateLimit(1_000, 1.0) for name in LIMIT_IDS})
+    def make(*answers: httpx.Response | Exception, throttler: Throttler | None = None, **options: Any) -> Desk:
+        throttler = throttler or Throttler({name: RateLimit(1_000, 1.0) for name in LIMIT_IDS})
         one = Desk(throttler, **options)
         one.answers = list(answers)
         made.append(one)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -18,15 +20,18 @@ from holdfast.brokers.alpaca_endpoints import (
     is_loopback,
     trade_stream_url,
 )
-from holdfast.model import AssetClass
+from holdfast.model import AssetClass, OrderIntent, OrderSide, OrderType, TimeInForce
 from holdfast.model.errors import (
     BrokerAuthError,
     BrokerRefusedError,
     ConfigurationError,
+    OrderDroppedError,
     OutcomeUnknownError,
     UnknownSymbolError,
 )
 from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
+from holdfast.net import create_combined_throttler
+from holdfast.time import BacktestClock
 
 Desk = Any
 MakeDesk = Callable[..., Desk]
@@ -96,6 +101,75 @@ async def test_a_raw_submit_of_no_number_is_a_clear_error(desk: MakeDesk) -> Non
         await d.connector.submit_order("AAPL", "ten", "buy")
 
     assert d.requests == []
+
+
+async def test_a_position_is_closed_by_the_venue_under_its_slashless_name(desk: MakeDesk, order: Row) -> None:
+    """Alpaca answers 404 to "BTC/USD" there; its order comes back typed or as it is."""
+    d = desk(httpx.Response(200, json=order))
+
+    assert (await d.connector.close_position("BTC/USD"))["id"] == order["id"]
+    assert (await d.connector.request_close("AAPL")).client_order_id == "hf-1"
+    assert [(r.method, r.url.raw_path) for r in d.requests] == [
+        ("DELETE", b"/v2/positions/BTCUSD"),
+        ("DELETE", b"/v2/positions/AAPL"),
+    ]
+
+
+async def test_all_orders_are_cancelled_in_one_request(desk: MakeDesk) -> None:
+    """Alpaca answers 207 with one row an order."""
+    d = desk(httpx.Response(207, json=[{"id": "o-1", "status": 200, "body": None}]))
+
+    assert await d.connector.cancel_all_orders() == [{"id": "o-1", "status": 200, "body": None}]
+    assert (d.requests[0].method, d.requests[0].url.path) == ("DELETE", "/v2/orders")
+
+
+async def test_a_brake_stops_orders_and_never_cancels_or_reads(desk: MakeDesk, order: Row) -> None:
+    """Whoever asks: a raw submit counts as one that opens, a close-position call as one that reduces."""
+    asked: list[bool] = []
+
+    def brake(*, reduces: bool) -> str | None:
+        asked.append(reduces)
+        return "the halt file says so"
+
+    d = desk(httpx.Response(200, json=order), brake=brake)
+    with pytest.raises(OrderDroppedError, match="the halt file says so"):
+        await d.connector.submit_order("AAPL", 1, "buy")
+    with pytest.raises(OrderDroppedError, match="the halt file says so"):
+        await d.connector.close_position("AAPL")
+    assert (d.requests, asked) == ([], [False, True])
+
+    await d.connector.cancel_order("o-1")
+    await d.connector.get_order("o-1")
+    assert len(d.requests) == 2
+
+
+async def test_cancels_closes_and_look_ups_use_the_reserve(desk: MakeDesk, order: Row) -> None:
+    """With every ordinary slot taken they leave at once; an ordinary read would wait."""
+    clock = BacktestClock(datetime(2024, 1, 2, 14, 30, tzinfo=UTC))
+    throttler = create_combined_throttler({"alpaca_trading": {"limit": 10, "reserve": 0.5}}, clock)
+    d = desk(httpx.Response(200, json=order), throttler=throttler, clock=clock)
+    for _ in range(5):
+        await d.connector.get_order("o-1")
+    waiting = asyncio.create_task(d.connector.get_order("o-1"))
+    await asyncio.sleep(0)
+
+    await d.connector.cancel_order("o-1")
+    await d.connector.find_order("hf-1")
+    await d.connector.close_position("AAPL")
+    exit_order = OrderIntent(
+        client_order_id="hf-1",
+        symbol="AAPL",
+        side=OrderSide.SELL,
+        quantity=Decimal(10),
+        order_type=OrderType.MARKET,
+        time_in_force=TimeInForce.DAY,
+        created_at=0,
+        reduce_only=True,
+    )
+    await d.connector.place(exit_order)
+    assert len(d.requests) == 9
+    assert not waiting.done(), "an ordinary read waits for an ordinary place"
+    waiting.cancel()
 
 
 async def test_raw_methods_return_what_the_venue_said(desk: MakeDesk) -> None:

@@ -10,6 +10,7 @@ import pytest
 from holdfast.brokers import alpaca_errors
 from holdfast.brokers.alpaca_errors import (
     HTTP_RULES,
+    REFUSALS,
     TRANSPORT_RULES,
     Answer,
     failure_of,
@@ -17,6 +18,7 @@ from holdfast.brokers.alpaca_errors import (
     read_answer,
     rule_for,
 )
+from holdfast.model import Outcome
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, OutcomeUnknownError
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
@@ -43,9 +45,10 @@ CASES: list[tuple[int, bytes, type[BrokerError], type[BrokerError], type[BrokerE
     (403, said(40310000, "potential wash trade detected. use complex orders"), R, R, U),
     (403, said(40310000, "account is not authorized to trade"), R, R, U),
     (403, said(40310100, "trade denied due to pattern day trading protection"), R, R, U),
-    (403, said(42210000, "subscription does not permit querying recent SIP data"), R, R, U),
+    (403, said(42210000, "subscription does not permit querying recent SIP data"), R, U, U),
     (404, said(40410000, "order not found for 1"), R, R, R),
     (404, said(40410000, "endpoint not found"), R, R, R),
+    (404, said(None, "not found"), R, U, R),
     (404, HTML, U, U, U),
     (408, b"", U, U, U),
     (408, said(None, "timeout"), U, U, U),
@@ -59,6 +62,15 @@ CASES: list[tuple[int, bytes, type[BrokerError], type[BrokerError], type[BrokerE
     (429, said(42910000, "too many requests"), R, R, U),
     (429, HTML, R, R, U),
     (400, said(40010000, "request body format is invalid"), R, R, U),
+    # An error that nobody has studied is no refusal of a submit, whatever it says.
+    (400, said(None, "order rejected"), R, U, U),
+    (400, said(40099999, "order rejected"), R, U, U),
+    (403, said(40399999, "no"), R, U, U),
+    (403, said(None, "no"), R, U, U),
+    (409, said(40910000, "conflict"), R, U, U),
+    (418, said(41810000, "teapot"), R, U, U),
+    (422, said(42299999, "new rule"), R, U, R),
+    (422, said(None, "no"), R, U, R),
     (400, b'{"detail":"no"}', U, U, U),
     (400, b"[]", U, U, U),
     *((status, body, U, U, U) for status in (500, 502, 503, 504) for body in (HTML, b"", said(50010000, "internal"))),
@@ -92,10 +104,59 @@ def test_every_status_has_a_verdict_with_and_without_words(method: str) -> None:
 def test_every_row_can_be_reached() -> None:
     """Canary: a row that a row above it hides would be a verdict that nobody ever gets."""
     words = ["", "forbidden.", "client_order_id must be unique", "other"]
-    answers = [Answer(None, text, is_alpaca=known) for text in words for known in (True, False)]
+    codes = [None, *(code for _, code in REFUSALS)]
+    answers = [Answer(code, text, is_alpaca=known) for text in words for known in (True, False) for code in codes]
     reached = {rule_for(m, s, a) for m in ("GET", "POST", "DELETE") for s in range(1000) for a in answers}
 
     assert reached == set(HTTP_RULES)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "body", "outcome"),
+    [
+        ("POST", 401, said(None, "unauthorized."), Outcome.REFUSED),
+        ("POST", 403, said(40310000, "insufficient buying power"), Outcome.REFUSED),
+        ("POST", 403, said(40399999, "no"), Outcome.UNLISTED),
+        ("POST", 422, said(40010001, "client_order_id must be unique"), Outcome.ID_TAKEN),
+        ("POST", 422, said(40010001, "qty must be > 0"), Outcome.REFUSED),
+        ("POST", 429, b"", Outcome.RATE_LIMITED),
+        ("POST", 403, HTML, Outcome.FOREIGN_ANSWER),
+        ("POST", 502, HTML, Outcome.SERVER_ERROR),
+        ("POST", 504, b"", Outcome.SERVER_ERROR),
+        ("POST", 408, b"", Outcome.SERVER_ERROR),
+        ("POST", 302, b"", Outcome.FOREIGN_ANSWER),
+        ("DELETE", 404, said(40410000, "order not found for 1"), Outcome.NOT_FOUND),
+        ("DELETE", 422, said(42210000, 'order is already in \\"filled\\" state'), Outcome.REFUSED),
+        ("DELETE", 429, HTML, Outcome.RATE_LIMITED),
+        ("DELETE", 403, said(40310000, "no"), Outcome.UNLISTED),
+        ("DELETE", 403, HTML, Outcome.FOREIGN_ANSWER),
+        ("DELETE", 500, b"", Outcome.SERVER_ERROR),
+        ("GET", 404, said(40410000, "order not found for 1"), Outcome.REFUSED),
+    ],
+)
+def test_every_answer_has_its_outcome(method: str, status: int, body: bytes, outcome: Outcome) -> None:
+    """By which the kernel's decision table says what follows."""
+    assert rule_for(method, status, read_answer(body)).outcome is outcome
+
+
+def test_a_submit_is_refused_only_by_what_is_listed() -> None:
+    """P2: of all statuses and codes, those in the list, and nothing else, are a definite no in the venue's own words."""
+    codes = [None, 1, *(code for _, code in REFUSALS)]
+    refused = {
+        (status, code)
+        for status in range(1000)
+        for code in codes
+        if rule_for("POST", status, Answer(code, "no", is_alpaca=True)).outcome is Outcome.REFUSED and status != 401
+    }
+    assert refused == set(REFUSALS)
+
+
+def test_an_exception_says_whether_it_was_a_time_out_or_a_cut() -> None:
+    """P2: neither is a verdict; people are told which it was."""
+    assert TRANSPORT_RULES[httpx.ReadTimeout].outcome is Outcome.NO_ANSWER
+    assert TRANSPORT_RULES[httpx.ReadError].outcome is Outcome.CUT
+    assert {f.outcome for f in TRANSPORT_RULES.values() if not f.was_sent} == {Outcome.NOT_SENT}
+    assert Outcome.NOT_SENT not in {f.outcome for f in TRANSPORT_RULES.values() if f.was_sent}
 
 
 HTTPX_EXCEPTIONS = [

@@ -9,14 +9,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
 from holdfast.brokers import AlpacaConnector
+from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import data_stream_url, trade_stream_url
 from holdfast.brokers.alpaca_wire import trade_update_events
-from holdfast.model import AssetClass, Bar, Execution, OrderIntent, OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model import (
+    ActivityKind,
+    AssetClass,
+    Bar,
+    Execution,
+    OrderIntent,
+    OrderSide,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+)
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError, UnknownSymbolError
 from holdfast.model.events import OrderFilled
 from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
@@ -193,3 +205,61 @@ async def test_a_second_stream_of_the_account_waits_for_the_first_to_go(bench: B
     async with asyncio.timeout(20):
         await second.wait_connected()
     await second.stop()
+
+
+async def test_more_orders_and_fills_than_a_page_holds_are_walked_whole(bench: Bench) -> None:
+    """Three pages of orders, all submitted at one moment, and two of executions of one millisecond; none lost, none twice."""
+    await bench.advance(2)
+    resting = [
+        intent(
+            n,
+            symbol="AAPL",
+            quantity=Decimal(1),
+            order_type=OrderType.LIMIT,
+            time_in_force=TimeInForce.DAY,
+            limit_price=Decimal(1),
+        )
+        for n in range(1_100)
+    ]
+    trading = [intent(n, quantity=Decimal("0.001")) for n in range(2_000, 2_130)]
+    placed: list[str] = []
+    for first in range(0, 1_100, 50):
+        reports = await asyncio.gather(*(bench.connector.place(one) for one in resting[first : first + 50]))
+        placed += [report.broker_id for report in reports]
+    placed += [(await bench.connector.place(one)).broker_id for one in trading]
+    await bench.advance(3)
+
+    seen = await bench.connector.fetch_orders(since=START)
+    assert sorted(report.broker_id for report in seen) == sorted(placed)
+    assert len({report.submitted_at for report in seen}) == 1
+    assert sorted(report.broker_id for report in await bench.connector.fetch_open_orders()) == sorted(placed[:1_100])
+    listed = await bench.connector.fetch_executions(since=START)
+    assert len(listed) == 130
+    assert sorted(one.execution_id for one in listed) == sorted(one.execution_id for one in bench.executions())
+    assert {report.updated_at for report in seen if report.status is OrderStatus.FILLED} == {listed[0].at}
+
+
+async def test_a_busted_trade_and_posted_activities_come_as_what_they_are(bench: Bench) -> None:
+    """P3, P4: over the real stream and the real REST; position and cash are the venue's, and nothing looks like a fill."""
+    await bench.advance(2)
+    before = await bench.connector.fetch_account()
+    await bench.connector.place(intent(1))
+    await bench.advance(3)
+    (told,) = bench.executions()
+    seen = len(bench.updates)
+
+    async with httpx.AsyncClient(base_url=f"{bench.admin}/accounts/{KEY}", trust_env=False) as operator:
+        assert (await operator.post("/busts", json={"execution_id": told.execution_id})).status_code == 200
+        body = {"activity_type": "CFEE", "symbol": "BTC/USD", "qty": "0.25", "net_amount": "-3"}
+        assert (await operator.post("/activities", json=body)).status_code == 200
+    await bench.advance(1)
+
+    (busted,) = [event for update in bench.updates[seen:] for event in revisions(update, 7)]
+    assert (busted.activity.kind, busted.activity.execution_id) == (ActivityKind.BUST, told.execution_id)
+    assert bench.executions() == [told]
+    (posted,) = await bench.connector.fetch_adjustments(since=START)
+    assert (posted.kind, posted.symbol) == (ActivityKind.FEE, "BTC/USD")
+    assert (posted.quantity, posted.cash) == (Decimal("0.25"), Decimal(-3))
+    (position,) = await bench.connector.fetch_positions()
+    assert (position.quantity, position.current_price is not None) == (Decimal("0.25"), True)
+    assert (await bench.connector.fetch_account()).cash == before.cash - 3

@@ -16,8 +16,15 @@ COMMANDS = {
     "live": ("real money", ("--i-accept-real-orders", "account.live_confirmed")),
     "backtest": ("matching engine in-process", ("--data", "--symbol", "--strategy", "--param", "--json")),
     "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),
+    "journal": ("back it up", ("verify", "stats", "export", "backup", "restore")),
+    "replay": ("compare every command", ("JOURNAL", "--config", "--strategy", "--json")),
+    "explain": ("the life of one order", ("JOURNAL", "ORDER", "--json")),
     "torture": ("under faults and crashes", ("--seeds", "--seed", "--strategy", "--canary", "--json")),
     "status": ("running bot", ("--url", "--token", "--json")),
+    "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
+    "resume": ("Lift a halt", ("--journal", "--config")),
+    "watch": ("Look after a running bot from outside", ("--journal", "--config", "--every", "--once")),
+    "flatten": ("whatever state it is in", ("--journal", "--config", "--venue", "--timeout", "--all")),
 }
 
 

@@ -303,3 +303,12 @@ def test_two_equal_configurations_are_equal() -> None:
     """They are values."""
     assert build(GUIDE) == build(dict(GUIDE))
     assert isinstance(build(GUIDE), Config)
+
+
+def test_seconds_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There everything is text; a number is seconds as in the file, and what is no duration is refused."""
+    monkeypatch.setenv("HOLDFAST_RISK__MAX_DATA_AGE", "90.5")
+    assert load().risk.max_data_age == timedelta(seconds=90.5)
+    monkeypatch.setenv("HOLDFAST_RISK__MAX_DATA_AGE", "soon")
+    with pytest.raises(ConfigurationError, match=r"risk\.max_data_age"):
+        load()

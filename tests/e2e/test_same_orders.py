@@ -19,7 +19,6 @@ from holdfast.data import read_bars, write_bars
 from holdfast.model import BarSeries
 from tests.e2e.helpers import (
     SAMPLE_SYMBOL,
-    STRATEGIES,
     Commands,
     assert_equal_books,
     assert_same_session,
@@ -29,7 +28,7 @@ from tests.e2e.helpers import (
     shared_file,
 )
 
-LADDER = ("--strategy", f"{STRATEGIES / 'ladder.py'}:Ladder")
+LADDER = ("--strategy", "holdfast.testing.ladder:Ladder")
 
 
 def bundled(_folder: Path) -> list[object]:

@@ -1,4 +1,4 @@
-"""Owns a journal as its own process: ``python owner.py FILE``; says how far it is, and stays until it is killed.
+"""Owns a journal as its own process: ``python owner.py FILE_OR_URL``; says how far it is, and stays until it is killed.
 
 It syncs three records, appends two more without a sync, and prints one line that says so.
 """
@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 
-from holdfast.journal import SqliteJournal
+from holdfast.journal import open_journal
 from holdfast.model.events import TimerFired
 
 
 async def main() -> None:
     """Write, say so, and wait for the end."""
-    journal = SqliteJournal(Path(sys.argv[1]))
+    journal = open_journal(sys.argv[1])
     for number in (1, 2, 3):
         journal.append_event(TimerFired(ts=number, name="synced"))
     await journal.sync()

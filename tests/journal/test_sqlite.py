@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,7 @@ import pytest
 
 from holdfast.journal import SqliteJournal
 from holdfast.journal.sqlite_store import SqliteStore
-from holdfast.model.errors import JournalError, JournalOwnedError
+from holdfast.model.errors import JournalError
 from holdfast.model.events import TimerFired
 from holdfast.testing import FaultyJournal
 
@@ -251,60 +249,6 @@ async def test_commits_are_durable_ones(path: Path) -> None:
     assert writing(journal).execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     assert writing(journal).execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
     journal.close()
-
-
-##### Owners
-
-
-@contextlib.contextmanager
-def owner(path: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """Another process that owns the journal, and what it said: its pid and the journal's id."""
-    process = subprocess.Popen(
-        [sys.executable, str(_OWNER), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process, process.stdout.readline().split()
-    finally:
-        process.kill()
-        process.wait(timeout=30)
-        process.stdin.close()
-        process.stdout.close()
-
-
-def test_a_second_owner_is_refused_and_a_dead_one_is_not_in_the_way(path: Path) -> None:
-    """The refusal names the owner's pid. After SIGKILL the lock is gone, the synced records are there, others are not."""
-    with owner(path) as (process, (pid, journal_id)):
-        assert int(pid) == process.pid
-        with pytest.raises(
-            JournalOwnedError, match=rf"owned by another running process \(pid {process.pid}\) on \S+, started 20"
-        ):
-            SqliteJournal(path)
-        process.kill()
-        process.wait(timeout=30)
-
-        journal = SqliteJournal(path)
-
-        assert journal.journal_id == journal_id
-        assert [record.content for record in journal.records()] == [TimerFired(ts=n, name="synced") for n in (1, 2, 3)]
-        journal.append_event(timer(4))
-        journal.close()
-    again = SqliteJournal(path)
-    assert [record.seq for record in again.records()] == [1, 2, 3, 4]
-    again.close()
-
-
-def test_a_second_owner_in_the_same_process_is_refused(path: Path) -> None:
-    """Two containers on one journal are as bad as two processes; the first goes on undisturbed."""
-    journal = SqliteJournal(path)
-
-    with pytest.raises(JournalOwnedError, match=f"pid {os.getpid()}"):
-        SqliteJournal(path)
-
-    journal.append_event(timer(1))
-    journal.close()
-    SqliteJournal(path).close()
 
 
 ##### The fakes

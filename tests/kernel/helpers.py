@@ -24,6 +24,7 @@ from holdfast.model import (
     OrderReport,
     OrderSide,
     OrderStatus,
+    Outcome,
     Quote,
     Signal,
     Source,
@@ -42,6 +43,8 @@ from holdfast.model.events import (
     OrderRefused,
     OrderUpdated,
     SecurityLoaded,
+    StreamConnected,
+    StreamLost,
     SubmitDropped,
     SubmitUnknown,
     TimerFired,
@@ -157,6 +160,7 @@ class Bench:
         self.shown: list[tuple[Event, list[Command]]] = []
         if ready:
             self.begin()
+            self.connected()
             for symbol in self.symbols:
                 self.load(symbol)
             self.reported()
@@ -183,6 +187,14 @@ class Bench:
     def begin(self, epoch: int = 1) -> list[Command]:
         """A run of the bot begins."""
         return self.show(EpochStarted(ts=self.now, epoch=epoch, journal_id="J"))
+
+    def connected(self) -> list[Command]:
+        """The order stream is up."""
+        return self.show(StreamConnected(ts=self.now, stream="user"))
+
+    def stream_lost(self) -> list[Command]:
+        """The order stream is down."""
+        return self.show(StreamLost(ts=self.now, stream="user", reason="cut"))
 
     def load(self, symbol: str = SPY, **changes: Any) -> list[Command]:
         """The venue describes a symbol."""
@@ -270,34 +282,49 @@ class Bench:
         """The venue has cancelled what was left."""
         return self.updated(intent, OrderStatus.CANCELED)
 
-    def refused(self, intent: OrderIntent, reason: str = "insufficient buying power") -> list[Command]:
+    def refused(
+        self, intent: OrderIntent, reason: str = "insufficient buying power", outcome: Outcome = Outcome.REFUSED
+    ) -> list[Command]:
         """A definite no to the submit."""
-        return self.show(OrderRefused(ts=self.now, client_order_id=intent.client_order_id, reason=reason))
+        order_id = intent.client_order_id
+        return self.show(OrderRefused(ts=self.now, client_order_id=order_id, reason=reason, outcome=outcome))
 
     def dropped(self, intent: OrderIntent) -> list[Command]:
         """It never left this process."""
         reason = "its deadline had passed"
         return self.show(SubmitDropped(ts=self.now, client_order_id=intent.client_order_id, reason=reason))
 
-    def unknown(self, intent: OrderIntent, reason: str = "no answer") -> list[Command]:
+    def unknown(
+        self, intent: OrderIntent, reason: str = "no answer", outcome: Outcome = Outcome.NO_ANSWER
+    ) -> list[Command]:
         """The submit ended without a verdict."""
-        return self.show(SubmitUnknown(ts=self.now, client_order_id=intent.client_order_id, reason=reason))
+        lost = SubmitUnknown(ts=self.now, client_order_id=intent.client_order_id, reason=reason, outcome=outcome)
+        return self.show(lost)
 
     def missed(self, intent: OrderIntent) -> list[Command]:
         """The venue says that it has no such order."""
         return self.show(LookupMissed(ts=self.now, client_order_id=intent.client_order_id))
 
+    def denied(self, intent: OrderIntent) -> list[Command]:
+        """All that it takes to be sure: the grace period, a look-up, a list of orders, a look-up."""
+        self.wait(11)
+        self.missed(intent)
+        self.reported()
+        return self.missed(intent)
+
     def lookup_failed(self, intent: OrderIntent) -> list[Command]:
         """The look-up had no answer."""
         return self.show(LookupFailed(ts=self.now, client_order_id=intent.client_order_id, reason="no answer"))
 
-    def cancel_refused(self, intent: OrderIntent) -> list[Command]:
+    def cancel_refused(self, intent: OrderIntent, outcome: Outcome = Outcome.REFUSED) -> list[Command]:
         """A definite no to the cancel."""
-        return self.show(CancelRefused(ts=self.now, client_order_id=intent.client_order_id, reason="not cancelable"))
+        order_id, reason = intent.client_order_id, "not cancelable"
+        return self.show(CancelRefused(ts=self.now, client_order_id=order_id, reason=reason, outcome=outcome))
 
-    def cancel_unknown(self, intent: OrderIntent) -> list[Command]:
+    def cancel_unknown(self, intent: OrderIntent, outcome: Outcome = Outcome.NO_ANSWER) -> list[Command]:
         """The cancel ended without a verdict."""
-        return self.show(CancelUnknown(ts=self.now, client_order_id=intent.client_order_id, reason="no answer"))
+        order_id, reason = intent.client_order_id, "no answer"
+        return self.show(CancelUnknown(ts=self.now, client_order_id=order_id, reason=reason, outcome=outcome))
 
     def reported(
         self,
@@ -306,6 +333,7 @@ class Bench:
         executions: Sequence[Execution] = (),
         positions: Mapping[str, Decimal | int] | None = None,
         account: Account | None = None,
+        asked_at: int | None = None,
     ) -> list[Command]:
         """The venue's whole truth. Positions and cash that are not given are ours, so that nothing differs."""
         if account is None:
@@ -330,6 +358,7 @@ class Bench:
                 orders=tuple(orders),
                 executions=tuple(executions),
                 positions=held,
+                asked_at=self.now if asked_at is None else asked_at,
             )
         )
 

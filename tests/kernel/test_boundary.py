@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import getcontext
+
 import pytest
 
 from holdfast.model import Bar
+from holdfast.model.decimals import DIGITS, EXACT
 from holdfast.model.errors import StrategyError
 from holdfast.strategies import Strategy
 from holdfast.testing import make_kernel
+from tests.kernel.helpers import SPY, Bench, Scripted
 
 
 class Unwilling(Strategy):
@@ -38,3 +42,18 @@ def test_a_strategy_cannot_end_the_process() -> None:
     kernel = make_kernel([Leaving(["SPY"])])
     with pytest.raises(StrategyError, match=r"strategy Leaving raised SystemExit in on_bar"):
         kernel.handle(Bar(1_704_207_660 * 10**9, "SPY", 1.0, 1.0, 1.0, 1.0, 1.0))
+
+
+def test_a_strategy_may_not_change_the_arithmetic_of_the_kernel() -> None:
+    """Its own sums are its own affair; fewer digits for the kernel's would round money by accident."""
+    bench = Bench()
+
+    def careless(strategy: Scripted) -> object:
+        getcontext().prec = 5
+        return strategy.buy(SPY, 1)
+
+    try:
+        with pytest.raises(StrategyError, match="changed the Decimal context of the kernel to 5 digits"):
+            bench.act(careless)
+    finally:
+        EXACT.prec = DIGITS

@@ -29,7 +29,7 @@ def everything(kernel: Kernel) -> dict[str, Any]:
         "tracker": portfolio.tracker.to_json(),
         "positions": portfolio.positions.to_json(),
         "timers": kernel.timers,
-        "waiting cancels": list(kernel._cancel_when_known),
+        "waiting cancels": list(kernel.unknowns.state.cancel_when_known),
         "next intent": kernel._next_intent,
         "verdicts": list(kernel.verdicts()),
         "counters": [getattr(kernel.counters, name) for name in kernel.counters.__slots__],

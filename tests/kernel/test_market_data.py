@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from holdfast.model import Bar, Quote
+from holdfast.model.commands import Command
+from holdfast.model.decimals import Exact
 from holdfast.model.errors import InvariantError, StrategyError
 from holdfast.model.events import EpochStarted
-from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND
+from holdfast.risk.protections import MaxDrawdown
 from holdfast.strategies import Strategy
-from tests.kernel.helpers import SPY, START, Bench, buy, make_kernel
+from tests.kernel.helpers import SPY, START, Bench, buy, make_kernel, sell
 
 
 def test_a_bar_that_comes_again_or_late_is_ignored_and_counted() -> None:
@@ -158,3 +163,57 @@ def test_strategies_are_bound_before_anything_is_shown() -> None:
         unbound.view(SPY)
     make_kernel([unbound])
     assert unbound.view(SPY).symbol == SPY
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    steps=st.lists(st.sampled_from([-60, 0, 60, 60, 60, 3_600, 86_400]), min_size=1, max_size=40),
+    buys=st.sets(st.integers(1, 12)),
+    held=st.sampled_from([0, 10, -10]),
+)
+def test_a_stretch_of_bars_is_its_bars_one_by_one(steps: list[int], buys: set[int], held: int) -> None:
+    """P10: the same commands, prices, equity and counts, wherever a stretch ends and whatever is held."""
+    one_by_one, stretched = (Bench(protections=[MaxDrawdown(max_drawdown=0.01)]) for _ in range(2))
+    for bench in (one_by_one, stretched):
+        for number in buys:
+            bench.strategy.script[number] = buy(1)
+        if held:
+            order = bench.order(buy(10) if held > 0 else sell(10))
+            bench.filled(order, 10)
+    now, bars = one_by_one.now, []
+    for number, step in enumerate(steps):
+        now += step * NS_PER_SECOND
+        close = 100.0 + number % 7 - 3
+        bars.append(Bar(now, SPY, close, close, close, close, 1_000.0))
+
+    expected = [one_by_one.kernel.handle(bar) for bar in bars]
+    commands: list[Command] = []
+    shown = 0
+    with Exact():
+        while shown < len(bars):
+            after, stopped = stretched.kernel.on_bars(bars, shown, len(bars))
+            assert after > shown
+            assert stopped == bool(expected[after - 1])
+            shown = after
+            commands.extend(stretched.kernel.take_commands())
+
+    assert commands == [command for answer in expected for command in answer]
+    for kernel in (one_by_one.kernel, stretched.kernel):
+        kernel.protections.observe_equity(now, kernel.portfolio.equity)
+    assert _facts(stretched) == _facts(one_by_one)
+
+
+def _facts(bench: Bench) -> tuple[object, ...]:
+    kernel, view = bench.kernel, bench.strategy.view(SPY)
+    return (
+        kernel.bars,
+        kernel.counters.duplicate_bars,
+        kernel.portfolio.now_ns,
+        kernel.portfolio.equity,
+        kernel.portfolio.day_start_equity,
+        view.last_price,
+        view.session_close,
+        view.position_float,
+        kernel.protections.check_all(symbol=SPY, now=bench.now),
+        [protection.export_state() for protection in kernel.protections.protections],  # type: ignore[attr-defined]  # all of them watch the equity
+    )

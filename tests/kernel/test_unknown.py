@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
-from holdfast.kernel import KernelSettings
-from holdfast.model import OrderIntent, OrderSide, OrderStatus, Source, TradingState
-from holdfast.model.commands import CancelOrder, LookupOrder, SubmitOrder
+from holdfast.kernel.unknowns import UnknownState
+from holdfast.model import OrderIntent, OrderSide, OrderStatus, Outcome, Source, TradingState
+from holdfast.model.commands import CancelOrder, LookupOrder, Reconcile, SubmitOrder
 from holdfast.model.events import OrderFilled
 from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.risk import RiskLimits
 from tests.kernel.helpers import SPY, Bench, alerts, buy, leave, of
 
 
@@ -53,45 +55,124 @@ def test_one_that_is_found_closed_is_closed(status: OrderStatus) -> None:
     assert not bench.strategy.view(SPY).busy
 
 
-def test_one_that_is_missed_before_the_grace_is_asked_for_again_by_timer() -> None:
-    """P9: the request may still be on its way, so "not there" is no evidence yet."""
-    bench = Bench(settings=KernelSettings(lookup_grace=5 * NS_PER_SECOND, lookup_interval=2 * NS_PER_SECOND))
-    intent = _unknown(bench)
-    looked_up = []
-    for _ in range(2):
-        bench.missed(intent)
-        looked_up += [c.client_order_id for c in of(LookupOrder, bench.fire())]
-        assert bench.state(intent).status is OrderStatus.UNKNOWN
-    assert looked_up == ["J-1", "J-1"]
-    bench.wait(2)
-    bench.missed(intent)
-    assert bench.state(intent).status is OrderStatus.NEVER_SENT
-    assert bench.kernel.timers == {}
-
-
-def test_after_the_grace_a_miss_closes_it_with_the_evidence() -> None:
-    """P2: closed as never sent, and the sentence says what made us sure."""
+def test_it_is_asked_for_again_by_timers_that_grow_up_to_a_bound() -> None:
+    """P9: for as long as it takes, and without hammering a venue that is in trouble already."""
     bench = Bench()
     intent = _unknown(bench)
-    bench.wait(12)
+    began, moments = bench.now, []
+    for _ in range(8):
+        bench.lookup_failed(intent)
+        assert [c.client_order_id for c in of(LookupOrder, bench.fire())] == ["J-1"]
+        moments.append((bench.now - began) // NS_PER_SECOND)
+    assert moments == [2, 6, 14, 30, 60, 90, 120, 150]
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+
+
+def test_a_miss_alone_settles_nothing_however_late_it_comes() -> None:
+    """P2: a 404 needs the stream, the grace period and a list of orders that was asked for after it."""
+    bench = Bench()
+    intent = _unknown(bench)
     bench.missed(intent)
+    assert not of(Reconcile, bench.fire()), "within the grace period nothing follows from it"
+    bench.wait(60)
+    assert [c.reason for c in of(Reconcile, bench.missed(intent))] == ["unknown order"]
+    assert of(Reconcile, bench.missed(intent)) == [], "one list is enough, and it is on its way"
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+    assert [c.client_order_id for c in of(LookupOrder, bench.reported())] == ["J-1"]
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.NEVER_SENT
+    assert not any(name.startswith("lookup:") for name in bench.kernel.timers)
+
+
+def test_a_list_of_orders_that_was_asked_for_too_early_proves_nothing() -> None:
+    """P2: what arrived after it was asked for is not in it."""
+    bench = Bench()
+    intent = _unknown(bench)
+    early = bench.now
+    bench.wait(11)
+    bench.missed(intent)
+    bench.reported(asked_at=early)
+    bench.reported(asked_at=0)
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+    bench.reported()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.NEVER_SENT
+
+
+def test_the_clock_of_the_grace_period_stands_still_while_the_stream_is_down() -> None:
+    """P2: beside a dead stream "not there" says nothing, however long it is said."""
+    bench = Bench()
+    bench.stream_lost()
+    intent = _unknown(bench)
+    for _ in range(5):
+        bench.wait(60)
+        bench.missed(intent)
+        bench.reported()
+        assert bench.state(intent).status is OrderStatus.UNKNOWN
+    assert [c.client_order_id for c in of(LookupOrder, bench.connected())] == ["J-1"], "asked at once"
+    bench.wait(6)
+    bench.missed(intent)
+    bench.stream_lost()
+    bench.wait(60)
+    bench.connected()
+    bench.wait(3)
+    bench.missed(intent)
+    bench.reported()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN, "nine seconds of ten"
+    bench.wait(1)
+    bench.missed(intent)
+    bench.reported()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.NEVER_SENT
+
+
+def test_a_stream_that_is_lost_after_the_list_of_orders_makes_it_worthless() -> None:
+    """P2: what arrived since then would have been streamed to nobody."""
+    bench = Bench()
+    intent = _unknown(bench)
+    bench.wait(11)
+    bench.missed(intent)
+    bench.reported()
+    bench.stream_lost()
+    bench.missed(intent)
+    bench.connected()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+    bench.reported()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.NEVER_SENT
+
+
+def test_the_record_says_what_made_us_sure() -> None:
+    """P2: closed as never sent, and the sentence names the look-ups, the stream and the list."""
+    bench = Bench()
+    intent = _unknown(bench)
+    bench.missed(intent)
+    bench.wait(1)
+    bench.denied(intent)
     order = bench.state(intent)
     assert order.status is OrderStatus.NEVER_SENT
-    assert order.evidence == "the venue has no order with this id 12 s after the outcome became unknown"
+    assert order.evidence == (
+        "the venue has no order with this id 12 s after the outcome became unknown: 3 look-ups did not find it, "
+        "the order stream, up for 12 s of that, did not tell of it, and a comparison of orders asked for after 12 s "
+        "does not show it"
+    )
     assert bench.strategy.view(SPY).flat
     assert bench.strategy.told[-1] == "order never_sent"
 
 
-def test_a_lookup_that_fails_is_tried_again_and_again() -> None:
-    """P9: no answer to the question about the missing answer: ask again, for as long as it takes."""
+def test_people_are_told_once_more_when_it_stays_unknown() -> None:
+    """An outcome that a minute of asking did not settle is worth a second alert, and not a third."""
     bench = Bench()
     intent = _unknown(bench)
-    for _ in range(20):
+    told = []
+    for _ in range(8):
         bench.lookup_failed(intent)
-        assert [c.client_order_id for c in of(LookupOrder, bench.fire())] == ["J-1"]
-    assert bench.state(intent).status is OrderStatus.UNKNOWN
-    bench.missed(intent)
-    assert bench.state(intent).status is OrderStatus.NEVER_SENT
+        told += alerts(bench.fire())
+    assert told == ["trading: SPY: still unknown what became of an order"]
 
 
 def test_a_miss_of_an_order_that_is_known_by_now_changes_nothing() -> None:
@@ -123,8 +204,7 @@ def test_evidence_of_the_venue_reopens_what_we_only_inferred(source: Source) -> 
     """P2, P5: "never sent" was our conclusion, so the venue's word wins, with an alert."""
     bench = Bench()
     intent = _unknown(bench)
-    bench.wait(11)
-    bench.missed(intent)
+    bench.denied(intent)
     commands = bench.accepted(intent, source=source)
     assert bench.state(intent).status is OrderStatus.NEW
     assert "order-drift: order reopened" in alerts(commands)
@@ -137,8 +217,7 @@ def test_an_execution_alone_reopens_it_too() -> None:
     """P3: a fill is the strongest evidence there is."""
     bench = Bench()
     intent = _unknown(bench)
-    bench.wait(11)
-    bench.missed(intent)
+    bench.denied(intent)
     execution = bench.execution(intent, 10)
     commands = bench.show(OrderFilled(ts=bench.now, execution=execution, source=Source.RECONCILE))
     assert "order-drift: order reopened" in alerts(commands)
@@ -157,6 +236,26 @@ def test_an_id_that_the_venue_says_is_taken_is_looked_up_and_adopted_if_it_is_ou
     bench.accepted(intent, source=Source.LOOKUP)
     assert bench.state(intent).broker_id == "B-J-1"
     assert bench.kernel.portfolio.trading_state is TradingState.ACTIVE
+
+
+def test_an_id_that_is_taken_is_never_taken_for_never_sent() -> None:
+    """P2: the venue has said that an order with this id exists; a look-up that finds none contradicts it."""
+    bench = Bench()
+    intent = bench.order(buy(10))
+    bench.unknown(intent, "client_order_id must be unique", Outcome.ID_TAKEN)
+    told = alerts(bench.missed(intent))
+    bench.wait(60)
+    told += alerts(bench.missed(intent))
+    bench.reported()
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
+    assert told == ["order-drift: SPY: the venue denies an order that it had taken"]
+    bench.begin(epoch=2)
+    bench.connected()
+    bench.denied(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN, "a restart does not forget it"
+    bench.accepted(intent, source=Source.LOOKUP)
+    assert bench.state(intent).status is OrderStatus.NEW
 
 
 @pytest.mark.parametrize(
@@ -178,6 +277,7 @@ def test_another_order_under_our_id_halts_trading(difference: dict[str, object])
     assert alerts(commands) == ["order-drift: the venue's orders differ from our intents: trading is halted"]
     assert bench.kernel.portfolio.trading_state is TradingState.HALTED
     assert bench.state(intent).broker_id is None
+    assert of(LookupOrder, bench.fire()), "it is asked for on and on, slowly"
     assert not of(SubmitOrder, bench.act(buy(1)))
     assert bench.verdict.guard == "trading_state"
 
@@ -216,6 +316,21 @@ def test_a_refusal_that_comes_after_the_stream_accepted_it_is_old_news() -> None
     bench.accepted(intent)
     assert alerts(bench.refused(intent)) == []
     assert bench.state(intent).status is OrderStatus.NEW
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.RATE_LIMITED], ids=str)
+def test_a_refused_order_that_the_venue_has_after_all_is_open_again(outcome: Outcome) -> None:
+    """P2: an error came back although the order was placed. The guards count it, an exit cancels it, people are told."""
+    bench = Bench(limits=RiskLimits(max_position_notional=Decimal(1_500)))
+    intent = bench.order(buy(10))
+    bench.refused(intent, outcome=outcome)
+    told = alerts(bench.accepted(intent))
+    assert told == ["order-drift: order reopened"]
+    assert bench.state(intent).status is OrderStatus.NEW
+    bench.act(buy(10))
+    assert bench.verdict.guard == "position_notional"
+    bench.filled(intent, 10)
+    assert bench.position() == Decimal(10)
 
 
 def test_an_order_that_was_dropped_before_it_left_is_never_sent() -> None:
@@ -275,3 +390,118 @@ def test_cancelling_twice_asks_once() -> None:
     assert bench.strategy.answer == 1
     assert of(CancelOrder, bench.act(lambda s: s.cancel(SPY))) == []
     assert bench.strategy.answer == 0
+
+
+def test_a_cancel_that_is_not_confirmed_is_asked_for_again_and_people_are_told_once() -> None:
+    """P9: an order can sit in pending_cancel; it is looked up, asked again at growing intervals, and stays open."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    bench.updated(resting, OrderStatus.PENDING_CANCEL)
+    began, moments, told = bench.now, [], []
+    for _ in range(7):
+        commands = bench.fire()
+        assert len(of(CancelOrder, commands)) == len(of(LookupOrder, commands)) == 1
+        bench.updated(resting, OrderStatus.PENDING_CANCEL, source=Source.LOOKUP)
+        moments.append((bench.now - began) // NS_PER_SECOND)
+        told += alerts(commands)
+    assert moments == [10, 30, 70, 150, 310, 610, 910]
+    assert told == ["trading: SPY: the venue does not confirm a cancel"]
+    assert bench.state(resting).is_open
+    bench.canceled(resting)
+    assert bench.state(resting).status is OrderStatus.CANCELED
+    assert bench.kernel.timers == {}
+
+
+def test_not_found_is_not_cancelled() -> None:
+    """P2: an order whose cancel was refused and that look-ups do not find is open until the venue says otherwise."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    bench.cancel_refused(resting, Outcome.NOT_FOUND)
+    for _ in range(4):
+        bench.wait(60)
+        bench.missed(resting)
+        bench.reported(orders=[])
+    assert bench.state(resting).status is OrderStatus.NEW
+    assert bench.kernel.portfolio.position_quantity(SPY) == Decimal(10)
+
+
+def test_a_cancel_that_was_on_its_way_when_the_run_ended_is_asked_for_again() -> None:
+    """P9: whether it left died with the process; it may come twice."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    commands = bench.begin(epoch=2)
+    assert [c.broker_id for c in of(CancelOrder, commands)] == ["B-J-1"]
+    assert [c.client_order_id for c in of(LookupOrder, commands)] == ["J-1"]
+
+
+def test_a_rate_limited_cancel_is_asked_for_again_by_the_schedule() -> None:
+    """It was not executed, and the order rests on."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    bench.cancel_unknown(resting, Outcome.RATE_LIMITED)
+    bench.accepted(resting, source=Source.LOOKUP)
+    assert of(CancelOrder, bench.fire())
+
+
+def test_a_look_up_that_works_again_starts_the_intervals_anew() -> None:
+    """The trouble is over: the next failure is asked about soon, and told of if it is a denial."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    for _ in range(5):
+        bench.lookup_failed(resting)
+        bench.fire()
+    bench.accepted(resting, source=Source.LOOKUP)
+    assert alerts(bench.missed(resting)) == ["order-drift: SPY: the venue denies an order that it had taken"]
+    began = bench.now
+    bench.fire()
+    assert bench.now - began == 2 * NS_PER_SECOND
+
+
+# -- what is remembered --------------------------------------------------------------------------
+
+
+def test_what_is_remembered_can_be_written_down_and_read_back() -> None:
+    """P8: plain data, for a snapshot."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    bench.missed(_unknown(bench))
+    state = bench.kernel.unknowns.state
+    assert state.doubts
+    assert state.cancels
+    assert msgspec.json.decode(msgspec.json.encode(state), type=UnknownState) == state
+
+
+# -- after a restart -----------------------------------------------------------------------------
+
+_VERDICTS = (Outcome.NOT_SENT, Outcome.REFUSED, Outcome.RATE_LIMITED)
+_SUBMIT_ENDS = [outcome for outcome in Outcome if outcome not in _VERDICTS]
+
+
+@pytest.mark.parametrize("outcome", _SUBMIT_ENDS, ids=str)
+def test_nothing_is_sent_again_after_a_restart_whatever_the_outcome_was(outcome: Outcome) -> None:
+    """P2: an opening intent leaves once. What became of it is looked up, in this run and in the next."""
+    bench = Bench()
+    intent = bench.order(buy(10))
+    bench.unknown(intent, outcome=outcome)
+    seen = len(bench.commands)
+    for epoch in (2, 3):
+        bench.wait(60)
+        assert "J-1" in [c.client_order_id for c in of(LookupOrder, bench.begin(epoch=epoch))]
+        bench.connected()
+        bench.reported()
+        for _ in range(3):
+            bench.lookup_failed(intent)
+            bench.fire()
+    assert of(SubmitOrder, bench.commands[seen:]) == []
+    assert bench.state(intent).status is OrderStatus.UNKNOWN

@@ -40,6 +40,7 @@ class Call:
     limit_id: str
     weight: int
     cancel_at: int | None
+    reserved: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,73 @@ def _allowed(plan: Plan, call: Call, windows: set[str], starts: dict[str, list[t
     return True
 
 
+def _room(limit: RateLimit | SharedLimit, *, reserved: bool) -> int:
+    """How full a call of this class may make a window."""
+    assert isinstance(limit, RateLimit)
+    return limit.limit if reserved else limit.limit - limit.reserved_slots
+
+
+class TwoClasses:
+    """The same with reserved calls: moment by moment, whoever waits is tried in the order that the rules give."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.starts: dict[str, list[tuple[int, int]]] = {name: [] for name in plan.limits}
+        self.result: list[int | None] = [None] * len(plan.calls)
+        self.waiting: list[int] = []
+        self.now = -1
+
+    def run(self) -> list[int | None]:
+        """When each call starts, or None where it is cancelled first."""
+        calls = self.plan.calls
+        fixed = {call.at for call in calls} | {penalty.until for penalty in self.plan.penalties}
+        fixed |= {call.cancel_at for call in calls if call.cancel_at is not None}
+        while True:
+            ends = {at + _period(self.plan, window) for window, begun in self.starts.items() for at, _ in begun}
+            later = [moment for moment in fixed | ends if moment > self.now]
+            if not later:
+                return self.result
+            self.now = min(later)
+            self.waiting = [index for index in self.waiting if calls[index].cancel_at != self.now]
+            self.start_all()
+            for index in (index for index, call in enumerate(calls) if call.at == self.now):
+                self.waiting.append(index)
+                self.start_all()
+
+    def start_all(self) -> None:
+        """Everybody who may start does."""
+        while (index := next((i for i in self.waiting if self.is_next(i) and self.has_room(i)), None)) is not None:
+            self.waiting.remove(index)
+            self.result[index] = self.now
+            call = self.plan.calls[index]
+            for window in self.plan.windows(call.limit_id):
+                self.starts[window].append((self.now, call.weight))
+
+    def is_next(self, index: int) -> bool:
+        """Nobody waits who draws on one of its windows and goes first."""
+        call = self.plan.calls[index]
+        windows = self.plan.windows(call.limit_id)
+        rivals = [i for i in self.waiting if i != index and windows & self.plan.windows(self.plan.calls[i].limit_id)]
+        firsts = [
+            rival
+            for rival in rivals
+            if (self.plan.calls[rival].reserved, -rival) > (call.reserved, -index)  # reserved ones, then who came first
+        ]
+        return not firsts
+
+    def has_room(self, index: int) -> bool:
+        """All its windows have, and no penalty holds."""
+        call = self.plan.calls[index]
+        for window in self.plan.windows(call.limit_id):
+            recent = sum(w for at, w in self.starts[window] if self.now - _period(self.plan, window) < at)
+            if recent + call.weight > _room(self.plan.limits[window], reserved=call.reserved):
+                return False
+            for penalty in self.plan.penalties:
+                if window in self.plan.windows(penalty.limit_id) and penalty.at < self.now < penalty.until:
+                    return False
+        return True
+
+
 def _period(plan: Plan, window: str) -> int:
     limit = plan.limits[window]
     assert isinstance(limit, RateLimit)
@@ -119,7 +187,7 @@ async def perform(plan: Plan, drive: Drive) -> tuple[list[int | None], Throttler
 
     async def make(index: int, call: Call) -> None:
         await clock.wait_until(call.at)
-        await throttler.acquire(call.limit_id, call.weight)
+        await throttler.acquire(call.limit_id, call.weight, reserved=call.reserved)
         started[index] = clock.now_ns()
         order.append(index)
 
@@ -140,20 +208,25 @@ async def perform(plan: Plan, drive: Drive) -> tuple[list[int | None], Throttler
     ]
     await drive(clock, [*tasks, *others])
     for window in plan.limits:
-        drawn = [index for index in order if window in plan.windows(plan.calls[index].limit_id)]
-        assert drawn == sorted(drawn), f"{window}: calls started out of order: {drawn}"
+        for reserved in (False, True):
+            mine = [index for index in order if plan.calls[index].reserved is reserved]
+            drawn = [index for index in mine if window in plan.windows(plan.calls[index].limit_id)]
+            assert drawn == sorted(drawn), f"{window}: calls started out of order: {drawn}"
     return started, throttler
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    """One limit, a shared one with members, or limits that cross, with calls of all weights."""
-    limit = st.builds(RateLimit, st.integers(1, 6), st.sampled_from([0.01, 0.03, 0.1, 1.0]))
+def plans(draw: st.DrawFn, *, reserves: bool = False) -> Plan:
+    """One limit, a shared one with members, or limits that cross, with calls of all weights, and of both classes if asked."""
+    shares = st.sampled_from([0.0, 0.1, 0.5, 0.9]) if reserves else st.just(0.0)
+    limit = st.builds(
+        RateLimit, st.integers(1, 6), st.sampled_from([0.01, 0.03, 0.1, 1.0]), st.just(1), st.just(()), shares
+    )
     shape = draw(st.sampled_from(["single", "shared", "crossed"]))
     limits: dict[str, RateLimit | SharedLimit] = {"p": draw(limit)}
     if shape != "single":
         narrow = draw(limit)
-        limits["q"] = RateLimit(narrow.limit, narrow.period, linked=("p",))
+        limits["q"] = RateLimit(narrow.limit, narrow.period, linked=("p",), reserve=narrow.reserve)
         limits["r"] = SharedLimit(("p",))
     if shape == "crossed":
         limits["s"] = draw(limit)
@@ -161,8 +234,9 @@ def plans(draw: st.DrawFn) -> Plan:
     names = sorted(limits)
     plan = Plan(limits, [])
     smallest = {
-        name: min(limits[window].limit for window in plan.windows(name))  # type: ignore[union-attr]  # windows are RateLimits
+        (name, reserved): min(_room(limits[window], reserved=reserved) for window in plan.windows(name))
         for name in names
+        for reserved in (False, True)
     }
     at = 0
     for _ in range(draw(st.integers(0, 30))):
@@ -172,7 +246,13 @@ def plans(draw: st.DrawFn) -> Plan:
         # No two at the same nanosecond: who of two that leave at once was still there for a moment is nobody's law.
         apart = 2 * QUARTER_MS + len(plan.calls)
         cancel_at = None if patience is None else at + patience * NS_PER_MS + apart
-        plan.calls.append(Call(at, name, draw(st.integers(1, smallest[name])), cancel_at))
+        reserved = reserves and draw(st.booleans())
+        # A reserved call comes at a nanosecond of its own: whether it is there before or after somebody's
+        # window opens at that very moment is nobody's law either.
+        own = len(plan.calls) + 1 if reserved else 0
+        plan.calls.append(
+            Call(at + own, name, draw(st.integers(1, smallest[name, reserved])), cancel_at, reserved=reserved)
+        )
     for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
         begin = draw(st.integers(0, 200)) * NS_PER_MS + QUARTER_MS
         until = begin + draw(st.integers(-50, 300)) * NS_PER_MS + 2 * QUARTER_MS
@@ -198,6 +278,58 @@ def test_every_call_starts_at_exactly_the_moment_of_the_model(plan: Plan, drive:
             ]
             assert most_in_any_window(mine, limit.period_ns) <= limit.limit
             assert stats[name]["total_calls"] == len(mine)
+
+
+@settings(max_examples=300, deadline=None)
+@given(plan=plans(reserves=True))
+def test_with_a_reserve_every_call_starts_at_exactly_the_moment_of_the_model(plan: Plan, drive: Drive) -> None:
+    """The limit holds for both classes together, ordinary calls leave the reserve free, each class keeps its order."""
+    started, throttler = asyncio.run(perform(plan, drive))
+
+    assert started == TwoClasses(plan).run()
+    for name, limit in plan.limits.items():
+        assert throttler.get_stats()[name]["queued"] == 0
+        if isinstance(limit, RateLimit):
+            mine = [
+                (at, call)
+                for at, call in zip(started, plan.calls, strict=True)
+                if at is not None and name in plan.windows(call.limit_id)
+            ]
+            everything = [(at, call.weight) for at, call in mine]
+            assert most_in_any_window(everything, limit.period_ns) <= limit.limit
+            ordinary = [(at, call.weight) for at, call in mine if not call.reserved]
+            assert most_in_any_window(ordinary, limit.period_ns) <= limit.limit - limit.reserved_slots
+
+
+@settings(max_examples=200, deadline=None)
+@given(plan=plans())
+def test_the_two_models_agree_where_nobody_is_reserved(plan: Plan) -> None:
+    """Two independent ways to say the same law: the second is checked by the first."""
+    assert TwoClasses(plan).run() == model(plan)
+
+
+async def test_a_reserved_call_starts_at_once_however_many_wait(drive: Drive) -> None:
+    """Twenty callers for nine ordinary places: the tenth is there for a cancel in the middle of it, the next one not."""
+    crowd = [Call(0, "x", 1, None) for _ in range(20)]
+    cancels = [Call(500 * NS_PER_MS, "x", 1, None, reserved=True), Call(501 * NS_PER_MS, "x", 1, None, reserved=True)]
+    plan = Plan({"x": RateLimit(10, 1.0, reserve=0.1)}, crowd + cancels)
+    started, _ = await perform(plan, drive)
+
+    assert started[20] == 500 * NS_PER_MS
+    assert started[:9] == [0] * 9
+    assert started[21] == NS_PER_SECOND, "the second goes before the crowd as soon as a place is free"
+    assert started[9:16] == [NS_PER_SECOND] * 7, "nine ordinary places less the two that reserved calls took"
+    starts = [(at, 1) for at in started if at is not None]
+    assert most_in_any_window(starts, NS_PER_SECOND) == 10
+
+
+async def test_canary_one_queue_for_all_makes_a_cancel_wait(drive: Drive) -> None:
+    """Without a reserve the same cancel stands behind the crowd: what the reserve is for can be seen to be missing."""
+    crowd = [Call(0, "x", 1, None) for _ in range(20)]
+    plan = Plan({"x": RateLimit(10, 1.0)}, [*crowd, Call(500 * NS_PER_MS, "x", 1, None)])
+    started, _ = await perform(plan, drive)
+
+    assert started[20] == 2 * NS_PER_SECOND
 
 
 @settings(max_examples=50, deadline=None)

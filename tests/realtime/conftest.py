@@ -69,6 +69,7 @@ class Venue:
         self.connections = 0
         self.open = 0
         self.open_max = 0
+        self.empty = asyncio.Event()
         self.url = ""
         self.server: Server
         self._scripts: set[asyncio.Task[Any]] = set()
@@ -92,6 +93,7 @@ class Venue:
             task.add_done_callback(self._scripts.discard)
         self.connections += 1
         self.open += 1
+        self.empty.clear()
         self.open_max = max(self.open_max, self.open)
         try:
             await self._script(Peer(socket, self.connections))
@@ -99,6 +101,8 @@ class Venue:
             pass
         finally:
             self.open -= 1
+            if not self.open:
+                self.empty.set()
 
 
 class Sleeper:

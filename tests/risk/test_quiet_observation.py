@@ -35,9 +35,8 @@ class Frugal:
         """The equity is now this."""
         before, self.equity = self.equity, equity
         guards = self.manager
-        if guards.quiet_low < equity and now < guards.quiet_until:
-            if equity > guards.quiet_highest:
-                guards.note_high(equity)
+        if guards.quiet_low < equity < guards.quiet_top and now < guards.quiet_until:
+            guards.quiet_highest = max(guards.quiet_highest, equity)
         else:
             self.told += 1
             guards.observe_equity(now, equity, before=before)

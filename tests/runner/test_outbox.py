@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.model import OrderIntent, OrderSide, OrderType, Source, TimeInForce, TradingState
+from holdfast.model import OrderIntent, OrderSide, OrderType, Outcome, Source, TimeInForce, TradingState
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -20,6 +20,7 @@ from holdfast.model.commands import (
     SendAlert,
     SubmitOrder,
 )
+from holdfast.model.errors import BrokerError, BrokerRefusedError, OutcomeUnknownError
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -35,11 +36,13 @@ from holdfast.model.events import (
     SecurityUnavailable,
     SubmitDropped,
     SubmitUnknown,
+    VenueAdjusted,
 )
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.runner import Inbox, Outbox
 from holdfast.testing import (
     Answer,
+    Call,
     Held,
     RecordingAlerts,
     ScriptedBroker,
@@ -53,7 +56,7 @@ from holdfast.testing import (
     time_out_before,
 )
 from holdfast.testing.bot import START
-from holdfast.testing.samples import VERDICT
+from holdfast.testing.samples import ACTIVITY, VERDICT
 from holdfast.time import BacktestClock
 from tests.runner.helpers import until
 
@@ -332,3 +335,54 @@ async def test_stop_ends_what_is_still_running() -> None:
     assert desk.outbox.unfinished == 0
     assert desk.broker.held == 0
     assert desk.events() == []
+
+
+async def test_what_changed_the_account_is_told_before_the_report_and_once_a_run() -> None:
+    """P3: the kernel counts by id for ever; the journal is not filled with what is known."""
+    desk = Desk()
+    desk.broker.adjustments.append(ACTIVITY)
+    first, report = await desk.carry_out(REPORT)
+    assert isinstance(first, VenueAdjusted)
+    assert first.activity == ACTIVITY
+    assert isinstance(report, BrokerReported)
+    assert [type(event) for event in await desk.carry_out(REPORT)] == [BrokerReported]
+
+
+@pytest.mark.parametrize("answer", [never_left, time_out_before, refuse()], ids=_name)
+async def test_a_comparison_goes_on_without_the_account_activities(answer: Answer) -> None:
+    """What they would have explained shows as drift; a venue without them blocks nothing."""
+    desk = Desk()
+    desk.broker.adjustments.append(ACTIVITY)
+    desk.broker.script("fetch_adjustments", answer)
+    assert [type(event) for event in await desk.carry_out(REPORT)] == [BrokerReported]
+    assert [type(event) for event in await desk.carry_out(REPORT)] == [VenueAdjusted, BrokerReported]
+
+
+async def test_a_report_repeats_when_it_was_asked_for() -> None:
+    """P2: by that the kernel knows what can be in it."""
+    (report,) = await Desk().carry_out(Reconcile(reason="unknown order", since=0, asked_at=17))
+    assert isinstance(report, BrokerReported)
+    assert report.asked_at == 17
+
+
+@pytest.mark.parametrize(
+    ("command", "method", "error"),
+    [
+        (SUBMIT, "place", OutcomeUnknownError("taken", outcome=Outcome.ID_TAKEN)),
+        (SUBMIT, "place", BrokerRefusedError("slow down", outcome=Outcome.RATE_LIMITED)),
+        (CANCEL, "request_cancel", OutcomeUnknownError("slow down", outcome=Outcome.RATE_LIMITED)),
+        (CANCEL, "request_cancel", BrokerRefusedError("gone", outcome=Outcome.NOT_FOUND)),
+        (LOOK_UP, "find_order", OutcomeUnknownError("html", outcome=Outcome.FOREIGN_ANSWER)),
+    ],
+    ids=_name,
+)
+async def test_the_event_says_how_the_request_ended(command: Command, method: str, error: BrokerError) -> None:
+    """The decision table asks for it."""
+    desk = Desk()
+
+    async def fail(_call: Call) -> Any:
+        raise error
+
+    desk.broker.script(method, fail)
+    (event,) = await desk.carry_out(command)
+    assert event.outcome is error.outcome  # type: ignore[union-attr]  # each of these has one

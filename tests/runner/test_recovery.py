@@ -21,6 +21,7 @@ from holdfast.model.errors import JournalError, OutcomeUnknownError
 from holdfast.model.events import ReconcileRequested, StreamConnected
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.runner import recover
+from holdfast.runner.replay import replay
 from holdfast.strategies import Strategy
 from holdfast.testing import (
     Answer,
@@ -298,7 +299,7 @@ async def test_p2_a_look_up_that_fails_is_no_evidence() -> None:
     bot = await _ran()
     bot.broker.script("place", time_out_after)
     bot.broker.copies = 0
-    bot.broker.script("find_order", *[never_left, time_out_before, refuse("try later", status=500)] * 20)
+    bot.broker.script("find_order", *[never_left, time_out_before, refuse("try later", status=500)] * 2)
     await bot.submit(buy())
 
     await bot.advance(seconds=60)
@@ -452,3 +453,4 @@ async def _live(steps: list[tuple[str, Any]]) -> None:
     assert bot.kernel.portfolio.positions.cash == life.engine.account().cash
     assert bot.kernel.reconciliation.drift == ()
     assert bot.kernel.portfolio.trading_state is TradingState.ACTIVE
+    assert replay(bot.journal.records(), make_kernel([Whims(["SPY"])])).difference is None

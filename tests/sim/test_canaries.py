@@ -27,7 +27,7 @@ CATCHES: dict[str, tuple[int, tuple[str, ...]]] = {
     "silence-is-never-sent": (2, ("P5 verdicts hold",)),
     "cancel-is-cancelled": (1, ("P2 accounted for", "P9 settled")),
     "no-look-after-gap": (1, ("two sources",)),
-    "drift-adopted": (1, ("P4 books equal",)),
+    "drift-adopted": (2, ("P4 books equal",)),
     "exit-flips": (1, ("P7 never flips",)),
     "guard-fails-open": (1, ("P7 no stale entries",)),
     "bars-shown-again": (1, ("shown once",)),

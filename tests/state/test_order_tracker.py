@@ -352,16 +352,6 @@ def test_two_closing_words_are_a_contradiction(make: Makers) -> None:
     assert kinds(tracker) == [DiscrepancyKind.CONTRADICTION]
 
 
-def test_an_order_that_the_venue_refused_and_has_is_a_contradiction(make: Makers) -> None:
-    """The refusal is the venue's word and stands; its id is learned, so that the order can be canceled."""
-    tracker = OrderTracker()
-    order = tracker.track(make.intent())
-    tracker.apply("A", OrderEvent.REFUSED, 2, "403: insufficient buying power")
-    tracker.apply_report(make.report(S.NEW), STREAM, 3)
-    assert (order.status, order.broker_id) == (S.REJECTED, "B-A")
-    assert kinds(tracker) == [DiscrepancyKind.CONTRADICTION]
-
-
 @pytest.mark.parametrize("evidence", ["report", "execution"])
 def test_never_sent_is_reopened_by_evidence_where_it_was_created(make: Makers, evidence: str) -> None:
     """Its place among the open orders is that of its creation, and people are told."""
@@ -639,7 +629,7 @@ def test_json_keeps_everything(make: Makers) -> None:
 
 def test_the_written_form_has_every_field_of_an_order() -> None:
     """A field that is added to the order and not to its written form would be lost in a restart."""
-    assert set(OrderState.__struct_fields__) == set(InFlightOrder.__slots__)
+    assert set(OrderState.__struct_fields__) == set(InFlightOrder.__struct_fields__)
 
 
 def test_json_of_something_else_is_one_clear_error() -> None:

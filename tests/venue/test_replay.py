@@ -323,13 +323,16 @@ def test_coasting_shows_what_advancing_shows(ends: dict[str, list[int]], answere
     shown: list[Bar] = []
     expected: list[Bar] = []
 
-    def show(bar: Bar) -> Sequence[object]:
-        shown.append(bar)
-        return ["answer"] if len(shown) in answered else []
+    def show(bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
+        for index in range(start, stop):
+            shown.append(bars[index])
+            if len(shown) in answered:
+                return index + 1, True
+        return stop, False
 
     while not coasting.done:
         before = len(shown)
-        interrupted = bool(coasting.coast(show, quick.prices))
+        interrupted = coasting.coast(show, quick.prices)
         assert interrupted == (len(shown) > before and len(shown) in answered)
         assert not answered.intersection(range(before + 1, len(shown)))
         if not interrupted and not coasting.done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from decimal import Decimal
@@ -17,9 +18,10 @@ from holdfast.model import AssetClass, BarSeries, OrderSide, OrderType, TimeInFo
 from holdfast.model.errors import VenueError
 from holdfast.time import sessions_for
 from holdfast.venue import default_asset
+from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, data_identity
-from holdfast.venue.orders import NewOrder, Refusal
+from holdfast.venue.orders import NewOrder, Posting, Refusal
 from holdfast.venue.store import Book, Cursor, Input, open_book
 from tests.venue.helpers import minutes
 
@@ -139,6 +141,7 @@ def everything(venue: Exchange) -> object:
         venue.next_at(),
         dict(venue.visible),
         [(account.key, account.id, account.event_count, account.engine.dump()) for account in venue.accounts],
+        [account.posted for account in venue.accounts],
     )
 
 
@@ -150,8 +153,20 @@ ACTIONS = st.one_of(
     st.tuples(st.just("sell"), st.integers(1, 30)),
     st.tuples(st.just("cancel"), st.integers(0, 5)),
     st.tuples(st.just("open"), st.integers(0, 2)),
+    st.tuples(st.just("post"), st.integers(-9, 9)),
+    st.tuples(st.just("bust"), st.integers(0, 5)),
     st.tuples(st.just("commit"), st.just(0)),
 )
+
+
+def amend(venue: Exchange, account: VenueAccount, kind: str, number: int) -> None:
+    """Post an activity, or take an execution back."""
+    executions = account.engine.activities()
+    if kind == "post":
+        symbol = "BTC/USD" if number % 2 else "ETH/USD"
+        venue.post(account, Posting("SPLIT", symbol, Decimal(number), Decimal(-number)))
+    elif executions:
+        venue.bust(account, executions[number % len(executions)].execution_id)
 
 
 def act(venue: Exchange, kind: str, number: int) -> None:
@@ -167,6 +182,9 @@ def act(venue: Exchange, kind: str, number: int) -> None:
         venue.authenticate(f"key{number}", "secret")
     elif kind == "commit":
         venue.commit()
+    elif kind in ("post", "bust"):
+        with contextlib.suppress(Refusal):
+            amend(venue, account, kind, number)
     elif kind == "cancel":
         orders = account.engine.orders("open")
         if orders:

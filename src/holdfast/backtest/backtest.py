@@ -8,8 +8,8 @@ whichever is first, and everything that follows from one moment is done before t
 from __future__ import annotations
 
 import gc
-from collections import deque
 from collections.abc import Callable, Mapping
+from decimal import getcontext, setcontext
 
 import msgspec
 
@@ -17,6 +17,7 @@ from holdfast.backtest.broker import InProcessBroker
 from holdfast.kernel import Kernel
 from holdfast.model import BarSeries
 from holdfast.model.commands import Command, Reconcile
+from holdfast.model.decimals import EXACT
 from holdfast.model.events import EpochStarted, Event, ShutdownStarted, TimerFired
 from holdfast.time import SessionsFor, sessions_for
 from holdfast.venue.engine import MatchingEngine
@@ -63,8 +64,8 @@ class Backtest:
         self._replay = Replay(engine, series, sessions)
         self._journal_id = journal_id
         self._cancel_open_orders = cancel_open_orders
-        self._commands: deque[Command] = deque()
-        self._broker = InProcessBroker(engine, self._handle, repeat_executions=False)
+        self._commands: list[Command] = []
+        self._broker = InProcessBroker(engine, self._handle, terse=True)
 
     def run(self) -> BacktestResult:
         """Run to the end of the data.
@@ -75,9 +76,12 @@ class Backtest:
         thresholds = gc.get_threshold()
         # Messages make no cycles: scanning a growing history for them again and again would be all cost.
         gc.set_threshold(_GC_ALLOCATIONS, *thresholds[1:])
+        outer = getcontext()
+        setcontext(EXACT)
         try:
             return self._run()
         finally:
+            setcontext(outer)
             gc.set_threshold(*thresholds)
 
     def _run(self) -> BacktestResult:
@@ -95,21 +99,26 @@ class Backtest:
     def _run_bars(self) -> None:
         """The hot loop. While no order is open and no timer is set, bars go straight to the kernel."""
         replay, engine, broker = self._replay, self._engine, self._broker
-        on_bar, timers, commands = self.kernel.on_bar, self.kernel.timers, self._commands
+        kernel, timers, commands = self.kernel, self.kernel.timers, self._commands
+        on_bar, on_bars = kernel.on_bar, kernel.on_bars
         while not replay.done:
-            if engine.is_idle and not timers:
-                out = replay.coast(on_bar, engine.prices)
-                if out:
-                    commands.extend(out)
-                    self._drain(replay.now)
-                    continue
+            if engine.is_idle and not timers and replay.coast(on_bars, engine.prices):
+                commands.extend(kernel.take_commands())
+                now = replay.now
+                self._drain(now)
+                if engine.open_count and not timers and replay.open_at_once():
+                    broker.deliver_events(now)
+                    if commands:
+                        self._drain(now)
+                continue
             step = replay.advance(min(timers.values()) if timers else None)
             now = step.now
             if step.kind == "limit":
                 self._fire_timers(now)
                 continue
             broker.deliver_events(now)
-            self._drain(now)
+            if commands:
+                self._drain(now)
             for bar in step.bars:
                 out = on_bar(bar)
                 if out:
@@ -117,13 +126,18 @@ class Backtest:
                     self._drain(now)
 
     def _handle(self, event: Event) -> None:
-        self._commands.extend(self.kernel.handle(event))
+        out = self.kernel.handle(event)
+        if out:
+            self._commands.extend(out)
 
     def _drain(self, now: int) -> None:
         """Carry out commands in their order; what comes of one is handled before the next."""
-        commands, execute = self._commands, self._broker.execute
-        while commands:
-            execute(commands.popleft(), now)
+        commands, actions = self._commands, self._broker.actions
+        for command in commands:  # it grows meanwhile
+            action = actions.get(command.__class__)
+            if action is not None:
+                action(command, now)
+        commands.clear()
 
     def _fire_timers(self, now: int) -> None:
         timers = self.kernel.timers

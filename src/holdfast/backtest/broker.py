@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.model import Account, BrokerPosition, Execution, OrderReport, Source
+from holdfast.model import Account, AccountActivity, ActivityKind, BrokerPosition, Execution, OrderReport, Source
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -19,21 +19,24 @@ from holdfast.model.commands import (
     Reconcile,
     SubmitOrder,
 )
-from holdfast.model.errors import invariant
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
     CancelRefused,
     Event,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderUpdated,
     SecurityLoaded,
     SecurityUnavailable,
+    VenueAdjusted,
 )
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
+
+_STREAM = Source.STREAM
 
 
 class InProcessBroker:
@@ -42,18 +45,16 @@ class InProcessBroker:
     Args:
         engine: Where orders go.
         deliver: Takes each resulting event.
-        repeat_executions: Reports list the executions since the last one, as a venue's do. They are repetitions:
-            a backtest, which loses no message, can do without.
+        terse: Say everything once: acknowledgements and fills do not describe the order again, and reports do not list
+            the executions that were told. A backtest, which loses no message, needs no repetition.
     """
 
-    def __init__(
-        self, engine: MatchingEngine, deliver: Callable[[Event], None], *, repeat_executions: bool = True
-    ) -> None:
+    def __init__(self, engine: MatchingEngine, deliver: Callable[[Event], None], *, terse: bool = False) -> None:
         self._engine = engine
         self._deliver = deliver
-        self._repeat_executions = repeat_executions
+        self._terse = terse
         self._reported = 0  # executions that earlier reports contained
-        self._actions: dict[type[Any], Callable[[Any, int], None]] = {
+        self.actions: dict[type[Any], Callable[[Any, int], None]] = {
             SubmitOrder: self._submit,
             CancelOrder: self._cancel,
             LookupOrder: self._look_up,
@@ -63,22 +64,22 @@ class InProcessBroker:
         }
 
     def execute(self, command: Command, now: int) -> None:
-        """Carry out a command at ``now`` (UTC ns). Verdicts and alerts need nothing done."""
-        action = self._actions.get(command.__class__)
+        """Carry out a command at ``now`` (UTC ns). Verdicts and alerts need nothing done: they are not in ``actions``."""
+        action = self.actions.get(command.__class__)
         if action is not None:
             action(command, now)
 
     def deliver_events(self, now: int) -> None:
         """Hand over what the engine has done since the last call."""
+        terse, deliver = self._terse, self._deliver
         for event in self._engine.take_events():
-            if event.execution is None:
-                self._deliver(OrderUpdated(ts=now, report=_report_at(event), source=Source.STREAM))
+            if event.kind == "trade_bust" and event.execution is not None:
+                deliver(VenueAdjusted(ts=now, activity=_busted(event.execution, event.at)))
+            elif event.execution is not None:
+                report = None if terse else _report_at(event)
+                deliver(OrderFilled(ts=now, execution=_execution(event.execution), source=_STREAM, report=report))
             else:
-                self._deliver(
-                    OrderFilled(
-                        ts=now, execution=_execution(event.execution), source=Source.STREAM, report=_report_at(event)
-                    )
-                )
+                deliver(OrderUpdated(ts=now, report=_report_at(event), source=_STREAM))
 
     # -- one method a command -------------------------------------------------------------------
 
@@ -94,13 +95,17 @@ class InProcessBroker:
             intent.client_order_id,
         )
         try:
-            self._engine.submit(new, now)
+            order = self._engine.submit(new, now)
         except Refusal as refusal:
             self._deliver(
                 OrderRefused(ts=now, client_order_id=intent.client_order_id, reason=refusal.message, code=refusal.code)
             )
             return
-        self.deliver_events(now)
+        if self._terse:
+            self._engine.take_events()  # that it is new, and nothing else: nothing trades inside a submit
+            self._deliver(OrderAccepted(ts=now, client_order_id=intent.client_order_id, broker_id=order.id))
+        else:
+            self.deliver_events(now)
 
     def _cancel(self, command: CancelOrder, now: int) -> None:
         try:
@@ -130,7 +135,7 @@ class InProcessBroker:
 
     def _reconcile(self, command: Reconcile, now: int) -> None:
         engine = self._engine
-        executions = engine.activities(self._reported) if self._repeat_executions else []
+        executions = [] if self._terse else engine.activities(self._reported)
         self._reported += len(executions)
         self._deliver(
             BrokerReported(
@@ -140,9 +145,15 @@ class InProcessBroker:
                 orders=tuple(report_of(order) for order in engine.orders()) if engine.open_count else (),
                 executions=tuple(_execution(row) for row in executions),
                 positions=tuple(
-                    BrokerPosition(symbol=p.symbol, quantity=p.quantity, avg_entry_price=p.avg_entry_price)
+                    BrokerPosition(
+                        symbol=p.symbol,
+                        quantity=p.quantity,
+                        avg_entry_price=p.avg_entry_price,
+                        current_price=p.current_price,
+                    )
                     for p in engine.positions()
                 ),
+                asked_at=command.asked_at,
             )
         )
 
@@ -186,8 +197,19 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
     )
 
 
+def _busted(row: VenueExecution, at: int) -> AccountActivity:
+    label = "trade busted"
+    return AccountActivity(
+        activity_id=f"{label}:{row.execution_id}",
+        kind=ActivityKind.BUST,
+        label=label,
+        at=at,
+        symbol=row.symbol,
+        execution_id=row.execution_id,
+    )
+
+
 def _execution(row: VenueExecution) -> Execution:
-    invariant(row.quantity > 0, f"execution {row.execution_id} of nothing")
     return Execution(
         execution_id=row.execution_id,
         broker_id=row.order_id,

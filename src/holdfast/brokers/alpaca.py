@@ -14,13 +14,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote
 
 import httpx
 import structlog
 
 from holdfast.brokers import alpaca_wire as wire
+from holdfast.brokers.alpaca_activities import activity
 from holdfast.brokers.alpaca_endpoints import (
     CRYPTO_LOCATION,
     DATA_URL,
@@ -41,12 +42,21 @@ from holdfast.model.errors import (
     UnknownSymbolError,
 )
 from holdfast.model.market import Asset, Bar
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderIntent, OrderReport
-from holdfast.model.timestamps import NS_PER_MS, NS_PER_SECOND, format_rfc3339
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MS, NS_PER_SECOND, format_rfc3339
 from holdfast.net import Backoff, Throttler, create_combined_throttler
 from holdfast.time import Clock, RealTimeClock
 
 Row = dict[str, Any]
+
+
+class Brake(Protocol):
+    """What may stop an order request at the last moment."""
+
+    def __call__(self, *, reduces: bool) -> str | None:
+        """Why a request that only reduces (or may open) must not leave; None where it may."""
+        ...
+
 
 _ORDERS, _ACCOUNT, _POSITIONS = "alpaca_orders", "alpaca_account", "alpaca_positions"
 _ASSETS, _CLOCK, _ACTIVITIES, _BARS = "alpaca_assets", "alpaca_clock", "alpaca_activities", "alpaca_bars"
@@ -55,6 +65,8 @@ _ASSETS, _CLOCK, _ACTIVITIES, _BARS = "alpaca_assets", "alpaca_clock", "alpaca_a
 _ORDERS_PAGE = 500
 _ACTIVITIES_PAGE = 100
 _BARS_PAGE = 10_000
+# How late an activity that is no trade may be posted.
+_POSTED_LATE = 2 * NS_PER_DAY
 
 _log = structlog.get_logger(__name__)
 
@@ -77,6 +89,8 @@ class AlpacaConnector:
         backoff: Makes the delays between the tries of one read.
         transport: Replaces the network, in tests.
         sleep: Waits real seconds between tries.
+        brake: Asked right before each order request leaves, whoever made it; a reason
+            means that it must not leave. Cancels are never asked for.
 
     Raises:
         ConfigurationError: A key is missing or a URL is none.
@@ -98,7 +112,9 @@ class AlpacaConnector:
         backoff: Callable[[], Backoff] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        brake: Brake | None = None,
     ) -> None:
+        self._brake = brake or _no_brake
         alpaca = _section(config, "alpaca")
         default_url = LIVE_URL if _section(config, "account").get("mode") == "live" else PAPER_URL
         self._base = check_base_url(base_url or alpaca.get("base_url") or default_url, "alpaca.base_url")
@@ -191,7 +207,10 @@ class AlpacaConnector:
             limit_price=limit_decimal,
             client_order_id=client_order_id,
         )
-        return _object(await self._http.send(_ORDERS, "POST", f"{self._base}/v2/orders", body=body), "an order")
+        url = f"{self._base}/v2/orders"
+        # Whether it reduces, nobody has said: it counts as an order that opens.
+        row = await self._http.send(_ORDERS, "POST", url, body=body, admit=self._admission(None, reduces=False))
+        return _object(row, "an order")
 
     async def get_orders(
         self,
@@ -241,7 +260,7 @@ class AlpacaConnector:
             BrokerRefusedError: The venue has no such order.
         """
         url, params = f"{self._base}/v2/orders:by_client_order_id", {"client_order_id": client_order_id}
-        return _object(await self._http.read(_ORDERS, url, params), "an order")
+        return _object(await self._http.read(_ORDERS, url, params, reserved=True), "an order")
 
     async def cancel_order(self, order_id: str) -> None:
         """Ask the venue to cancel, once. That it accepted the request is not yet the order's end.
@@ -250,7 +269,43 @@ class AlpacaConnector:
             BrokerRefusedError: There is nothing to cancel: unknown, or closed already.
             OutcomeUnknownError: No verdict.
         """
-        await self._http.send(_ORDERS, "DELETE", f"{self._base}/v2/orders/{_escaped(order_id)}")
+        await self._http.send(_ORDERS, "DELETE", f"{self._base}/v2/orders/{_escaped(order_id)}", reserved=True)
+
+    async def cancel_all_orders(self) -> list[Row]:
+        """Ask the venue to cancel every open order of the account, once, whoever made it.
+
+        Returns:
+            Per order ``{"id", "status", "body"}``: the status is the one that its own cancel would have had.
+
+        Raises:
+            BrokerRefusedError: A definite no.
+            OutcomeUnknownError: No verdict.
+        """
+        rows = await self._http.send(_ORDERS, "DELETE", f"{self._base}/v2/orders", reserved=True)
+        return _list(rows or [], "a list of cancels")
+
+    async def close_position(self, symbol: str, *, admit: Admit | None = None) -> Row:
+        """Have the venue close all that the account holds of a symbol, with a market order of its own, once.
+
+        For when our own books of it are in doubt: the venue knows how much there is. The order is the venue's; its
+        client order id is one that we did not choose.
+
+        Args:
+            symbol: "AAPL", "BTC/USD".
+            admit: As for ``place``.
+
+        Returns:
+            That order.
+
+        Raises:
+            BrokerRefusedError: A definite no: there is no position, or open orders hold it.
+            OutcomeUnknownError: No verdict: look at the position.
+            OrderDroppedError: It never left this process.
+        """
+        # Alpaca names positions without the slash, and answers 404 to one that has it.
+        url = f"{self._base}/v2/positions/{_escaped(symbol.replace('/', ''))}"
+        may_leave = self._admission(admit, reduces=True)
+        return _object(await self._http.send(_POSITIONS, "DELETE", url, admit=may_leave, reserved=True), "an order")
 
     # ------------------------------------------------------------------ raw: everything else
 
@@ -342,8 +397,9 @@ class AlpacaConnector:
             BrokerRefusedError: A definite no: there is no such order.
             OutcomeUnknownError: No verdict: look it up.
         """
-        body = wire.intent_body(intent)
-        row = await self._http.send(_ORDERS, "POST", f"{self._base}/v2/orders", body=body, admit=admit)
+        body, url, reduces = wire.intent_body(intent), f"{self._base}/v2/orders", intent.reduce_only
+        may_leave = self._admission(admit, reduces=reduces)
+        row = await self._http.send(_ORDERS, "POST", url, body=body, admit=may_leave, reserved=reduces)
         report = wire.order_report(row)
         if report.client_order_id != intent.client_order_id:
             message = f"the venue answered order {intent.client_order_id} with another one, {report.client_order_id}"
@@ -372,6 +428,10 @@ class AlpacaConnector:
     async def request_cancel(self, broker_id: str) -> None:
         """Ask the venue to cancel, once; its event is the final word. Raises what ``cancel_order`` raises."""
         await self.cancel_order(broker_id)
+
+    async def request_close(self, symbol: str, *, admit: Admit | None = None) -> OrderReport:
+        """Have the venue close a whole position, once; its order. Arguments and errors as ``close_position``."""
+        return wire.order_report(await self.close_position(symbol, admit=admit))
 
     async def fetch_open_orders(self) -> tuple[OrderReport, ...]:
         """All open orders, oldest first."""
@@ -428,6 +488,32 @@ class AlpacaConnector:
                 return wire.in_order_of_trading(wire.execution_from_activity(row) for row in rows.values())
             token = page[-1]["id"]
 
+    async def fetch_adjustments(self, since: int) -> tuple[AccountActivity, ...]:
+        """Activities that are no trades, from two days before a moment on (UTC ns), oldest first: count by id.
+
+        Fees, dividends and the like are posted late, and dated by the day.
+        """
+        after = format_rfc3339(max(since - _POSTED_LATE, 0) // NS_PER_SECOND * NS_PER_SECOND)
+        rows: dict[str, Row] = {}
+        token: str | None = None
+        while True:
+            params = _params(
+                category="non_trade_activity",
+                after=after,
+                direction="asc",
+                page_size=str(_ACTIVITIES_PAGE),
+                page_token=token,
+            )
+            url = f"{self._base}/v2/account/activities"
+            page = _list(await self._http.read(_ACTIVITIES, url, params), "a list of activities")
+            new = {f"{_id_of(row, 'an activity')}:{row.get('status')}": row for row in page}
+            if new and new.keys() <= rows.keys():
+                raise _stuck(page, "activities")
+            rows |= new
+            if len(page) < _ACTIVITIES_PAGE:
+                return tuple(found for row in rows.values() if (found := activity(row)) is not None)
+            token = page[-1]["id"]
+
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> list[Bar]:
         """All bars that lie within ``[start, end]`` (UTC ns), oldest first; ``period`` is their length (ns).
 
@@ -444,6 +530,10 @@ class AlpacaConnector:
     async def fetch_clock(self) -> wire.MarketClock:
         """The venue's clock of the stock exchange."""
         return wire.market_clock(await self.get_clock())
+
+    def _admission(self, admit: Admit | None, *, reduces: bool) -> Admit:
+        """The brake first, then whoever asks: what it counts must leave."""
+        return lambda: self._brake(reduces=reduces) or (None if admit is None else admit())
 
     # ------------------------------------------------------------------ paging
 
@@ -464,6 +554,10 @@ class AlpacaConnector:
 
 
 # ---------------------------------------------------------------------- leaves
+
+
+def _no_brake(*, reduces: bool) -> str | None:  # noqa: ARG001 - the signature of a brake
+    return None
 
 
 def _section(config: Mapping[str, Any] | None, name: str) -> Mapping[str, Any]:

@@ -1,14 +1,16 @@
 """What an answer, or the lack of one, means: one table for HTTP answers, one for failures of the transport.
 
 The question is never "what went wrong?" but "was it carried out?". A time-out is no verdict; neither
-is a gateway's error page. A definite "no" is only what Alpaca itself says in its own words:
-``{"code": ..., "message": ...}``. Its codes are too coarse to decide anything (one code serves a duplicate id and a
-bad quantity), so a row decides on method, status and text; the code is kept with the error.
+is a gateway's error page. A definite "no" is only what Alpaca itself says in its own words,
+``{"code": ..., "message": ...}``, and to a submit only where ``REFUSALS`` lists its status and code: an error that nobody
+has studied maps to unknown, never to success and never to a rejection. The codes are coarse (one serves a duplicate
+id and a bad quantity), so the text decides first where it has to.
 
     refused   BrokerRefusedError    it was not carried out
     auth      BrokerAuthError       it was not carried out: our keys
     unknown   OutcomeUnknownError   no verdict: look it up
 
+Each row also names the ``Outcome``, by which ``holdfast.kernel.unknown_table`` decides what follows.
 The first row that matches decides. For reads "unknown" means that nothing was learned; they alone may be
 tried again, POST and DELETE are never sent a second time.
 """
@@ -16,11 +18,13 @@ tried again, POST and DELETE are never sent a second time.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import httpx
 import msgspec
 
+from holdfast.model.enums import Outcome
 from holdfast.model.errors import (
     BrokerAuthError,
     BrokerError,
@@ -45,14 +49,18 @@ class Rule(NamedTuple):
         statuses: The HTTP statuses it speaks of.
         text: A pattern in Alpaca's own words; None where it does not matter who answered.
         error: The verdict.
+        outcome: The same, as the decision table of unknown outcomes asks.
         sentence: What to tell the operator; Alpaca's own words follow it.
+        code: Alpaca's own code; None where it does not matter.
     """
 
     methods: frozenset[str]
     statuses: range
     text: re.Pattern[str] | None
     error: type[BrokerError]
+    outcome: Outcome
     sentence: str
+    code: int | None = None
 
 
 def _from(first: int, last: int) -> range:
@@ -60,6 +68,7 @@ def _from(first: int, last: int) -> range:
 
 
 _ANY = frozenset({"GET", "POST", "DELETE"})
+_GET = frozenset({"GET"})
 _POST = frozenset({"POST"})
 _DEL = frozenset({"DELETE"})
 
@@ -71,26 +80,50 @@ KEYS_REFUSED = (
     "the venue refused our API keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY (paper and live keys differ)"
 )
 
+# Which 4xx answers to a submit are trustworthy: those of the checks that come before an order is made. Reports exist
+# of an error answer although the order was placed, so even these are reopened by the venue's own word on the order.
+REFUSALS: Mapping[tuple[int, int], str] = {
+    (400, 40010000): "the request cannot be read: nothing was made of it",
+    (
+        403,
+        40310000,
+    ): "the account may not: buying power, quantity held, wash trade, shorting, restrictions, minimum cost",
+    (403, 40310100): "pattern day trading protection, where it still applies",
+    (404, 40410000): "there is no such asset or endpoint",
+    (413, 41310000): "the request is too large: it was not read",
+    (422, 40010001): "a field is missing or wrong (the text about a duplicate id is asked for first)",
+    (422, 42210000): "well formed, and not possible: price increment, time in force, asset, session",
+}
+
+_R, _A, _U = BrokerRefusedError, BrokerAuthError, OutcomeUnknownError
+_O = Outcome
+
 # fmt: off
 HTTP_RULES: tuple[Rule, ...] = (
-    Rule(_ANY,  _from(401, 401), None,       BrokerAuthError,     KEYS_REFUSED),
-    Rule(_ANY,  _from(403, 403), _FORBIDDEN, BrokerAuthError,     KEYS_REFUSED),
+    Rule(_ANY,  _from(401, 401), None,       _A, _O.REFUSED,        KEYS_REFUSED),
+    Rule(_ANY,  _from(403, 403), _FORBIDDEN, _A, _O.REFUSED,        KEYS_REFUSED),
     # A duplicate id says that the FIRST request arrived. It is the opposite of a rejection.
-    Rule(_POST, _from(400, 499), _ARRIVED,   OutcomeUnknownError, "it arrived before, for its id is taken: look it up"),
-    Rule(_ANY,  _from(408, 408), None,       OutcomeUnknownError, "the venue timed out"),
+    Rule(_POST, _from(400, 499), _ARRIVED,   _U, _O.ID_TAKEN,       "it arrived before, for its id is taken: look it up"),
+    Rule(_ANY,  _from(408, 408), None,       _U, _O.SERVER_ERROR,   "the venue timed out"),
     # A cancel is refused only where Alpaca says that there is nothing to cancel. Everything else is looked up, also
     # "too many requests": a cancel that did not happen must be asked for again.
-    Rule(_DEL,  _from(404, 404), _ANY_WORDS, BrokerRefusedError,  "the venue refused the cancel"),
-    Rule(_DEL,  _from(422, 422), _ANY_WORDS, BrokerRefusedError,  "the venue refused the cancel"),
-    Rule(_DEL,  _from(400, 499), None,       OutcomeUnknownError, "the venue gave no verdict on the cancel"),
+    Rule(_DEL,  _from(404, 404), _ANY_WORDS, _R, _O.NOT_FOUND,      "the venue refused the cancel"),
+    Rule(_DEL,  _from(422, 422), _ANY_WORDS, _R, _O.REFUSED,        "the venue refused the cancel"),
+    Rule(_DEL,  _from(429, 429), None,       _U, _O.RATE_LIMITED,   "the venue's rate limit was exceeded"),
+    Rule(_DEL,  _from(400, 499), _ANY_WORDS, _U, _O.UNLISTED,       "the venue gave no verdict on the cancel"),
     # Too many requests is documented as "not executed", with or without a body.
-    Rule(_ANY,  _from(429, 429), None,       BrokerRefusedError,  "the venue's rate limit was exceeded"),
-    Rule(_ANY,  _from(400, 499), _ANY_WORDS, BrokerRefusedError,  "the venue refused"),
+    Rule(_ANY,  _from(429, 429), None,       _R, _O.RATE_LIMITED,   "the venue's rate limit was exceeded"),
+    *(
+        Rule(_POST, _from(status, status), _ANY_WORDS, _R, _O.REFUSED, "the venue refused", code)
+        for status, code in REFUSALS
+    ),
+    Rule(_POST, _from(400, 499), _ANY_WORDS, _U, _O.UNLISTED,       "the venue gave an error that is no known refusal"),
+    Rule(_GET,  _from(400, 499), _ANY_WORDS, _R, _O.REFUSED,        "the venue refused"),
     # Whoever wrote this, it was not Alpaca's API: a proxy, a firewall, a wrong address.
-    Rule(_ANY,  _from(400, 499), None,       OutcomeUnknownError, "the answer is not Alpaca's (a proxy? a wrong URL?)"),
-    Rule(_ANY,  _from(500, 599), None,       OutcomeUnknownError, "the venue failed"),
+    Rule(_ANY,  _from(400, 499), None,       _U, _O.FOREIGN_ANSWER, "the answer is not Alpaca's (a proxy? a wrong URL?)"),
+    Rule(_ANY,  _from(500, 599), None,       _U, _O.SERVER_ERROR,   "the venue failed"),
     # A redirect, or a status that no one has heard of: not followed, not understood.
-    Rule(_ANY,  range(1000),     None,       OutcomeUnknownError, "the venue's answer is not understood"),
+    Rule(_ANY,  range(1000),     None,       _U, _O.FOREIGN_ANSWER, "the venue's answer is not understood"),
 )
 # fmt: on
 
@@ -103,13 +136,19 @@ class Failure(NamedTuple):
 
     was_sent: bool
     retry: bool
+    outcome: Outcome
     sentence: str
 
 
-_NOT_SENT = Failure(was_sent=False, retry=True, sentence="the venue could not be reached, nothing was sent")
-_NEVER_TO_BE_SENT = Failure(was_sent=False, retry=False, sentence="the request could not be made, nothing was sent")
-_NO_ANSWER = Failure(was_sent=True, retry=True, sentence="the venue gave no answer")
-_NO_SENSE = Failure(was_sent=True, retry=False, sentence="the venue's answer cannot be read")
+_NOT_SENT = Failure(
+    was_sent=False, retry=True, outcome=_O.NOT_SENT, sentence="the venue could not be reached, nothing was sent"
+)
+_NEVER_TO_BE_SENT = Failure(
+    was_sent=False, retry=False, outcome=_O.NOT_SENT, sentence="the request could not be made, nothing was sent"
+)
+_NO_ANSWER = Failure(was_sent=True, retry=True, outcome=_O.NO_ANSWER, sentence="the venue gave no answer")
+_CUT = Failure(was_sent=True, retry=True, outcome=_O.CUT, sentence="the connection ended before an answer")
+_NO_SENSE = Failure(was_sent=True, retry=False, outcome=_O.MALFORMED, sentence="the venue's answer cannot be read")
 
 # The most specific class in an exception's ancestry decides. Only what happens before the first byte of the
 # request leaves (no connection from the pool, no TCP, no TLS) is known not to have been sent.
@@ -121,14 +160,14 @@ TRANSPORT_RULES: dict[type[BaseException], Failure] = {
     httpx.InvalidURL: _NEVER_TO_BE_SENT,
     httpx.ReadTimeout: _NO_ANSWER,
     httpx.WriteTimeout: _NO_ANSWER,
-    httpx.ReadError: _NO_ANSWER,
-    httpx.WriteError: _NO_ANSWER,
-    httpx.CloseError: _NO_ANSWER,
-    httpx.RemoteProtocolError: _NO_ANSWER,
+    httpx.ReadError: _CUT,
+    httpx.WriteError: _CUT,
+    httpx.CloseError: _CUT,
+    httpx.RemoteProtocolError: _CUT,
     httpx.LocalProtocolError: _NO_ANSWER,
     httpx.ProxyError: _NO_ANSWER,
     httpx.TimeoutException: _NO_ANSWER,
-    httpx.NetworkError: _NO_ANSWER,
+    httpx.NetworkError: _CUT,
     httpx.ProtocolError: _NO_ANSWER,
     httpx.TransportError: _NO_ANSWER,
     httpx.DecodingError: _NO_SENSE,
@@ -143,7 +182,7 @@ TRANSPORT_RULES: dict[type[BaseException], Failure] = {
     httpx.RequestNotRead: _NO_SENSE,
     httpx.StreamError: _NO_SENSE,
     TimeoutError: _NO_ANSWER,  # our own limit on the whole exchange
-    OSError: _NO_ANSWER,  # a socket's or TLS's own error that the HTTP library let through
+    OSError: _CUT,  # a socket's or TLS's own error that the HTTP library let through
 }
 
 
@@ -162,6 +201,7 @@ def rule_for(method: str, status: int, answer: Answer) -> Rule:
             method in rule.methods
             and status in rule.statuses
             and (rule.text is None or (answer.is_alpaca and rule.text.search(answer.text)))
+            and rule.code in (None, answer.code)
         ):
             return rule
     return HTTP_RULES[-1]

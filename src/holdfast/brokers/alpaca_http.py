@@ -22,6 +22,7 @@ import structlog
 from holdfast.brokers.alpaca_endpoints import is_loopback
 from holdfast.brokers.alpaca_errors import RETRIED_STATUSES, Failure, failure_of, read_answer, rule_for
 from holdfast.brokers.alpaca_wire import MalformedMessageError
+from holdfast.model.enums import Outcome
 from holdfast.model.errors import BrokerError, OrderDroppedError, OutcomeUnknownError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.net import Backoff, Throttler
@@ -105,8 +106,8 @@ class AlpacaHttp:
         self._requests = self._retried = self._refused = self._unknown = 0
         self._last_request_id: str | None = None
 
-    async def read(self, limit: str, url: str, params: Params | None = None) -> Any:
-        """GET, tried again while that may help.
+    async def read(self, limit: str, url: str, params: Params | None = None, *, reserved: bool = False) -> Any:
+        """GET, tried again while that may help; ``reserved`` lets it use the limit's reserve.
 
         Raises:
             BrokerRefusedError: The venue said no, or its rate limit outlasted our patience.
@@ -114,7 +115,7 @@ class AlpacaHttp:
         """
         delays, attempt = self._backoff(), 1
         while True:
-            reply = await self._attempt(limit, "GET", url, params=params)
+            reply = await self._attempt(limit, "GET", url, params=params, reserved=reserved)
             if reply.error is None:
                 return reply.payload
             if not reply.retry or attempt >= self._retries.attempts:
@@ -127,7 +128,15 @@ class AlpacaHttp:
             await self._sleep(delay)
 
     async def send(
-        self, limit: str, method: str, url: str, *, body: Mapping[str, str] | None = None, admit: Admit | None = None
+        self,
+        limit: str,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        body: Mapping[str, str] | None = None,
+        admit: Admit | None = None,
+        reserved: bool = False,
     ) -> Any:
         """POST or DELETE, once.
 
@@ -135,16 +144,18 @@ class AlpacaHttp:
             limit: The throttler's limit.
             method: ``POST`` or ``DELETE``.
             url: Where.
+            params: Its query.
             body: Sent as JSON.
             admit: Asked once, after the throttler has granted the slot and right before the request is made. A
                 reason means that it must not be made any more.
+            reserved: Whether it may use the limit's reserve: cancels, and orders that close.
 
         Raises:
             OrderDroppedError: Nothing left this process.
             BrokerRefusedError: A definite no.
             OutcomeUnknownError: No verdict.
         """
-        reply = await self._attempt(limit, method, url, body=body, admit=admit)
+        reply = await self._attempt(limit, method, url, params=params, body=body, admit=admit, reserved=reserved)
         if reply.error is not None:
             raise reply.error
         return reply.payload
@@ -172,8 +183,10 @@ class AlpacaHttp:
         params: Params | None = None,
         body: Mapping[str, str] | None = None,
         admit: Admit | None = None,
+        reserved: bool = False,
     ) -> Reply:
-        reply: Reply = await self._throttler.execute(limit, self._exchange, method, url, params, body, admit)
+        execute = self._throttler.execute_reserved if reserved else self._throttler.execute
+        reply: Reply = await execute(limit, self._exchange, method, url, params, body, admit)
         error = reply.error
         if isinstance(error, OutcomeUnknownError):
             self._unknown += 1
@@ -228,6 +241,7 @@ class AlpacaHttp:
             code=answer.code,
             request_id=request_id,
             retry_after_seconds=wait,
+            outcome=rule.outcome,
         )
         return Reply(None, error, retry=status in RETRIED_STATUSES, retry_after=wait)
 
@@ -269,14 +283,19 @@ def _payload(what: str, response: httpx.Response) -> Reply:
         return Reply(None, MalformedMessageError(message, response.content), retry=True)
 
 
-_NO_IDEA = Failure(was_sent=True, retry=False, sentence="the request ended in an unexpected error")
-_CLOSED = Failure(was_sent=False, retry=False, sentence="nothing was sent")
+_NO_IDEA = Failure(
+    was_sent=True, retry=False, outcome=Outcome.NO_ANSWER, sentence="the request ended in an unexpected error"
+)
+_CLOSED = Failure(was_sent=False, retry=False, outcome=Outcome.NOT_SENT, sentence="nothing was sent")
 
 
 def _no_response(method: str, what: str, failure: Failure, detail: str, cause: BaseException | None = None) -> Reply:
     message = f"{what}: {failure.sentence}: {detail}"
     _log.warning("alpaca.no_response", request=what, error=type(cause).__name__, detail=detail)
     verdict: BrokerError | OrderDroppedError
-    verdict = OrderDroppedError(message) if method == "POST" and not failure.was_sent else OutcomeUnknownError(message)
+    if method == "POST" and not failure.was_sent:
+        verdict = OrderDroppedError(message)
+    else:
+        verdict = OutcomeUnknownError(message, outcome=failure.outcome)
     verdict.__cause__ = cause
     return Reply(None, verdict, retry=failure.retry)

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, Source
+from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, Outcome, Source
 from holdfast.model.errors import DataError, OutcomeUnknownError
 from holdfast.model.events import OrderFilled, OrderUpdated
 from holdfast.model.market import Asset, Bar, Quote
@@ -32,6 +32,8 @@ Json = Mapping[str, Any]
 
 class MalformedMessageError(OutcomeUnknownError):
     """The venue said something that we cannot read: no verdict. ``payload`` keeps it whole."""
+
+    default_outcome = Outcome.MALFORMED
 
     def __init__(self, message: str, payload: object) -> None:
         super().__init__(message)
@@ -224,6 +226,7 @@ def order_report(order: Json) -> OrderReport:
         filled_qty = Decimal(0) if filled is None else decimal(filled)
         quantity, average = order.get("qty"), order.get("filled_avg_price")
         limit_price, submitted_at = order.get("limit_price"), order.get("submitted_at")
+        updated_at = order.get("updated_at")
         return OrderReport(
             broker_id=_text(order["id"], "id"),
             client_order_id=_text(order["client_order_id"], "client_order_id"),
@@ -238,6 +241,7 @@ def order_report(order: Json) -> OrderReport:
             limit_price=None if limit_price is None else decimal(limit_price),
             submitted_at=None if submitted_at is None else parse_rfc3339(submitted_at),
             raw_status=word if status is OrderStatus.UNKNOWN else "",
+            updated_at=None if updated_at is None else parse_rfc3339(updated_at),
         )
     except _UNREADABLE as error:
         raise _malformed(error, "an order", order) from None
@@ -373,6 +377,7 @@ def position(row: Json) -> BrokerPosition:
             symbol=_symbol(row),
             quantity=-abs(quantity) if row.get("side") == "short" else quantity,
             avg_entry_price=decimal(row["avg_entry_price"]),
+            current_price=_decimal_or_none(row.get("current_price")),
         )
     except _UNREADABLE as error:
         raise _malformed(error, "a position", row) from None

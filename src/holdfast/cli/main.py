@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 import holdfast
+from holdfast.cli import journal_commands
+from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
 
 # 2 is the convention for "you asked for something that cannot be"; 1 for "it went wrong".
@@ -50,6 +52,14 @@ StrategyOption = Annotated[
 ParamOption = Annotated[
     list[str] | None, typer.Option("--param", help="A parameter of the strategy as name=value; may be repeated.")
 ]
+JournalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE_OR_URL",
+        help="Where state is kept between runs: a file, or postgresql://USER@HOST/DATABASE.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object at the end, and nothing else on stdout.")
 ]
@@ -64,6 +74,13 @@ def _usd(value: str | Decimal) -> Decimal:
         message = f"{str(value)!r} is not an amount of USD: expected a number that is not negative."
         raise typer.BadParameter(message)
     return amount
+
+
+def _place(value: str | None) -> Place | None:
+    try:
+        return None if value is None else to_place(value)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--journal") from None
 
 
 CashOption = Annotated[
@@ -106,7 +123,7 @@ def paper(
         str, typer.Option("--speed", help="How many times faster than real replayed data runs, or max (lock-step).")
     ] = "300",
     venue: Annotated[str | None, typer.Option("--venue", help="URL of a built-in venue that already runs.")] = None,
-    journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    journal: JournalOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Lift a halt that an earlier run left behind.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Exit at the end of replayed data.")] = False,
     json: JsonOption = False,
@@ -137,7 +154,7 @@ def paper(
         params=tuple(param or ()),
         speed=speed,
         venue=venue,
-        journal=journal,
+        journal=_place(journal),
         once=once,
         json=json,
         status_port=status_port,
@@ -153,7 +170,7 @@ def live(
     symbol: SymbolOption = None,
     strategy: StrategyOption = None,
     param: ParamOption = None,
-    journal: Annotated[Path | None, typer.Option("--journal", help="File in which state is kept between runs.")] = None,
+    journal: JournalOption = None,
     json: JsonOption = False,
     status_port: Annotated[
         int | None,
@@ -174,7 +191,7 @@ def live(
         market=trade.Market(symbol=symbol),
         strategy=strategy,
         params=tuple(param or ()),
-        journal=journal,
+        journal=_place(journal),
         json=json,
         status_port=status_port,
         live_accepted=i_accept_real_orders,
@@ -251,6 +268,122 @@ def status(
     _call(lambda: inspect.status(url, token, as_json=json))
 
 
+BotJournalOption = Annotated[
+    str | None, typer.Option("--journal", help="The bot's journal; default: journal.path, or the one kept for Alpaca.")
+]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
+
+
+@app.command()
+def halt(
+    journal: BotJournalOption = None,
+    config: ConfigOption = None,
+    reason: ReasonOption = "",
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Let orders leave that reduce a position, and no others.")
+    ] = False,
+) -> None:
+    """Let no order leave any more, also when the bot hangs.
+
+    Puts a file beside the journal that the bot looks at before each order request; cancels still leave. It stays
+    in force, over restarts too, until `holdfast resume`.
+    """
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.halt(journal, config, reason, reduce=reduce))
+
+
+@app.command()
+def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> None:
+    """Lift a halt: take the halt file away, and let the bot (or its next run) trade again."""
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.resume(journal, config))
+
+
+@app.command()
+def flatten(
+    journal: BotJournalOption = None,
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=1.0, help="Give up after so many seconds.")] = 30.0,
+    reason: ReasonOption = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also close positions and cancel orders that are not the bot's.")
+    ] = False,
+) -> None:
+    """Cancel what is open and close every position of the bot, whatever state it is in; then halt.
+
+    A bot that answers does it itself. One that is silent for two seconds is ended (by its pid and start time), and its
+    journal is taken over. Exit code 0: flat; 1: something is left, and what.
+    """
+    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+
+    _run(lambda: stopping.flatten(journal, config, venue, seconds=timeout, reason=reason, everything=everything))
+
+
+@app.command()
+def watch(
+    journal: BotJournalOption = None,
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+    ] = None,
+    every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 30.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once (twice where something must be confirmed), and exit.")
+    ] = False,
+) -> None:
+    """Look after a running bot from outside, and tell when something is wrong.
+
+    Alerts, once each, when the bot is silent or gone, when its books differ from the venue's, when a position or an
+    order has no bot that looks after it; and when that is over. With --once: exit code 0 where all is well, else 1.
+    """
+    from holdfast.cli import watching  # noqa: PLC0415 - see paper
+
+    _run(lambda: watching.watch(journal, config, venue, every=every, once=once))
+
+
+JournalArgument = Annotated[
+    str, typer.Argument(metavar="JOURNAL", help="A journal's file, or the address of its PostgreSQL database.")
+]
+
+
+@app.command()
+def replay(
+    journal: JournalArgument,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Settings in place of those that the journal has recorded.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class in place of the recorded strategy.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Decide everything in a journal again, and compare every command and every hash of the state.
+
+    Exits 0 where all is the same, and 1 with the first difference where it is not. Runs that other code, another
+    configuration or another strategy made are followed and named, not compared. Also while a bot writes the journal.
+    """
+    from holdfast.cli import history  # noqa: PLC0415 - see paper
+
+    _call(lambda: history.show_replay(journal, config=config, strategy=strategy, as_json=json))
+
+
+@app.command()
+def explain(
+    journal: JournalArgument,
+    order: Annotated[str, typer.Argument(metavar="ORDER", help="Its client order id, its number, or the venue's id.")],
+    json: JsonOption = False,
+) -> None:
+    """Tell the life of one order: what led to it, what each guard said, and the milliseconds of each step."""
+    from holdfast.cli import history  # noqa: PLC0415 - see paper
+
+    _call(lambda: history.show_order(journal, order, as_json=json))
+
+
 @app.command()
 def torture(
     seeds: Annotated[
@@ -315,3 +448,6 @@ def _call(work: Callable[[], None]) -> None:
 def _fail(error: HoldfastError, code: int) -> None:
     typer.echo(f"holdfast: {error}", err=True)
     raise typer.Exit(code) from None
+
+
+app.add_typer(journal_commands.make_app(_call), name="journal")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
+from holdfast.journal.places import Place
 from holdfast.model.errors import ConfigurationError
 from holdfast.web.token import generate_token, load_or_create_token
 
@@ -25,13 +27,28 @@ def default_journal(mode: str) -> Path:
     Raises:
         ConfigurationError: The folder cannot be made.
     """
+    return _folder() / f"alpaca-{mode}.journal"
+
+
+def venue_book(journal: Place) -> Path:
+    """Where a built-in venue keeps its book between runs of a bot with this journal: beside the file, or with our state.
+
+    Raises:
+        ConfigurationError: The folder cannot be made.
+    """
+    if isinstance(journal, Path):
+        return Path(f"{journal}.venue")
+    return _folder() / f"{hashlib.sha256(journal.address.encode()).hexdigest()[:16]}.venue"
+
+
+def _folder() -> Path:
     folder = state_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"no journal can be kept in {folder}: {error.strerror}; expected --journal FILE"
         raise ConfigurationError(message) from None
-    return folder / f"alpaca-{mode}.journal"
+    return folder
 
 
 def token_path() -> Path:

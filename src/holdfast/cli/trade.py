@@ -15,11 +15,12 @@ import typer
 
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.market import Market, parse_params, parse_speed
-from holdfast.cli.state_dir import default_journal, remember_status, status_token
+from holdfast.cli.state_dir import default_journal, remember_status, status_token, venue_book
 from holdfast.cli.venue_process import VenueProcess
 from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
 from holdfast.di.session import Session
+from holdfast.journal.places import Place
 from holdfast.model.errors import ConfigurationError
 from holdfast.web import StatusServer
 from holdfast.web.painter import run as show
@@ -41,7 +42,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     params: tuple[str, ...] = ()
     speed: str = "300"
     venue: str | None = None
-    journal: Path | None = None
+    journal: Place | None = None
     once: bool = False
     json: bool = False
     status_port: int | None = None
@@ -54,7 +55,7 @@ async def run(options: Options) -> None:
     """Trade until the end of the data, Ctrl-C or a failure."""
     configure_logs(quiet=not options.json)
     parse_speed(options.speed)
-    if options.journal is not None and options.journal.is_dir():
+    if isinstance(options.journal, Path) and options.journal.is_dir():
         message = f"--journal {options.journal} is a folder: expected a file"
         raise ConfigurationError(message)
     config = load(options.config, _overrides(options))
@@ -63,11 +64,11 @@ async def run(options: Options) -> None:
     process: VenueProcess | None = None
     if options.mode == "paper" and _wants_own_venue(config, options):
         options.market.check_sample()
-        book = None if options.journal is None else Path(f"{options.journal}.venue")
+        book = None if options.journal is None else venue_book(options.journal)
         process = await VenueProcess.start(options.market, parse_speed(options.speed), book)
-        config = load(options.config, _local(_overrides(options), process.url))
+        config = load(options.config, local_venue(_overrides(options), process.url))
     elif options.venue is not None:
-        config = load(options.config, _local(_overrides(options), options.venue, keep_keys=True))
+        config = load(options.config, local_venue(_overrides(options), options.venue, keep_keys=True))
     if process is None and options.venue is None and config.journal.path is None:
         # At a venue that remembers, a bot must remember too.
         config = config.model_copy(update={"journal": JournalConfig(path=default_journal(options.mode))})
@@ -99,6 +100,7 @@ async def _trade(config: Config, options: Options, process: VenueProcess | None)
         if config.status.enabled:
             server = _status_server(container, config)
             await server.start()
+            container.control.status_url = server.url
             stack.push_async_callback(server.stop)
             _announce(server, container, options)
         if not options.json:
@@ -153,7 +155,7 @@ def _overrides(options: Options) -> dict[str, Any]:
     return values
 
 
-def _local(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
+def local_venue(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
     """The same for a built-in venue: one address for everything, and keys that any such venue accepts."""
     url = url.rstrip("/")
     alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
@@ -205,6 +207,9 @@ def _announce(server: StatusServer, container: Container, options: Options) -> N
         lines.insert(
             1, "market  bundled sample: two days of real BTC-PERP minutes, January 2022 (see NOTICE), as BTC/USD"
         )
+    halt = None if container.control.file is None else container.control.file.read()
+    if halt is not None:
+        lines.append(f"halted  the halt file says {halt.sentence}   (holdfast resume lifts it)")
     typer.echo("\n".join(lines), err=True)
 
 

@@ -5,12 +5,15 @@
     [strategy]    source = "module:Class" | "FILE.py:Class", symbols, params
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
     [protections] settings by name; false leaves one out
-    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60}
-    [journal]     path, snapshot_every
+    [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60, reserve = 0.1}
+    [journal]     path, snapshot_every, control
     [status]      enabled, host, port, token, allow_remote
     [notify]      webhook URLs by channel
     watch         symbols whose market data is followed although no strategy of ours trades them
     [shutdown]    open_orders = "cancel" | "leave"
+    foreign       "alert" | "ignore" | "adopt": orders and positions at the venue that are not ours
+    [reconcile]   how often our books are compared with the venue's, and when a stream counts as mute
+    [heartbeat]   url, every, method
 
 Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, and
 ``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
@@ -18,6 +21,7 @@ Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own too
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -25,7 +29,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -34,7 +48,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from holdfast.model import GuardMode
+from holdfast.journal.places import DatabaseUrl, to_place
+from holdfast.model import Foreign, GuardMode
 from holdfast.model.errors import ConfigurationError
 
 
@@ -71,7 +86,10 @@ class StrategyConfig(_Section):
 
 
 def _seconds(value: object) -> object:
-    """A plain number is seconds, as everywhere in this file."""
+    """A plain number is seconds, as everywhere in this file; in the environment it comes as text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError, OverflowError):
+            return timedelta(seconds=float(value))
     return timedelta(seconds=value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -92,11 +110,34 @@ class RiskConfig(_Section):
     modes: dict[str, GuardMode] = Field(default_factory=dict)
 
 
-class JournalConfig(_Section):
-    """Where state is kept between runs. Without a path it is kept for this run only."""
+def _place(value: object) -> Path | DatabaseUrl | None:
+    if value is None or isinstance(value, Path | DatabaseUrl):
+        return value
+    if not isinstance(value, str) or not value:
+        message = "expected a file or postgresql://USER@HOST/DATABASE"
+        raise ValueError(message)
+    try:
+        return to_place(value)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
-    path: Path | None = None
+
+def _shown(value: Path | DatabaseUrl | None) -> str | None:
+    """Without a password."""
+    return None if value is None else str(value)
+
+
+class JournalConfig(_Section):
+    """Where state is kept between runs: a file, or a PostgreSQL database by its address. Without it, for this run only."""
+
+    path: Annotated[Path | DatabaseUrl | None, PlainValidator(_place), PlainSerializer(_shown)] = None
     snapshot_every: int = Field(default=10_000, ge=0)
+    control: Path | None = None
+
+    @property
+    def beside(self) -> Path | None:
+        """Beside what the halt file and the liveness file stand: ``control``, or the journal's file."""
+        return self.control or (self.path if isinstance(self.path, Path) else None)
 
 
 class StatusConfig(_Section):
@@ -133,6 +174,27 @@ class ShutdownConfig(_Section):
     open_orders: Literal["cancel", "leave"] = "cancel"
 
 
+class ReconcileConfig(_Section):
+    """How often our books are compared with the venue's, and what a stream may miss. Seconds of the clock.
+
+    For a bot that follows a broker in time; a backtest and a session in lock-step know nothing of it.
+    """
+
+    interval_seconds: float = Field(default=30.0, ge=5)
+    full_pass_seconds: float = Field(default=86_400.0, ge=3_600)
+    drift_seconds: float = Field(default=10.0, ge=0)
+    mute_seconds: float = Field(default=10.0, ge=2)
+    quiet_periods: float = Field(default=2.5, ge=1.5)
+
+
+class HeartbeatConfig(_Section):
+    """An outbound heartbeat: a URL that is asked every so many seconds while the bot is well."""
+
+    url: SecretStr | None = None
+    every: float = Field(default=60.0, ge=1.0)
+    method: Literal["GET", "POST"] = "GET"
+
+
 class ClockConfig(_Section):
     """Whose time it is: see ``holdfast.time.get_clock``. Real time where nothing is said."""
 
@@ -158,8 +220,11 @@ class Config(BaseSettings):
     status: StatusConfig = StatusConfig()
     notify: NotifyConfig = NotifyConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
+    reconcile: ReconcileConfig = ReconcileConfig()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
     clock: ClockConfig = ClockConfig()
     watch: tuple[str, ...] = ()
+    foreign: Foreign = Foreign.ALERT
 
     @property
     def symbols(self) -> tuple[str, ...]:

@@ -15,26 +15,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import structlog
 
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
-from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
+from holdfast.brokers.alpaca_activities import revisions
+from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_strategies
+from holdfast.di.bar_gate import BarGate
 from holdfast.di.config import Config, build
+from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
 from holdfast.di.parts import Parts
+from holdfast.di.places import account_keys, configured_journal, trading_url
 from holdfast.di.venue_link import VenueInfo, discover_venue
-from holdfast.journal import EpochRecord, Journal, MemoryJournal, SqliteJournal
+from holdfast.journal import EpochRecord, Journal, MemoryJournal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
-from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError
+from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -46,9 +49,9 @@ from holdfast.model.events import (
     StreamLost,
 )
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
-from holdfast.net import Throttler
+from holdfast.net import Backoff, Throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery
@@ -66,6 +69,7 @@ _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 2.5
 _REPORT_PATIENCE_SECONDS = 5.0
 _ACCOUNT_POLL_SECONDS = 60.0
+_FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
 
 
 class Container:
@@ -75,9 +79,13 @@ class Container:
         config: A ``Config``, or the guide's dictionary.
         strategies: What trades; default: what ``config.strategy`` names, where it has symbols.
         clock: Default: ``get_clock(config)``.
-        journal: Default: a file where ``config.journal.path`` says so, else memory.
+        journal: Default: the file or database that ``config.journal.path`` names, else memory.
         venue: What the built-in venue says of itself, where it is the other side (see ``connect``).
         parts: What the parts are made by; default: the real ones.
+
+    Attributes:
+        books_only: Set before the start: this run has no strategies and looks after what others left in the journal. It
+            goes on from any snapshot, and what strategies would decide otherwise is not told.
 
     Raises:
         ConfigurationError: A setting is missing or wrong.
@@ -102,15 +110,17 @@ class Container:
         self._throttler = parts.throttler(config.limits, clock=self._clock)
         # People read messages in real time, however fast a replayed session runs.
         self._notifier = parts.notifier(config.notify.channels(), RealTimeClock())
-        keys = _keys(config)
+        self.control = Control(config, journal)
+        keys = account_keys(config)
         self._broker = parts.connector(
             throttler=self._throttler,
             api_key=keys[0],
             api_secret=keys[1],
-            base_url=_trading_url(config),
+            base_url=trading_url(config),
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
+            brake=self.control.brake,
         )
         self._security_cache = SecurityCache(SymbolPropertiesCache(self._broker))
         self.kernel = parts.kernel(config, self._strategies, clock=self._clock)
@@ -119,13 +129,14 @@ class Container:
             is_paper=config.account.mode == "paper",
             url=trade_stream_url(config.alpaca.base_url) if config.alpaca.base_url else None,
             clock=self._clock,
+            backoff=self._backoff(),
             account_source=None if venue is not None and venue.is_lockstep else self._broker.get_account,
             # Once a minute of real time, however fast a replayed session runs.
             account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
         )
         self.market_streams = self._make_market_streams(keys, parts)
         # Last, because it takes ownership of a file: nothing after this may fail.
-        self._journal = journal or _open_journal(config)
+        self._journal = journal or configured_journal(config)
         self.runner = parts.runner(
             self.kernel,
             self._journal,
@@ -133,22 +144,28 @@ class Container:
             self._notifier,
             self._clock,
             serial=venue is not None and venue.is_lockstep,
-            snapshot_every=config.journal.snapshot_every,
+            brake=self.control.brake,
+            # What is forgotten with the process need not be shortened.
+            snapshot_every=0 if isinstance(self._journal, MemoryJournal) else config.journal.snapshot_every,
         )
         self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
+        if not self.is_lockstep:
+            # In lock-step the venue stands still until we have heard everything: there is nothing to wait for.
+            self.runner.outbox.gate.stream = self._user_stream
         self.recovery: Recovery | None = None
+        self.books_only = False
         self._stopped = False
         self.progress: float | None = None
-        # What the stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
-        self._early_bars: list[Bar] | None = []
         self._started = False
+        self._following = asyncio.Lock()
         self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
         self._tasks: list[asyncio.Task[None]] = []
         self._wire_streams()
         self.runner.observers.append(self._observe)
+        self.control.attach(self)
 
     @classmethod
     async def connect(cls, config: Config | Mapping[str, Any], **parts: Any) -> Container:
@@ -264,11 +281,16 @@ class Container:
             # The exchange's calendar takes a second to load: now, and not while a bar waits.
             await asyncio.to_thread(sessions_for(kind).at, self._clock.now_ns())
         self.recovery = self.runner.recover(
-            config=config_hash(self._settings), strategy=strategy_versions(self._strategies)
+            config=config_hash(self._settings),
+            strategy=strategy_versions(self._strategies),
+            books_only=self.books_only,
         )
         if self.recovery.unused:
             _log.info("the whole journal was read", reason=self.recovery.unused)
-        if self.recovery.difference_count:
+        for told in self._journal.reports:
+            _log.warning("journal", report=told)
+            self._notifier.notify_nowait("system", "the journal reports", told)
+        if self.recovery.difference_count and not self.books_only:
             self._notifier.notify_nowait(
                 "system",
                 f"{self.recovery.difference_count} recorded decisions would be made otherwise today",
@@ -280,16 +302,17 @@ class Container:
             await stream.start()
         await self._follow_venue_time()
         await self.runner.begin(self._epoch(self.recovery))
+        self.control.begin()
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
         await self.backfill()
-        early, self._early_bars = self._early_bars or [], None
-        for bar in early:
-            self.runner.inbox.post_bar(bar)
+        for gate in self._bar_gates.values():
+            gate.open()
         if not self.is_lockstep:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
                 asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
+                *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self._make_bar_watches()),
             ]
             self._tasks[0].add_done_callback(self._runner_ended)
         else:
@@ -309,6 +332,7 @@ class Container:
         if self._stopped:
             return
         self._stopped = True
+        failed = self.runner.outbox.failure is not None
         try:
             if self.recovery is not None:
                 self.runner.pause()
@@ -319,9 +343,13 @@ class Container:
                     patience_seconds=_CANCEL_PATIENCE_SECONDS,
                 )
         finally:
+            runner = next(iter(self._tasks), None)
+            if runner is not None and runner.done() and not runner.cancelled():
+                failed = failed or runner.exception() is not None
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self.control.end(orderly=not failed)
             streams = [self._user_stream, *self.market_streams.values()]
             await asyncio.gather(*(stream.stop() for stream in streams), return_exceptions=True)
             await self._notifier.stop(flush_seconds=0.5)
@@ -443,11 +471,21 @@ class Container:
     # -- inside ---------------------------------------------------------------------------------
 
     async def _follow_venue_time(self) -> None:
-        """A venue's replayed time begins to run when somebody listens: take it from there."""
+        """A venue's replayed time begins to run when somebody listens: take it from there.
+
+        At each connection, because a venue that was restarted goes on where it was and not where we are; our clock
+        stands still until it has caught up. Without that every price would be too old for the rest of the session.
+        """
         if isinstance(self._clock, ScaledClock):
+            # One after the other: of two answers the older one, read last, would put the clock back by their distance.
+            async with self._following:
+                await self._ask_venue_time(self._clock)
+
+    async def _ask_venue_time(self, clock: ScaledClock) -> None:
+        with contextlib.suppress(VenueError):  # gone again: the next connection asks again
             venue = await discover_venue(self.config.alpaca.base_url)
             if venue is not None:
-                self._clock.follow(venue.now_ns)
+                clock.follow(venue.now_ns)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         """A runner that dies says so, whoever is or is not waiting for it."""
@@ -468,24 +506,47 @@ class Container:
             strategies=self._strategies,
         )
 
+    def _backoff(self) -> Backoff | None:
+        """Between connections: a built-in venue bans nobody, and each second of ours is many of its session."""
+        return None if self.venue is None else Backoff(base=0.25, cap=2.0)
+
     def _make_market_streams(self, keys: tuple[str, str], parts: Parts) -> dict[AssetClass, MarketDataStream]:
         by_class: dict[AssetClass, list[str]] = {}
         for symbol in self.config.symbols:
             kind = AssetClass.CRYPTO if wire.is_crypto_symbol(symbol) else AssetClass.US_EQUITY
             by_class.setdefault(kind, []).append(symbol)
         base = self.config.alpaca.market_stream_url or DATA_STREAM_URL
+        # What a stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
+        self._bar_gates = {kind: self._make_bar_gate(kind, symbols) for kind, symbols in by_class.items()}
         return {
             kind: parts.market_stream(
                 *keys,
                 data_stream_url(kind, feed=self.config.alpaca.feed, stream_url=base),
                 symbols,
-                self._on_bar,
+                self._bar_gates[kind].take,
                 self._on_quote if self.config.alpaca.quotes else None,
                 period=self.period,
                 clock=self._clock,
+                backoff=self._backoff(),
             )
             for kind, symbols in by_class.items()
         }
+
+    def _make_bar_watches(self) -> list[BarWatch]:
+        grace = self.kernel.settings.mute_after  # scaled with the clock already
+        return [
+            BarWatch(
+                stream,
+                stream.symbols,
+                self._broker.fetch_bars,
+                clock=self._clock,
+                sessions=sessions_for(kind),
+                period=self.period,
+                patience=round(self.config.reconcile.quiet_periods * self.period),
+                grace=grace,
+            )
+            for kind, stream in self.market_streams.items()
+        ]
 
     @property
     def period(self) -> int:
@@ -496,6 +557,9 @@ class Container:
         inbox = self.runner.inbox
         self._user_stream.on_trade_update(self._on_trade_update)
         self._user_stream.on_account_update(self._on_account_update)
+        self._user_stream.on_connected(self._follow_venue_time)
+        for asset_class, data in self.market_streams.items():
+            data.on_connected(lambda gate=self._bar_gates[asset_class]: self._refill(gate))
         for name, stream in self.streams.items():
             kind = name.split()[0]
             stream.on_connected(lambda kind=kind: inbox.post(lambda ts: (StreamConnected(ts=ts, stream=kind),)))
@@ -504,8 +568,6 @@ class Container:
                     lambda ts: (StreamLost(ts=ts, stream=kind, reason=" ".join(str(r) for r in reason)),)
                 )
             )
-            if kind == "data":
-                stream.on_connected(self._refill)
             stream.on_malformed(
                 lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed message"),))
             )
@@ -514,7 +576,7 @@ class Container:
         wire.trade_update_events(update, 0)  # raises here, in the stream's own error handling, if it cannot be read
 
         def events(ts: int) -> Sequence[Event]:
-            found: list[Event] = list(wire.trade_update_events(update, ts))
+            found: list[Event] = [*revisions(update, ts), *wire.trade_update_events(update, ts)]
             reason = wire.reconcile_reason(update)
             if reason is not None:
                 found.append(ReconcileRequested(ts=ts, reason=reason))
@@ -525,12 +587,6 @@ class Container:
     def _on_account_update(self, row: dict[str, Any]) -> None:
         account = wire.account(row)
         self.runner.inbox.post(lambda ts: (AccountUpdated(ts=ts, account=account),))
-
-    def _on_bar(self, bar: Bar) -> None:
-        if self._early_bars is None:
-            self.runner.inbox.post_bar(bar)
-        else:
-            self._early_bars.append(bar)
 
     def _on_quote(self, quote: Quote) -> None:
         self.runner.inbox.post_quote(quote)
@@ -551,35 +607,48 @@ class Container:
                 if self.kernel.portfolio.book(symbol).properties is None:
                     await self._broker.fetch_asset(symbol)  # raises what is the matter, in one sentence
 
-    async def backfill(self) -> None:
-        """Bars that were missed while the bot was down; on a first start, those of the session so far."""
+    async def backfill(self, symbols: Iterable[str] | None = None) -> None:
+        """Bars that were missed while the bot was down, of some symbols or of all; on a first start, the session's so far."""
         now = self._clock.now_ns()
         missed: list[Bar] = []
-        for symbol in self.config.symbols:
+        for symbol in self.config.symbols if symbols is None else symbols:
             book = self.kernel.portfolio.book(symbol)
             session = book.sessions.at(now)
             start = book.last_bar_at or min(session.open, now)
             if start < now:
-                missed.extend(await self._broker.fetch_bars(symbol, start, now, self.period))
+                missed.extend(await self._broker.fetch_bars(symbol, start, now + self._behind, self.period))
         missed.sort(key=lambda bar: (bar.ts, bar.symbol))
         for bar in missed:
             self.runner.inbox.post_bar(bar)
         if missed:
             _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
 
-    async def _refill(self) -> None:
-        """A data socket is back: the bars that it missed come first, then those that it brings."""
-        if self._early_bars is not None or not self._tasks or self.is_lockstep:
-            return  # starting up fetches its own; in lock-step the venue stands still meanwhile
-        self._early_bars = []
-        try:
-            await self.backfill()
-        except BrokerError as error:
-            _log.warning("missed bars could not be fetched", reason=error.message)
-        finally:
-            early, self._early_bars = self._early_bars, None
-            for bar in early:
-                self.runner.inbox.post_bar(bar)
+    @property
+    def _behind(self) -> int:
+        """How far our clock may be behind that of a venue whose time runs faster (ns); that venue lists whole bars only.
+
+        What ended before its socket listened, and by our clock is yet to come, would be neither streamed nor fetched.
+        """
+        return round(_FOLLOWED_WITHIN * self._clock.rate) if isinstance(self._clock, ScaledClock) else 0
+
+    def _refill(self, gate: BarGate) -> Awaitable[None] | None:
+        """A data socket is back. Starting up fetches its own bars; in lock-step the venue stands still meanwhile."""
+        return gate.refill() if self._tasks and not self.is_lockstep else None
+
+    def _make_bar_gate(self, kind: AssetClass, symbols: Sequence[str]) -> BarGate:
+        async def fetch() -> None:
+            # Up to now by the venue's time: what ended before the connection was streamed to nobody.
+            await self._follow_venue_time()
+            await self.backfill(symbols)
+
+        # Neither the runner nor the stream is made yet.
+        def post(bar: Bar) -> None:
+            self.runner.inbox.post_bar(bar)
+
+        def is_listening() -> bool:
+            return self.market_streams[kind].is_connected()
+
+        return BarGate(post, fetch, is_listening)
 
     async def _prepare(self, symbol: str) -> None:
         """Rules and a price of a symbol that nothing follows, so that the guards can judge."""
@@ -596,38 +665,3 @@ class Container:
                     inbox.post_event(bar)
         except BrokerError as error:
             _log.warning("symbol could not be prepared", symbol=symbol, reason=error.message)
-
-
-def _keys(config: Config) -> tuple[str, str]:
-    found = []
-    for name, variable in (("api_key", "APCA_API_KEY_ID"), ("api_secret", "APCA_API_SECRET_KEY")):
-        secret = getattr(config.alpaca, name)
-        if secret is None or not secret.get_secret_value():
-            message = (
-                f"alpaca.{name} is not set: expected the key from Alpaca's dashboard, or {variable} in the environment"
-            )
-            raise ConfigurationError(message)
-        found.append(secret.get_secret_value())
-    return found[0], found[1]
-
-
-def _trading_url(config: Config) -> str:
-    """Where orders go. Real money needs two words, whoever gave the address: the mode, and its confirmation."""
-    account = config.account
-    url = config.alpaca.base_url or (LIVE_URL if account.mode == "live" else PAPER_URL)
-    if account.mode == "live" and not account.live_confirmed:
-        message = "account.mode is live and account.live_confirmed is not true: expected both, on purpose"
-        raise ConfigurationError(message)
-    if account.mode != "live" and urlsplit(url).hostname == urlsplit(LIVE_URL).hostname:
-        message = f"alpaca.base_url {url} trades real money and account.mode is {account.mode}: expected mode live"
-        raise ConfigurationError(message)
-    return url
-
-
-def _open_journal(config: Config) -> Journal:
-    if config.journal.path is not None:
-        return SqliteJournal(config.journal.path)
-    if config.account.mode == "live":
-        message = "journal.path is not set: expected a file, for real money needs a memory that survives a crash"
-        raise ConfigurationError(message)
-    return MemoryJournal()

@@ -1,8 +1,8 @@
 """Who writes the records of a run: versions of code, configuration, strategies and interpreter, and how to make them again.
 
 The configuration is recorded as JSON, without secrets, so that a journal can be replayed by itself. Its hash covers
-only what decides: strategy, limits, protections, and the rate of the clock by which the kernel's durations are scaled.
-A run at another address, or with another status port, decides the same.
+only what decides: strategy, limits, protections, and the kernel's durations and switches as they came out (they depend
+on whose time the bot follows). A run at another address, or with another status port, decides the same.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import msgspec
 from pydantic import ValidationError
 
 import holdfast
-from holdfast.di.assembly import kernel_rate, make_kernel, make_strategies
-from holdfast.di.config import Config, RiskConfig, StrategyConfig
+from holdfast.di.assembly import kernel_settings, make_kernel, make_strategies
+from holdfast.di.config import Config, RiskConfig, StrategyConfig, load
 from holdfast.journal import EpochRecord
-from holdfast.kernel import Kernel
+from holdfast.kernel import Kernel, KernelSettings
 from holdfast.model.errors import ConfigurationError
 from holdfast.strategies import Strategy
 from holdfast.time import Clock
 
-_SECRET = {"alpaca": {"api_key", "api_secret"}, "status": {"token"}, "notify": True}
-_DECIDING = ("strategy", "risk", "protections", "rate")
+_SECRET = {"alpaca": {"api_key", "api_secret"}, "status": {"token"}, "journal": {"path"}, "notify": True}
+_DECIDING = ("strategy", "risk", "protections", "kernel")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLATFORM = f"{sys.platform} {platform.machine()}"
 
@@ -62,7 +62,7 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True):
 def settings_of(config: Config, clock: Clock | None, *, own_strategies: bool = False) -> str:
     """A configuration as JSON, secrets left out. ``own_strategies``: they were handed over, and it does not name them."""
     values = config.model_dump(exclude=_SECRET)  # type: ignore[arg-type]  # pydantic's type is wider than its alias
-    values["rate"] = kernel_rate(clock)
+    values["kernel"] = msgspec.to_builtins(kernel_settings(config, clock))
     strategy = dict(values["strategy"])
     strategy["source"] = None if own_strategies else _absolute(strategy["source"])
     values["strategy"] = strategy
@@ -77,6 +77,13 @@ def config_hash(settings: str) -> str:
     if source is not None:
         deciding["strategy"]["source"] = source.replace("\\", "/").rpartition("/")[2]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def with_strategy(settings: str, source: str) -> str:
+    """The same settings with another strategy in them."""
+    values = json.loads(settings)
+    values["strategy"]["source"] = _absolute(source)
+    return json.dumps(values, separators=(",", ":"))
 
 
 def strategy_versions(strategies: Sequence[Strategy]) -> str:
@@ -101,11 +108,16 @@ def epoch_record(*, epoch: int, started_at: int, settings: str, strategies: Sequ
     return EpochRecord(epoch=epoch, started_at=started_at, pid=os.getpid(), settings=settings, **versions)
 
 
+def bare_kernel() -> Kernel:
+    """A kernel that decides nothing: it follows what was recorded."""
+    return make_kernel(load(None, {"strategy": {"symbols": ()}}), ())
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """A kernel as recorded settings make it."""
 
     config: Config
-    rate: float
+    settings: KernelSettings
 
     def strategies(self) -> tuple[Strategy, ...]:
         """New ones.
@@ -118,18 +130,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     def kernel(self, strategies: Sequence[Strategy]) -> Kernel:
         """A new one, with the guards that were configured."""
-        return make_kernel(self.config, strategies, rate=self.rate)
-
-    @property
-    def settings(self) -> str:
-        """The same as settings."""
-        values = json.loads(settings_of(self.config, None))
-        values["rate"] = self.rate
-        return json.dumps(values, separators=(",", ":"))
+        return make_kernel(self.config, strategies, settings=self.settings)
 
 
-def recipe_of(settings: str) -> Recipe:
-    """What recorded settings say.
+def recipe_of(settings: str, *, handed_over: bool = False) -> Recipe:
+    """What recorded settings say. ``handed_over``: also where they do not name the strategy, for the guards alone.
 
     Raises:
         ConfigurationError: There are none, they name no strategy, or they are not of this version.
@@ -139,7 +144,7 @@ def recipe_of(settings: str) -> Recipe:
         raise ConfigurationError(message)
     try:
         values = json.loads(settings, object_hook=_from_json)
-        if values["strategy"]["source"] is None and values["strategy"]["symbols"]:
+        if values["strategy"]["source"] is None and values["strategy"]["symbols"] and not handed_over:
             message = "the journal does not name the strategy of this run: it was handed over as an object; expected --strategy"
             raise ConfigurationError(message)
         values["strategy"]["source"] = values["strategy"]["source"] or ""
@@ -149,8 +154,8 @@ def recipe_of(settings: str) -> Recipe:
             risk=RiskConfig(**values["risk"]),
             protections=values["protections"],
         )
-        return Recipe(config=config, rate=float(values["rate"]))
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        return Recipe(config=config, settings=msgspec.convert(values["kernel"], KernelSettings))
+    except (ValueError, KeyError, TypeError, ValidationError, msgspec.MsgspecError) as error:
         message = f"the recorded settings are not of this version: {str(error).splitlines()[0]}"
         raise ConfigurationError(message) from None
 

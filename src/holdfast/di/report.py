@@ -54,6 +54,17 @@ def summary(kernel: Kernel) -> dict[str, Any]:
         ],
         "orphans": list(reconciliation.orphans),
         "shadows": list(reconciliation.shadows),
+        "others": {symbol: plain(quantity) for symbol, quantity in kernel.others.state.held.items()},
+        "adjustments": [
+            {
+                "at": format_rfc3339(adjustment.at),
+                "symbol": adjustment.symbol,
+                "quantity": plain(adjustment.quantity),
+                "cash": plain(adjustment.cash),
+                "label": adjustment.label,
+            }
+            for adjustment in positions.adjustments
+        ],
         "compared": reconciliation.is_current,
         "trading_state": portfolio.trading_state.value,
     }
@@ -64,8 +75,9 @@ def exact_equity(kernel: Kernel) -> Decimal:
     portfolio = kernel.portfolio
     equity = portfolio.positions.cash + Decimal(repr(portfolio.foreign_value))
     for position in portfolio.positions.get_all():
-        price = portfolio.book(position.symbol).last_price
-        if not math.isnan(price):
+        book = portfolio.book(position.symbol)
+        price = book.mark if math.isnan(book.last_price) else book.last_price  # adopted, and nobody follows its price
+        if price:
             equity += EXACT.multiply(position.quantity, Decimal(repr(price)))
     return equity.quantize(_CENT, context=EXACT)
 

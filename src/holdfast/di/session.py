@@ -8,6 +8,7 @@ import contextlib
 import httpx
 
 from holdfast.di.container import Container
+from holdfast.di.venue_link import discover_venue
 from holdfast.model import TradingState
 from holdfast.model.errors import VenueError
 from holdfast.runner.lockstep import LockstepClock, LockstepDriver, LockstepLink
@@ -63,12 +64,20 @@ class Session:
         stopping.cancel()
         if starting.done():
             starting.result()
-            if self._resume and self._container.kernel.portfolio.trading_state is not TradingState.ACTIVE:
-                self._container.runner.change_state(TradingState.ACTIVE, "resumed on the command line")
+            if self._resume:
+                self._lift_halt()
             return not self._stop.is_set()
         starting.cancel()
         await asyncio.gather(starting, stopping, return_exceptions=True)
         return False
+
+    def _lift_halt(self) -> None:
+        container = self._container
+        halt = None if container.control.file is None else container.control.file.read()
+        if halt is not None:
+            container.notifier.notify_nowait("system", "not resumed: a halt file is there", halt.sentence)
+        elif container.kernel.portfolio.trading_state is not TradingState.ACTIVE:
+            container.runner.change_state(TradingState.ACTIVE, "resumed on the command line")
 
     async def _run_lockstep(self) -> None:
         container = self._container
@@ -123,19 +132,30 @@ class Session:
                 await container.backfill()
                 await container.runner.quiet()
 
+    async def _admin_of_another_run(self, admin: str) -> str:
+        """A venue that was restarted has its trading port again, and another one for its admin."""
+        with contextlib.suppress(VenueError):
+            venue = await discover_venue(self._container.config.alpaca.base_url)
+            if venue is not None:
+                return venue.admin
+        return admin
+
     async def _end_of_data(self) -> None:
         """Returns when a replayed market at a speed of its own has ended; never, for a real one."""
         venue = self._container.venue
         if venue is None:
             await asyncio.Event().wait()
             return
+        admin = venue.admin
         async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
             while True:
-                with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
-                    state = (await client.get(venue.admin + "/")).json()
+                try:
+                    state = (await client.get(admin + "/")).json()
                     self._container.progress = state.get("progress")
                     if state["done"]:
                         break
+                except (httpx.HTTPError, ValueError, KeyError):
+                    admin = await self._admin_of_another_run(admin)
                 await asyncio.sleep(_END_POLL_SECONDS)
         await self._take_what_is_left()
         if self._keep_open:

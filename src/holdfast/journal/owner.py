@@ -68,10 +68,10 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Whether this very process still runs; True for one of another machine, of which nothing can be known."""
         if not self.is_here:
             return True
-        birth, _ = _birth(self.pid)
-        if not birth or not self.birth:
+        if not self.birth:
             return _exists(self.pid)
-        return birth == self.birth
+        # Where the system told a birth once, none now means that the process is gone, or dead and not yet waited for.
+        return _birth(self.pid)[0] == self.birth
 
 
 def owned(journal: str, owner: Owner | None) -> JournalOwnedError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from holdfast.model.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ class DatabaseUrl:
             port = f":{parts.port}" if parts.port else ""
         except ValueError:
             return "postgresql://..."
-        return urlunsplit(("postgresql", f"{user}{host}{port}", parts.path, "", ""))
+        return f"postgresql://{user}{host}{port}{parts.path}"
 
     def __repr__(self) -> str:
         return f"DatabaseUrl({str(self)!r})"

@@ -118,7 +118,7 @@ class PostgresStore:
         with self._said(_NOT_USABLE):
             if not self._read_only:
                 self._own()
-            exists = self._db.execute("SELECT to_regclass('holdfast_meta')").fetchone() != (None,)
+            exists = self._one("SELECT to_regclass('holdfast_meta')") is not None
             if not exists and self._read_only:
                 message = f"there is no journal in {self.name} (schema {self._schema})"
                 raise JournalError(message)
@@ -253,6 +253,22 @@ class PostgresStore:
                 with contextlib.suppress(self._psycopg.Error):
                     db.close()
 
+    @property
+    def schema(self) -> str:
+        """Where the tables are."""
+        return self._schema
+
+    def exists(self) -> bool:
+        """Whether there is a journal."""
+        with self._said(_NOT_READ):
+            return self._one("SELECT to_regclass('holdfast_meta')") is not None
+
+    @contextlib.contextmanager
+    def as_one(self) -> Iterator[None]:
+        """Everything that is written inside is there as a whole, or not at all."""
+        with self._said(_NOT_WRITTEN), self._db.transaction():
+            yield
+
     # -- inside ---------------------------------------------------------------------------------
 
     def _insert(self, rows: Sequence[Row]) -> None:
@@ -310,6 +326,7 @@ class PostgresStore:
             autocommit=True,
             connect_timeout=5,
             application_name="holdfast",
+            client_encoding="UTF8",  # a server without an encoding would give us bytes for text
             keepalives=1,
             keepalives_idle=10,
             keepalives_interval=5,
@@ -419,4 +436,5 @@ def load_driver(name: str) -> ModuleType:
 
 def _line(error: Exception) -> str:
     """A driver's message, which may have several lines, as one."""
-    return " ".join(str(error).split()).rstrip(".")
+    said = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
+    return " ".join(said.split()).rstrip(".")

@@ -28,7 +28,7 @@ class JournalReader:
     def __init__(self, where: str | Path | DatabaseUrl) -> None:
         self.store = open_to_read(where)
         try:
-            self._head = self.store.open()
+            self.head = self.store.open()
         except BaseException:
             self.store.close()
             raise
@@ -50,12 +50,12 @@ class JournalReader:
     @property
     def journal_id(self) -> str:
         """The journal's id."""
-        return self._head.journal_id
+        return self.head.journal_id
 
     @property
     def form(self) -> int:
         """The form that the journal is in: an older one is read as it is."""
-        return self._head.form
+        return self.head.form
 
     @property
     def last_seq(self) -> int:
@@ -69,7 +69,7 @@ class JournalReader:
         Raises:
             JournalDamagedError: One is damaged or missing; names the place.
         """
-        for row, content in all_records(self.store, self._head, after):
+        for row, content in all_records(self.store, self.head, after):
             yield Record(row.seq, content)
 
     def latest_snapshot(self) -> Snapshot | None:

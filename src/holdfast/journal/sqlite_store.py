@@ -240,6 +240,14 @@ class SqliteStore:
             self._db.execute("DELETE FROM records WHERE seq > ?", (after,))
             self._db.execute("DELETE FROM snapshots WHERE seq > ?", (after,))
 
+    def merge(self) -> None:
+        """Bring everything into the one file, without a log beside it, for a file that is about to be moved."""
+        with self._said(_NOT_WRITTEN):
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+            self._db.execute("PRAGMA journal_mode=DELETE")
+
     def close(self) -> None:
         """Let go of the file, and of the lock on it."""
         try:
@@ -275,8 +283,11 @@ class SqliteStore:
             message = f"there is no journal {self.path}"
             raise JournalError(message)
         address = self.path.resolve().as_uri()
-        db = sqlite3.connect(f"{address}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        # Opened for writing where that is possible, and never used for it: so the log's files beside the journal, which
+        # even a reader needs, are gone again afterwards.
+        db = sqlite3.connect(f"{address}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
         try:
+            db.execute("PRAGMA query_only=1")
             db.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.OperationalError:
             db.close()

@@ -34,6 +34,8 @@ from holdfast.model.commands import Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
 
+_EPOCH, _EVENT, _COMMANDS = int(Kind.EPOCH), int(Kind.EVENT), int(Kind.COMMANDS)
+
 
 class StoredJournal:
     """The journal that this store keeps; it owns the store, and closes it.
@@ -45,7 +47,7 @@ class StoredJournal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._buffer: list[tuple[Kind, Content]] = []
+        self._buffer: list[tuple[int, Content]] = []
         self._snapshots: list[Snapshot] = []
         self._failure: JournalError | None = None
         self._commit: asyncio.Future[None] | None = None
@@ -99,15 +101,15 @@ class StoredJournal:
 
     def append_epoch(self, record: EpochRecord) -> None:
         """Append the head of a new run."""
-        self._append(Kind.EPOCH, record)
+        self._append(_EPOCH, record)
 
     def append_event(self, event: Event) -> None:
         """Append an event, before the kernel is shown it."""
-        self._append(Kind.EVENT, event)
+        self._append(_EVENT, event)
 
     def append_commands(self, commands: Sequence[Command]) -> None:
         """Append what the kernel answered to the last event."""
-        self._append(Kind.COMMANDS, tuple(commands))
+        self._append(_COMMANDS, tuple(commands))
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a snapshot with the next sync, in a commit of its own after that of the records."""
@@ -155,13 +157,13 @@ class StoredJournal:
 
     # -- inside ---------------------------------------------------------------------------------
 
-    def _append(self, kind: Kind, content: Content) -> None:
+    def _append(self, kind: int, content: Content) -> None:
         if self._failure is not None:
             raise self._failure
         self._last_seq += 1
         self._buffer.append((kind, content))
 
-    def _take(self) -> tuple[list[tuple[Kind, Content]], list[Snapshot]]:
+    def _take(self) -> tuple[list[tuple[int, Content]], list[Snapshot]]:
         batch, self._buffer = self._buffer, []
         snapshots, self._snapshots = self._snapshots, []
         return batch, snapshots
@@ -174,7 +176,7 @@ class StoredJournal:
     def _commit_ended(self, _: asyncio.Future[None]) -> None:
         self._commit = None
 
-    def _write(self, batch: list[tuple[Kind, Content]], snapshots: list[Snapshot]) -> None:
+    def _write(self, batch: list[tuple[int, Content]], snapshots: list[Snapshot]) -> None:
         """Runs in the writer thread. A failure is kept: every later call meets it."""
         if self._failure is not None:
             return

@@ -87,6 +87,8 @@ class SymbolBook:
 
     __slots__ = (
         "_positions",
+        "_properties",
+        "asset_class",
         "average_price_float",
         "bars",
         "boundary",
@@ -100,7 +102,6 @@ class SymbolBook:
         "mark",
         "order_listeners",
         "position_float",
-        "properties",
         "session_close",
         "session_open",
         "sessions",
@@ -119,7 +120,9 @@ class SymbolBook:
         # Only those that have something to say: a call that does nothing still costs a call.
         self.fill_listeners = tuple(s for s in strategies if overrides(s, "on_fill"))
         self.order_listeners = tuple(s for s in strategies if overrides(s, "on_order"))
-        self.properties: SymbolProperties | None = None
+        self._properties: SymbolProperties | None = None
+        # As the venue says; before it has spoken, by the form of the symbol.
+        self.asset_class = asset_class_of(symbol)
         self.shortable = False
         self.position_float = 0.0
         self.average_price_float = 0.0
@@ -138,11 +141,14 @@ class SymbolBook:
         )  # coins by which the venue's fees may differ from our model, since last settled
 
     @property
-    def asset_class(self) -> AssetClass:
-        """As the venue says; before it has spoken, by the form of the symbol."""
-        if self.properties is not None:
-            return self.properties.asset_class
-        return asset_class_of(self.symbol)
+    def properties(self) -> SymbolProperties | None:
+        """The venue's rules of the symbol; None before it has told them."""
+        return self._properties
+
+    @properties.setter
+    def properties(self, properties: SymbolProperties | None) -> None:
+        self._properties = properties
+        self.asset_class = asset_class_of(self.symbol) if properties is None else properties.asset_class
 
     @property
     def position(self) -> Decimal:

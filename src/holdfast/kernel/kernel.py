@@ -12,8 +12,8 @@ The order path, for one that goes well:
     OrderFilled -> tracker -> positions                        -> strategy.on_fill()
 
 and for one that does not: SubmitUnknown -> [LookupOrder] -> OrderUpdated (it was there after all), or
-LookupMissed again and again until the grace period has passed -> closed as never sent, with the
-evidence. Silence settles nothing.
+LookupMissed again and again until look-up, stream and a list of orders agree -> closed as never sent,
+with the evidence. Silence settles nothing. ``unknown_table`` has all of these cases.
 """
 
 from __future__ import annotations
@@ -21,18 +21,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from decimal import getcontext, setcontext
-from math import inf
 from typing import Any
 
+from holdfast.kernel.adjustments import Adjustments
 from holdfast.kernel.book import PendingExit, SymbolBook
-from holdfast.kernel.boundary import strategy_error, tell
+from holdfast.kernel.boundary import tell
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.flattening import Flattening
+from holdfast.kernel.hearing import UNHEARD, Hearing
+from holdfast.kernel.looks import REASONS, RECHECK, Looks
+from holdfast.kernel.market_flow import MarketFlow
+from holdfast.kernel.others import Others
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.kernel.reconciliation import Reconciliation
 from holdfast.kernel.recorded import RecordedDecisions
+from holdfast.kernel.refused import stopping_verdict
 from holdfast.kernel.settings import KernelSettings
 from holdfast.kernel.signal_path import RULES_NOT_LOADED, Decision, SignalPath
 from holdfast.kernel.state import Restorable
+from holdfast.kernel.unknowns import LOOKUP_TIMER, USER_STREAM, Outlets, Unknowns
 from holdfast.market import FeeModel, SymbolProperties
 from holdfast.model import (
     AssetClass,
@@ -48,18 +55,16 @@ from holdfast.model import (
     Verdict,
 )
 from holdfast.model.commands import (
-    CancelOrder,
     Command,
     LoadSecurity,
     LookupOrder,
     QueryAccount,
-    Reconcile,
     RecordVerdict,
     SendAlert,
     SubmitOrder,
 )
-from holdfast.model.decimals import EXACT
-from holdfast.model.errors import invariant
+from holdfast.model.decimals import DIGITS, EXACT, Exact
+from holdfast.model.errors import StrategyError, invariant
 from holdfast.model.events import (
     AccountUpdated,
     BrokerReported,
@@ -69,6 +74,7 @@ from holdfast.model.events import (
     Event,
     LookupFailed,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderReleased,
@@ -86,21 +92,21 @@ from holdfast.model.events import (
     SubmitUnknown,
     TimerFired,
     TradingStateChanged,
+    VenueAdjusted,
 )
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
-from holdfast.state.order_machine import IN_FLIGHT, OrderEvent
+from holdfast.state.order_machine import CLOSED, OPEN
 from holdfast.state.order_tracker import DiscrepancyKind, InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _NOTHING: tuple[Command, ...] = ()
 _VERDICTS_KEPT = 200
-_LOOKUP, _RECHECK = "lookup:", "recheck"
 
 
-class Kernel(Restorable):
+class Kernel(MarketFlow, Restorable):
     """Strategies, guards, orders and positions behind one method.
 
     Args:
@@ -110,8 +116,15 @@ class Kernel(Restorable):
         sessions_for: Market sessions by asset class.
         fees: What the venue charges.
         settings: Durations and switches.
-        tracker: Holds the orders; default: an empty one.
+        tracker: What holds the orders; default: a new one.
+
+    Attributes:
+        unknowns_kind: What deals with unknown outcomes; a subclass of the kernel may name another.
+        reconciliation_kind: What compares the books, likewise.
     """
+
+    unknowns_kind: type[Unknowns] = Unknowns
+    reconciliation_kind: type[Reconciliation] = Reconciliation
 
     def __init__(
         self,
@@ -132,11 +145,15 @@ class Kernel(Restorable):
         self.gate = gate
         self.counters = Counters()
         self.timers: dict[str, int] = {}
-        self._cancel_when_known: dict[str, InFlightOrder] = {}
         self.recent_verdicts: deque[Verdict] = deque(maxlen=_VERDICTS_KEPT)
         self.journal_id = ""
         self.epoch = 0
-        self.reconciliation = Reconciliation(self.portfolio, self.settings)
+        self.others = Others(self.portfolio, self.settings.foreign, self._alert)
+        self.adjustments = Adjustments(self.portfolio, self.others, self._alert)
+        self.reconciliation = self.reconciliation_kind(self.portfolio, self.settings, self.others)
+        self.looks = Looks(self.reconciliation, self.settings, self.timers)
+        self.hearing = Hearing(self.settings, self.timers)
+        self._hears = self.settings.mute_after > 0
         self._path = SignalPath(self.portfolio, protections, gate)
         self._books = self.portfolio.books
         self._tracker = self.portfolio.tracker
@@ -145,8 +162,14 @@ class Kernel(Restorable):
         self._next_intent = 1
         self._day_ends_at = 0
         self._stopping = False
+        unknowns = self.unknowns = self.unknowns_kind(
+            self.portfolio,
+            self.settings,
+            self.timers,
+            Outlets(self._emit, self._alert, self._order_changed, self._reconcile),
+        )
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
-            Bar: self.on_bar,
+            Bar: self._on_bar,
             Quote: self._on_quote,
             EpochStarted: self._on_epoch_started,
             SecurityLoaded: self._on_security_loaded,
@@ -158,21 +181,25 @@ class Kernel(Restorable):
             ShutdownStarted: self._on_shutdown_started,
             StreamConnected: self._on_stream_connected,
             StreamLost: self._on_stream_lost,
+            OrderAccepted: self._on_order_accepted,
             OrderUpdated: self._on_order_updated,
             OrderFilled: self._on_order_filled,
-            OrderRefused: self._on_order_refused,
-            SubmitUnknown: self._on_submit_unknown,
-            SubmitDropped: self._on_submit_dropped,
-            LookupMissed: self._on_lookup_missed,
-            LookupFailed: self._on_lookup_failed,
-            CancelRefused: self._on_cancel_refused,
-            CancelUnknown: self._on_cancel_unknown,
+            OrderRefused: self._advanced(unknowns.on_order_refused, hurries=True),
+            SubmitUnknown: self._advanced(unknowns.on_submit_unknown, hurries=True),
+            SubmitDropped: self._advanced(unknowns.on_submit_dropped),
+            LookupMissed: self._advanced(unknowns.on_lookup_missed),
+            LookupFailed: self._advanced(unknowns.on_lookup_failed),
+            CancelRefused: self._advanced(unknowns.on_cancel_refused),
+            CancelUnknown: self._advanced(unknowns.on_cancel_unknown),
             BrokerReported: self._on_broker_reported,
             ReconcileRequested: self._on_reconcile_requested,
             ReconcileFailed: self._on_reconcile_failed,
             OrderReleased: self._take_note,
             StateHashed: self._take_note,
+            VenueAdjusted: self._on_venue_adjusted,
         }
+        self.flattening = Flattening(self, self._take_report)
+        self._handlers |= self.flattening.handlers
         for strategy in self.strategies:
             tell(strategy, "bind", self)
 
@@ -185,15 +212,16 @@ class Kernel(Restorable):
             StrategyError: A strategy raised; names it and the place.
             InvariantError: A bug of ours; the state is void.
         """
-        if event.__class__ is Bar:
-            return self.on_bar(event)
         outer = getcontext()
-        setcontext(EXACT)
-        try:
+        if outer is EXACT:  # the driver's own: to change it twice an event would cost as much as many events do
             self._handlers[event.__class__](event)
-        finally:
-            setcontext(outer)
-        return self._take_out()
+        else:
+            setcontext(EXACT)
+            try:
+                self._handlers[event.__class__](event)
+            finally:
+                setcontext(outer)
+        return self.take_commands()
 
     def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
         """Take one event of a journal together with the commands that were given then, which win.
@@ -225,79 +253,24 @@ class Kernel(Restorable):
     def submit(self, signal: Signal, request: int | None = None) -> Verdict:
         """Send a signal down the guarded path; the verdict is recorded and returned."""
         self.counters.signals += 1
-        book = self.portfolio.book(signal.symbol)
-        outer = getcontext()
-        setcontext(EXACT)
-        try:
+        book = self._books.get(signal.symbol) or self.portfolio.book(signal.symbol)
+        if getcontext() is EXACT:
             return self._decide(book, signal, request).verdict
-        finally:
-            setcontext(outer)
+        with Exact():  # a strategy is asked to trade by its own caller, not by the kernel
+            return self._decide(book, signal, request).verdict
 
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel every open order of ours on the symbol."""
         orders = [order for order in self._tracker.open_orders(symbol) if not order.cancel_requested]
         for order in orders:
-            self._cancel(order)
+            self.unknowns.cancel(order)
         return len(orders)
 
     def verdicts(self) -> Sequence[Verdict]:
         """The last verdicts, newest last."""
         return tuple(self.recent_verdicts)
 
-    # -- market data ----------------------------------------------------------------------------
-
-    def on_bar(self, bar: Bar) -> Sequence[Command]:
-        """``handle`` for a bar. Public, because half a million bars do not want the detour."""
-        ts = bar.ts
-        book = self._books.get(bar.symbol)
-        if book is None:
-            book = self.portfolio.book(bar.symbol)
-        if ts <= book.last_bar_at:
-            self.counters.duplicate_bars += 1  # backfill and stream overlap; the first one counted
-            return _NOTHING
-        portfolio = self.portfolio
-        if ts > portfolio.now_ns:  # noqa: PLR1730 - once a bar, and a call costs more than it
-            portfolio.now_ns = ts
-        book.bars += 1
-        book.last_bar_at = book.last_price_at = ts
-        book.last_price = close = bar.close
-        held = book.position_float
-        if held:
-            before = portfolio.equity
-            portfolio.equity = equity = before + held * (close - book.mark)
-            book.mark = close
-            guards = self.protections
-            if guards.quiet_low < equity < inf and ts < guards.quiet_until:
-                if equity > guards.quiet_highest:
-                    guards.note_high(equity)
-            else:
-                guards.observe_equity(ts, equity, before=before)
-        if ts > book.boundary:
-            self._cross_boundary(book, ts)
-        for strategy in book.strategies:
-            try:
-                strategy.on_bar(bar)
-            except (Exception, SystemExit) as error:
-                raise strategy_error(strategy, "on_bar", error) from error
-        return self._take_out() if self._out else _NOTHING
-
-    def _cross_boundary(self, book: SymbolBook, ts: int) -> None:
-        """A bar is the first of its session in this symbol, or of a UTC day."""
-        if ts > self._day_ends_at:
-            self._start_day(ts)
-        if ts > book.session_close:
-            book.enter_session(ts)
-        book.boundary = min(book.session_close, self._day_ends_at)
-
-    def _on_quote(self, quote: Quote) -> None:
-        self._advance(quote.ts)
-        book = self.portfolio.book(quote.symbol)
-        if quote.ts < book.last_price_at or not 0.0 < quote.bid <= quote.ask:
-            return
-        book.last_price = (quote.bid + quote.ask) / 2
-        book.last_price_at = quote.ts
-        for strategy in book.strategies:
-            tell(strategy, "on_quote", quote)
+    # -- days -----------------------------------------------------------------------------------
 
     def _start_day(self, ts: int) -> None:
         """A UTC day began: the day's profit starts at zero, and the books are compared with the venue's."""
@@ -334,10 +307,12 @@ class Kernel(Restorable):
         self.submit(event.signal, event.request)
 
     def _decide(self, book: SymbolBook, signal: Signal, request: int | None) -> Decision:
-        client_order_id = f"{self.journal_id}-{self._next_intent}"
-        decision = self._path.decide(signal, book, client_order_id)
+        decision = self._path.decide(signal, book, f"{self.journal_id}-{self._next_intent}")
+        if EXACT.prec != DIGITS:
+            message = f"a strategy changed the Decimal context of the kernel to {EXACT.prec} digits; use one of its own"
+            raise StrategyError(message)
         if self._stopping and decision.intent is not None:
-            decision = Decision(_stopping_verdict(decision.verdict))
+            decision = Decision(stopping_verdict(decision.verdict))
         if self._recorded is not None:
             decision = self._recorded.settle(decision)
         self._enact(book, decision, request)
@@ -349,9 +324,11 @@ class Kernel(Restorable):
         self.recent_verdicts.append(verdict)
         self._out.append(RecordVerdict(verdict=verdict, request=request))
         if intent is not None:
-            self._next_intent = int(intent.client_order_id.rpartition("-")[2]) + 1
-            order = self._tracker.track(intent)
-            self._tracker.apply(intent.client_order_id, OrderEvent.SUBMIT, self.portfolio.now_ns)
+            if self._recorded is None:
+                self._next_intent += 1
+            else:
+                self._next_intent = int(intent.client_order_id.rpartition("-")[2]) + 1
+            order = self._tracker.track_submitted(intent)
             book.busy = True
             self.counters.orders += 1
             self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
@@ -403,13 +380,29 @@ class Kernel(Restorable):
         self._advance(event.ts)
         self._take_report(event.report, event.source)
 
+    def _on_order_accepted(self, event: OrderAccepted) -> None:
+        self._advance(event.ts)
+        order = self._tracker.accept(event.client_order_id, event.broker_id, event.ts)
+        if order is not None:
+            if self._tracker.adopted:
+                self._take_counted()
+            book = self._books[order.symbol]
+            if book.order_listeners or book.exit is not None:
+                self._order_changed(order)
+            else:
+                self.unknowns.on_heard(order)
+
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
         order = self._tracker.apply_execution(event.execution)
+        if self._hears:
+            self.hearing.take_execution(event.execution, event.source, event.ts, news=order is not None)
         if order is not None:
             self._take_counted((order, event.execution))
         elif self._tracker.adopted:
             self._take_counted()
+        elif self._tracker.is_orphan(event.execution.execution_id):
+            self.others.on_orphan(event.execution)
         if event.report is not None:
             self._take_report(event.report, event.source)
         elif self._tracker.discrepancies:
@@ -421,15 +414,20 @@ class Kernel(Restorable):
         All of it before anyone is told: whoever decides on the first must see the position after the last.
         """
         if self._tracker.adopted:
-            counted += tuple(self._tracker.take_adopted())
-        portfolio = self.portfolio
+            adopted = self._tracker.take_adopted()
+            for _, execution in adopted:
+                self.others.give_back(execution)
+            counted += tuple(adopted)
+        portfolio, books = self.portfolio, self._books
         for order, execution in counted:
             before = portfolio.equity
-            portfolio.book_fill(self._books[order.symbol], order, execution)
-            self.counters.executions += 1
+            portfolio.book_fill(books[order.symbol], order, execution)
+            if self.adjustments.state.waiting:
+                self.adjustments.on_counted(execution)
             self._observe_equity(before)
+        self.counters.executions += len(counted)
         for order, execution in counted:
-            for strategy in self._books[order.symbol].fill_listeners:
+            for strategy in books[order.symbol].fill_listeners:
                 tell(strategy, "on_fill", execution, order)
             self._order_changed(order)
 
@@ -437,9 +435,13 @@ class Kernel(Restorable):
         order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
         if order is None:
             self.reconciliation.note_orphan(report, self._alert)
+            self.others.on_report(report)
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
+        if self._hears:
+            news = changed and order.is_closed and before in OPEN
+            self.hearing.take_report(report, source, self.portfolio.now_ns, news=news)
         if self._tracker.adopted:
             self._take_counted()
         if self._tracker.discrepancies:
@@ -448,17 +450,15 @@ class Kernel(Restorable):
             if order.status is OrderStatus.REJECTED and before is not OrderStatus.REJECTED:
                 self._alert("trading", f"{order.symbol}: order rejected by the venue", order.client_order_id)
             self._order_changed(order)
-        if order.is_open and order.broker_id:
-            # Its closing word may have got lost on a socket that looks well: the order itself is asked now and then.
-            self.timers.setdefault(
-                _LOOKUP + order.client_order_id, self.portfolio.now_ns + self.settings.open_order_interval
-            )
-        if order.fills_missing and order.is_closed:
-            self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
+        self.unknowns.on_reported(order)
+        if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
     def _report_discrepancies(self) -> None:
         """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
         for discrepancy in self._tracker.take_discrepancies():
+            if discrepancy.kind is DiscrepancyKind.ORPHAN_EXECUTION and not self.others.tells:
+                continue
             if discrepancy.kind in _UNTRUSTWORTHY:
                 self.portfolio.trading_state = TradingState.HALTED
                 title = "the venue's orders differ from our intents: trading is halted"
@@ -466,99 +466,25 @@ class Kernel(Restorable):
                 title = f"order {discrepancy.kind.value.replace('_', ' ')}"
             self._alert("order-drift", title, f"{discrepancy.client_order_id} {discrepancy.detail}".strip())
 
-    def _on_order_refused(self, event: OrderRefused) -> None:
-        self._advance(event.ts)
-        if self._close(event.client_order_id, OrderEvent.REFUSED, event.reason):
-            self._alert("trading", "order refused by the venue", f"{event.client_order_id}: {event.reason}")
-            self._out.append(QueryAccount())  # perhaps there is less to spend than we thought
-
-    def _on_submit_dropped(self, event: SubmitDropped) -> None:
-        self._advance(event.ts)
-        if self._close(event.client_order_id, OrderEvent.SUBMIT_DROPPED, event.reason):
-            self._alert("trading", "order dropped before it was sent", f"{event.client_order_id}: {event.reason}")
-
-    def _close(self, client_order_id: str, trigger: OrderEvent, evidence: str) -> bool:
-        changed = self._tracker.apply(client_order_id, trigger, self.portfolio.now_ns, evidence)
-        order = self._tracker.get(client_order_id)
-        if changed and order is not None:
-            self._order_changed(order)
-            self._cancel_when_known.pop(client_order_id, None)
-        return changed
-
-    # -- orders: what nobody knows --------------------------------------------------------------
-
-    def _on_submit_unknown(self, event: SubmitUnknown) -> None:
-        self._advance(event.ts)
-        if self._tracker.apply(event.client_order_id, OrderEvent.SUBMIT_UNKNOWN, event.ts, event.reason):
-            self._alert(
-                "trading", "outcome of an order unknown: looking it up", f"{event.client_order_id}: {event.reason}"
-            )
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _on_lookup_missed(self, event: LookupMissed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is None or order.is_closed:
-            return
-        if order.status is not OrderStatus.UNKNOWN:
-            self._alert(
-                "order-drift", f"{order.symbol}: the venue denies an order that it had taken", order.client_order_id
-            )
-            self._look_up_later(order, self.settings.open_order_interval)
-            return
-        waited = event.ts - order.last_event_at
-        if waited < self.settings.lookup_grace:
-            self._look_up_later(order)
-            return
-        seconds = waited / 1e9
-        evidence = f"the venue has no order with this id {seconds:.0f} s after the outcome became unknown"
-        self._close(event.client_order_id, OrderEvent.NEVER_SENT, evidence)
-
-    def _on_lookup_failed(self, event: LookupFailed) -> None:
-        self._advance(event.ts)
-        order = self._tracker.get(event.client_order_id)
-        if order is not None and order.is_open:
-            self._look_up_later(order)
-
-    def _on_cancel_refused(self, event: CancelRefused) -> None:
-        self._advance(event.ts)
-        # Most often it was filled in the meantime. The order itself says.
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _on_cancel_unknown(self, event: CancelUnknown) -> None:
-        self._advance(event.ts)
-        self._out.append(LookupOrder(client_order_id=event.client_order_id))
-
-    def _look_up_later(self, order: InFlightOrder, after: int | None = None) -> None:
-        delay = self.settings.lookup_interval if after is None else after
-        self.timers[_LOOKUP + order.client_order_id] = self.portfolio.now_ns + delay
-
-    def _cancel(self, order: InFlightOrder) -> None:
-        order.cancel_requested = True
-        if not order.broker_id:
-            self._cancel_when_known[order.client_order_id] = order  # there is nothing yet to name in a request
-        else:
-            self._out.append(CancelOrder(client_order_id=order.client_order_id, broker_id=order.broker_id))
-            self._look_up_later(order, self.settings.cancel_timeout)
-
     # -- time -----------------------------------------------------------------------------------
 
     def _on_timer_fired(self, event: TimerFired) -> None:
         self._advance(event.ts)
         self.timers.pop(event.name, None)
-        if event.name == _RECHECK:
-            self._reconcile("recheck")
-        elif event.name.startswith(_LOOKUP):
-            client_order_id = event.name.removeprefix(_LOOKUP)
-            order = self._tracker.get(client_order_id)
-            if order is not None and order.is_open:
-                self._out.append(LookupOrder(client_order_id=client_order_id))
-                if order.cancel_requested and order.broker_id:
-                    self._cancel(order)  # the last request did not work, or its outcome was lost: it may come twice
+        if event.name in REASONS:
+            if self.looks.is_wanted(event.name, event.ts):
+                self._reconcile(REASONS[event.name])
+        elif event.name == UNHEARD:
+            mute = self.hearing.verdict(event.ts)
+            if mute is not None:
+                self._out.append(mute)
+        elif event.name.startswith(LOOKUP_TIMER):
+            self.unknowns.on_timer(event.name.removeprefix(LOOKUP_TIMER))
 
     # -- the run --------------------------------------------------------------------------------
 
     def _on_epoch_started(self, event: EpochStarted) -> None:
+        self.unknowns.on_stream_lost(self.portfolio.now_ns)  # nobody listened from the last run's end to now
         self._advance(event.ts)
         # The journal's id and, behind a dash, this run's own part: an id is not given out twice by two copies of a journal.
         same = self.journal_id.partition("-")[0] in ("", event.journal_id.partition("-")[0])
@@ -566,18 +492,14 @@ class Kernel(Restorable):
         self.journal_id, self.epoch = event.journal_id, event.epoch
         self.portfolio.verified = False
         self._stopping = False
+        self.hearing.listening(0)
+        self.flattening.forget()
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
-        for symbol in self._books:
-            self._out.append(LoadSecurity(symbol=symbol))
+        self._out.extend(LoadSecurity(symbol=symbol) for symbol in self._books)
         self._out.append(QueryAccount())
-        for order in self._tracker.open_orders():
-            if order.status in IN_FLIGHT:
-                # It was on its way when the last run ended; whether it arrived, only the venue can say.
-                why = "the run that sent it ended"
-                self._tracker.apply(order.client_order_id, OrderEvent.RESTARTED, event.ts, why)
-                self._out.append(LookupOrder(client_order_id=order.client_order_id))
+        self.unknowns.on_restart()
         self.reconciliation.begin(event.ts)
         self._reconcile("start")
 
@@ -596,19 +518,25 @@ class Kernel(Restorable):
 
     def _on_stream_connected(self, event: StreamConnected) -> None:
         self._advance(event.ts)
-        if event.stream == "user" and self.portfolio.account is not None:
+        if event.stream != USER_STREAM:
+            return
+        self.hearing.listening(event.ts)
+        self.unknowns.on_stream_connected(event.ts)
+        if self.portfolio.account is not None:
             # What happened while nobody listened was streamed to nobody.
             self._reconcile("reconnect")
 
     def _on_stream_lost(self, event: StreamLost) -> None:
         self._advance(event.ts)
+        if event.stream == USER_STREAM:
+            self.hearing.listening(0)
+            self.unknowns.on_stream_lost(event.ts)
         self._alert("system", f"{event.stream} stream lost", event.reason)
 
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
-        self.reconciliation.is_current = False
-        self._out.append(Reconcile(reason=reason, since=self.reconciliation.since))
+        self._out.append(self.looks.ask(reason, self.portfolio.now_ns))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
@@ -622,15 +550,19 @@ class Kernel(Restorable):
                 self._on_order_filled(OrderFilled(ts=event.ts, execution=execution, source=Source.RECONCILE))
         for report in event.orders:
             self._take_report(report, Source.RECONCILE)
+        if self.portfolio.account is None:
+            self.portfolio.take_account(event.account)
+        self.others.on_reported(event)
         self.portfolio.take_account(event.account)
         outcome = self.reconciliation.compare(event, self._alert)
+        self.unknowns.on_compared(event)
         for order in outcome.waited_enough:
             self._order_changed(order)
         self.portfolio.verified = True
         for order in outcome.shadows:
             self._out.append(LookupOrder(client_order_id=order.client_order_id))
         if outcome.recheck_after is not None:
-            self.timers.setdefault(_RECHECK, event.ts + outcome.recheck_after)
+            self.timers.setdefault(RECHECK, event.ts + outcome.recheck_after)
 
     def _on_reconcile_requested(self, event: ReconcileRequested) -> None:
         self._advance(event.ts)
@@ -638,38 +570,46 @@ class Kernel(Restorable):
 
     def _on_reconcile_failed(self, event: ReconcileFailed) -> None:
         self._advance(event.ts)
-        self.timers.setdefault(_RECHECK, event.ts + self.settings.recheck_after)
+        self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
+
+    def _on_venue_adjusted(self, event: VenueAdjusted) -> None:
+        self._advance(event.ts)
+        before = self.portfolio.equity
+        if self.adjustments.on_adjusted(event):
+            self._observe_equity(before)
+            self.timers.setdefault(RECHECK, event.ts + self.settings.recheck_after)
 
     # -- inside ---------------------------------------------------------------------------------
 
     def _observe_equity(self, before: float | None = None) -> None:
         """Tell the protections; before the venue has named our money there is nothing to tell."""
-        if self.portfolio.account is not None:
-            self.protections.observe_equity(self.portfolio.now_ns, self.portfolio.equity, before=before)
+        portfolio = self.portfolio
+        if portfolio.account is not None:
+            self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
 
-    def _take_out(self) -> Sequence[Command]:
-        if not self._out:
-            return _NOTHING
-        out, self._out = self._out, []
-        return out
+    def _advanced(self, handler: Callable[[Any], None], *, hurries: bool = False) -> Callable[[Any], None]:
+        """A handler outside this class, after our time has moved on to the event's; some want the books compared soon."""
 
-    def _advance(self, ts: int) -> None:
-        self.portfolio.now_ns = max(self.portfolio.now_ns, ts)
+        def handle(event: Any) -> None:
+            self._advance(event.ts)
+            handler(event)
+            if hurries:
+                self.looks.hurry(event.ts)
+
+        return handle
+
+    def _emit(self, command: Command) -> None:
+        self._out.append(command)
 
     def _order_changed(self, order: InFlightOrder) -> None:
-        book = self._books[order.symbol]
-        if self._cancel_when_known and order.broker_id:
-            waited = self._cancel_when_known.pop(order.client_order_id, None)
-            if waited is not None and order.is_open:
-                self._cancel(order)
-        if order.is_closed:
-            self.timers.pop(_LOOKUP + order.client_order_id, None)
-            if book.fee_uncertainty or self.portfolio.cash_uncertainty:
-                self.timers.setdefault(_RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+        book, tracker = self._books[order.symbol], self._tracker
+        self.unknowns.on_heard(order)
+        if order.status in CLOSED and (book.fee_uncertainty or self.portfolio.cash_uncertainty):
+            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
-            or self._tracker.has_open(order.symbol)
-            or (self._tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
+            or tracker.has_open(order.symbol)
+            or (tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
         )
         if book.order_listeners:
             self._tell_order(book, order)
@@ -685,15 +625,3 @@ class Kernel(Restorable):
 
 
 _UNTRUSTWORTHY = frozenset({DiscrepancyKind.MISMATCH, DiscrepancyKind.SECOND_ORDER})
-
-
-def _stopping_verdict(verdict: Verdict) -> Verdict:
-    return Verdict(
-        ts=verdict.ts,
-        approved=False,
-        stage=Stage.RISK,
-        signal=verdict.signal,
-        guard="stopping",
-        reason="the bot is stopping",
-        observed=verdict.observed,
-    )

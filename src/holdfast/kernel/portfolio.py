@@ -9,7 +9,17 @@ import msgspec
 
 from holdfast.kernel.book import BookState, SymbolBook, asset_class_of
 from holdfast.market import FeeModel, price_to_decimal
-from holdfast.model import Account, AssetClass, ClosedTrade, Execution, OrderType, TimeInForce, TradingState
+from holdfast.model import (
+    Account,
+    AssetClass,
+    ClosedTrade,
+    Execution,
+    OrderReport,
+    OrderStatus,
+    OrderType,
+    TimeInForce,
+    TradingState,
+)
 from holdfast.state import PositionStore
 from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.state.positions import StoreState
@@ -18,6 +28,8 @@ from holdfast.strategies import Strategy
 from holdfast.time import Sessions
 
 _ZERO = Decimal(0)
+_EQUITY = AssetClass.US_EQUITY
+CASH = "cash"  # the name under which money is compared, and its fees are kept
 
 
 class PortfolioState(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +45,10 @@ class PortfolioState(msgspec.Struct, frozen=True, kw_only=True):
     day_start_equity: float
     verified: bool
     waited_enough: tuple[str, ...]
-    disputed: dict[str, Decimal]
+    gaps: dict[str, Decimal]
+    gaps_at: int
+    adopted_orders: tuple[OrderReport, ...]
+    fees_booked: dict[str, Decimal]
     foreign_value: float
     cash_uncertainty: Decimal
     cash_then: Decimal
@@ -69,9 +84,13 @@ class Portfolio:
         self.day_start_equity = 0.0
         self.verified = False
         self.waited_enough: dict[str, None] = {}  # orders whose missing fills no longer hold up an exit
-        self.disputed: dict[str, Decimal] = {}  # what the venue holds of symbols on which we are known to differ
+        self.gaps: dict[str, Decimal] = {}  # what the venue holds beyond our books, where the two are known to differ
+        self.gaps_at = 0  # the venue's view of the gaps is not older than this (UTC ns)
+        self.adopted_orders: dict[str, OrderReport] = {}  # open orders of others that guards count, by the venue's id
+        self.fees_booked: dict[str, Decimal] = {}  # by our fee model, and not yet posted: coins by symbol, or CASH
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
+        self._recent_from = 0  # where ``trades_since`` found its first trade: a hint, from which it looks on
         # Our own books when the account was last described: what changed since is carried on to its powers.
         self._cash_then, self._reserved_then = _ZERO, _ZERO
         self._equity_then = self._exposure_then = 0.0
@@ -109,52 +128,71 @@ class Portfolio:
 
     def book_fill(self, book: SymbolBook, order: InFlightOrder, execution: Execution) -> tuple[ClosedTrade, ...]:
         """Count one execution in the positions and the cash; returns the round trips that it closed."""
-        taker = order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
-        terms = (book.asset_class, execution.side, execution.quantity, execution.price)
-        fee_coin, fee_cash = self.fees.fee_for(*terms, taker=taker)
-        if not taker and (fee_coin or fee_cash):
-            # A limit order that met the market at once was charged as taker; the fill does not say.
-            most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
-            book.fee_uncertainty += most_coin - fee_coin
-            self.cash_uncertainty += most_cash - fee_cash
+        symbol, side, quantity, price = book.symbol, execution.side, execution.quantity, execution.price
+        fee_coin = fee_cash = _ZERO
+        if book.asset_class is not _EQUITY:
+            taker = order.order_type is OrderType.MARKET or order.time_in_force is TimeInForce.IOC
+            terms = (book.asset_class, side, quantity, price)
+            fee_coin, fee_cash = self.fees.fee_for(*terms, taker=taker)
+            if not taker and (fee_coin or fee_cash):
+                # A limit order that met the market at once was charged as taker; the fill does not say.
+                most_coin, most_cash = self.fees.fee_for(*terms, taker=True)
+                book.fee_uncertainty += most_coin - fee_coin
+                self.cash_uncertainty += most_cash - fee_cash
+            if fee_coin or fee_cash:
+                name = symbol if fee_coin else CASH
+                self.fees_booked[name] = self.fees_booked.get(name, _ZERO) + fee_coin + fee_cash
         trades = self.positions.apply(
-            book.symbol,
-            execution.side,
-            execution.quantity,
-            execution.price,
+            symbol,
+            side,
+            quantity,
+            price,
             execution.at,
             fee_cash=fee_cash,
             fee_coin=fee_coin,
             exit_reason=order.reason,
             order_id=order.client_order_id,
         )
-        self.refresh(book, float(execution.price))
+        self.refresh(book, float(price))
+        if self.gaps and execution.at <= self.gaps_at and symbol in self.gaps:
+            self.narrow_gap(symbol, side.sign * (quantity - fee_coin))
         return trades
+
+    def narrow_gap(self, symbol: str, change: Decimal) -> None:
+        """Our books have learned of something that the venue's view of the position held already."""
+        gap = self.gaps.get(symbol, _ZERO) - change
+        if gap:
+            self.gaps[symbol] = gap
+        else:
+            self.gaps.pop(symbol, None)
 
     def refresh(self, book: SymbolBook, price: float) -> None:
         """Set the floats of a book, and the equity, from the exact books."""
-        position = self.positions.get(book.symbol)
-        if position is None:
-            book.position_float = book.average_price_float = 0.0
-        else:
-            book.position_float = position.quantity_float
-            book.average_price_float = position.average_price_float
+        position = self.positions.position(book.symbol)
+        book.position_float = position.quantity_float
+        book.average_price_float = position.average_price_float
         book.mark = price
         self.recount_equity()
 
     def recount_equity(self) -> None:
         """The equity from the exact cash and every open position at its mark."""
         equity = self.foreign_value + float(self.positions.cash)
-        for position in self.positions.get_all():
-            equity += position.quantity_float * self.book(position.symbol).mark
+        books = self.books
+        for position in self.positions.all():
+            quantity = position.quantity_float
+            if quantity:
+                equity += quantity * books[position.symbol].mark
         self.equity = equity
 
     def trades_since(self, moment: int) -> Sequence[ClosedTrade]:
         """Round trips that closed after a moment (UTC ns), oldest first."""
         trades = self.positions.closed_trades
-        first = len(trades)
-        while first and trades[first - 1].closed_at > moment:
-            first -= 1
+        first, count = self._recent_from, len(trades)
+        if first > count or (first and trades[first - 1].closed_at > moment):
+            first = 0  # somebody asks about an earlier moment than before
+        while first < count and trades[first].closed_at <= moment:
+            first += 1
+        self._recent_from = first
         return trades[first:]
 
     def closed_with_fills_missing(self, symbol: str) -> Sequence[InFlightOrder]:
@@ -167,6 +205,10 @@ class Portfolio:
             for order in missing
             if order.symbol == symbol and order.is_closed and order.client_order_id not in self.waited_enough
         ]
+
+    def exit_is_unknown(self, symbol: str) -> bool:
+        """Whether the outcome of an order that reduces the symbol's position is unknown."""
+        return any(o.reduce_only and o.status is OrderStatus.UNKNOWN for o in self.tracker.open_orders(symbol))
 
     # -- what guards ask ------------------------------------------------------------------------
 
@@ -183,12 +225,13 @@ class Portfolio:
     def position_quantity(self, symbol: str) -> Decimal:
         """Signed quantity held plus all that is open, in flight or unknown, in the direction that makes it larger."""
         held = self.positions.quantity(symbol)
-        for order in self.closed_with_fills_missing(symbol):
-            held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
-        orders = self.tracker.open_orders(symbol)
-        if not orders:
+        if self.tracker.missing_count:
+            for order in self.closed_with_fills_missing(symbol):
+                held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
+        if not self.adopted_orders and not self.tracker.has_open(symbol):
             return held
-        buys = sells = _ZERO
+        orders = self.tracker.open_orders(symbol)
+        buys, sells = self._adopted(symbol)
         for order in orders:
             if order.side.sign > 0:
                 buys += order.remaining
@@ -196,18 +239,57 @@ class Portfolio:
                 sells += order.remaining
         return held + buys if abs(held + buys) >= abs(held - sells) else held - sells
 
+    def _adopted(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """What open orders of others may still buy and sell of a symbol."""
+        buys = sells = _ZERO
+        for report in self.adopted_orders.values():
+            if report.symbol == symbol:
+                rest = max(report.quantity - report.filled_qty, _ZERO)
+                if report.side.sign > 0:
+                    buys += rest
+                else:
+                    sells += rest
+        return buys, sells
+
+    def reducible(self, symbol: str, held: Decimal) -> Decimal:
+        """What may still be sent against a position so that all reducing orders together do not flip it.
+
+        Here and at the venue, which nets what we hold with what others hold in the account: where the two are known to
+        differ, an exit takes no more than both sides have. Open, in-flight and unknown orders count as filled.
+        """
+        left = abs(held)
+        gap = self.gaps.get(symbol)
+        if gap is not None:
+            there = held + gap
+            left = min(left, max(there if held > 0 else -there, _ZERO))
+        for order in self.tracker.open_orders(symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.remaining
+        for order in self.closed_with_fills_missing(symbol):
+            if (order.side.sign > 0) != (held > 0):
+                left -= order.reported_filled_qty - order.filled_quantity
+        if self.adopted_orders:
+            buys, sells = self._adopted(symbol)
+            left -= sells if held > 0 else buys
+        return max(left, _ZERO)
+
     def gross_exposure(self) -> float:
         """Sum of the absolute values of positions and of open orders, USD at last prices."""
         return self._exposure()
 
     def _exposure(self, *, known_to_venue: bool = False) -> float:
         total = 0.0
-        for position in self.positions.get_all():
-            total += abs(position.quantity_float * self.books[position.symbol].mark)
+        for position in self.positions.all():
+            quantity = position.quantity_float
+            if quantity:
+                total += abs(quantity * self.books[position.symbol].mark)
         if self.tracker.open_count:
             for order in self.tracker.open_orders():
                 if not order.reduce_only and (order.broker_id or not known_to_venue):
                     total += float(order.remaining) * self.book(order.symbol).last_price
+        for report in self.adopted_orders.values():
+            price = self.last_price(report.symbol) or float(report.limit_price or 0)
+            total += float(max(report.quantity - report.filled_qty, _ZERO)) * price
         return total
 
     def _reserved(self, *, known_to_venue: bool = False) -> Decimal:
@@ -222,7 +304,7 @@ class Portfolio:
 
     def open_order_count(self) -> int:
         """Orders open, in flight or unknown."""
-        return self.tracker.open_count
+        return self.tracker.open_count + len(self.adopted_orders)
 
     @property
     def day_pnl(self) -> float:
@@ -265,7 +347,10 @@ class Portfolio:
             day_start_equity=self.day_start_equity,
             verified=self.verified,
             waited_enough=tuple(self.waited_enough),
-            disputed=dict(self.disputed),
+            gaps=dict(self.gaps),
+            gaps_at=self.gaps_at,
+            adopted_orders=tuple(self.adopted_orders.values()),
+            fees_booked=dict(self.fees_booked),
             foreign_value=self.foreign_value,
             cash_uncertainty=self.cash_uncertainty,
             cash_then=self._cash_then,
@@ -291,7 +376,9 @@ class Portfolio:
         self.equity, self.day_start_equity = state.equity, state.day_start_equity
         self.verified = state.verified
         self.waited_enough = dict.fromkeys(state.waited_enough)
-        self.disputed = dict(state.disputed)
+        self.gaps, self.gaps_at = dict(state.gaps), state.gaps_at
+        self.adopted_orders = {report.broker_id: report for report in state.adopted_orders}
+        self.fees_booked = dict(state.fees_booked)
         self.foreign_value = state.foreign_value
         self.cash_uncertainty = state.cash_uncertainty
         self._cash_then, self._reserved_then = state.cash_then, state.reserved_then

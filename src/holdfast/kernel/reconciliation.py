@@ -3,8 +3,9 @@
     finding    what it is                                         what happens
     orphan     open at the venue, unknown here                    reported once; never touched
     shadow     open here and known to have arrived, absent there  looked up by id; reported if it stays
-    drift      a position, or the cash, differs and no order is   looked at again after a few seconds, because
-               in flight                                          REST views lag; reported if it is still there
+    drift      a position, or the cash, differs and no order is   looked at again every few seconds, because REST
+               in flight                                          views lag; reported, once, when all looks over
+                                                                  ten seconds (two at least) found the same
     missing    the venue told of more than its executions add     looked for on and on; after a while it no longer
                up to                                              holds up an exit
     fee        a coin position, or the cash, differs by no more   booked as a labelled adjustment; looked at soon
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.kernel.portfolio import Portfolio
+from holdfast.kernel.others import Others
+from holdfast.kernel.portfolio import CASH, Portfolio
 from holdfast.kernel.settings import KernelSettings
-from holdfast.model import AssetClass, OrderReport
+from holdfast.model import AssetClass, Foreign, OrderReport
 from holdfast.model.events import BrokerReported
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.state.order_machine import OPEN
@@ -39,7 +41,6 @@ _OVERLAP = 5 * NS_PER_MINUTE
 # The venue's own rounding of coin fees is known to a few units of the ninth decimal.
 _FEE_ROUNDING = Decimal("0.000000005")
 _CENT = Decimal("0.01")
-CASH = "cash"  # the name under which a difference in the money is reported
 # Looks (a few seconds apart) after which fills that were told and never came no longer hold up an exit.
 _MISSING_LOOKS = 6
 
@@ -55,6 +56,17 @@ class Drift(msgspec.Struct, frozen=True, gc=False):
     def gap(self) -> Decimal:
         """What the venue has more than we; stays the same while the position trades."""
         return self.venue - self.ours
+
+
+class Suspicion(msgspec.Struct, frozen=True, gc=False):
+    """A difference that may yet go away: how large it is, and when a look first found it so large (UTC ns)."""
+
+    gap: Decimal
+    since: int
+
+    def is_old_at(self, now: int, settings: KernelSettings) -> bool:
+        """Whether it has been there too long to be a view that lags. That it needs two looks follows from it."""
+        return now - self.since >= max(settings.drift_after, 1)
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -80,32 +92,40 @@ class ReconciliationState(msgspec.Struct, frozen=True, kw_only=True):
     orphans: tuple[OrderReport, ...]
     shadows: tuple[str, ...]
     venue_positions: dict[str, Decimal]
-    suspected: dict[str, Decimal]
+    suspected: dict[str, Suspicion]
     reported: dict[str, Decimal]
     missing_looks: dict[str, int]
+    born_at: int
+    shadowed: dict[str, int]
+    shadows_told: tuple[str, ...]
 
 
 class Reconciliation:
     """Compares, remembers what it found the last time, and reports what stays."""
 
-    def __init__(self, portfolio: Portfolio, settings: KernelSettings) -> None:
+    def __init__(self, portfolio: Portfolio, settings: KernelSettings, others: Others) -> None:
         self._portfolio = portfolio
+        self._others = others
         self._settings = settings
         self.count = 0
         self.last_at = 0
+        self.born_at = 0  # when the first run of all began
         self.is_current = False  # the last look that was asked for has been answered
         self.drift: tuple[Drift, ...] = ()  # confirmed by a second look
         self.differences: tuple[Drift, ...] = ()  # found by the last look
         self.orphans: dict[str, OrderReport] = {}
         self.shadows: dict[str, InFlightOrder] = {}
         self.venue_positions: dict[str, Decimal] = {}
-        self._suspected: dict[str, Decimal] = {}  # how far apart each symbol was at the last look
+        self._suspected: dict[str, Suspicion] = {}  # how far apart each symbol was at the last look
         self._reported: dict[str, Decimal] = {}
         self._missing_looks: dict[str, int] = {}
+        self._shadowed: dict[str, int] = {}  # since when each shadow is one
+        self._shadows_told: dict[str, None] = {}
 
     def begin(self, ts: int) -> None:
         """A run begins. Before the first one nothing at the venue can be ours."""
         self.last_at = self.last_at or ts
+        self.born_at = self.born_at or ts
 
     @property
     def since(self) -> int:
@@ -115,6 +135,8 @@ class Reconciliation:
 
     def note_orphan(self, report: OrderReport, alert: Alert) -> None:
         """The venue described an order that is not ours."""
+        if self._others.policy is Foreign.IGNORE:
+            return
         if report.status not in OPEN:
             self.orphans.pop(report.broker_id, None)
             return
@@ -134,17 +156,14 @@ class Reconciliation:
         open_there = {report.broker_id: report for report in event.orders if report.status in OPEN}
         self.orphans = {k: v for k, v in self.orphans.items() if k in open_there}
         shadows = self._portfolio.tracker.get_shadow_orders(open_there)
-        for client_order_id, order in shadows.items():
-            if client_order_id in self.shadows:
-                alert(
-                    "order-drift", "an order that is open here is not at the venue", f"{order.symbol} {client_order_id}"
-                )
-        self.shadows = dict(shadows)
+        self._tell_shadows(shadows, event.ts, alert)
         self.venue_positions = {p.symbol: p.quantity for p in event.positions if p.quantity}
         found = self._differences()
-        self._settle_cash(event.account.cash)
-        found += self._cash_difference(event.account.cash)
-        confirmed = [drift for drift in found if self._suspected.get(drift.symbol) == drift.gap]
+        cash = event.account.cash - self._others.explained_cash
+        self._settle_cash(cash)
+        found += self._cash_difference(cash)
+        self._suspected = {drift.symbol: self._suspicion(drift, event.ts) for drift in found}
+        confirmed = [drift for drift in found if self._suspected[drift.symbol].is_old_at(event.ts, self._settings)]
         for drift in confirmed:
             if self._reported.get(drift.symbol) != drift.gap:
                 alert(
@@ -155,9 +174,8 @@ class Reconciliation:
                     f"ours {drift.ours}, venue {drift.venue}",
                 )
         self._reported = {drift.symbol: drift.gap for drift in confirmed}
-        self._suspected = {drift.symbol: drift.gap for drift in found}
         self.differences, self.drift = tuple(found), tuple(confirmed)
-        self._portfolio.disputed = {drift.symbol: drift.venue for drift in confirmed}
+        self._note_gaps(confirmed, event.asked_at)
         over = self._stop_waiting(alert)
         awaited = any(count < _MISSING_LOOKS for count in self._missing_looks.values())
         again: int | None = None
@@ -166,6 +184,30 @@ class Reconciliation:
         elif self._portfolio.tracker.missing_count:
             again = self._settings.open_order_interval
         return Outcome(self.drift, tuple(shadows.values()), again, over)
+
+    def _note_gaps(self, confirmed: list[Drift], asked_at: int) -> None:
+        """Where the venue is known to hold otherwise than we, exits are bound by both: what differs, and what is others'."""
+        portfolio = self._portfolio
+        symbols = dict.fromkeys(
+            [*(drift.symbol for drift in confirmed if drift.symbol != CASH), *self._others.state.held]
+        )
+        gaps = {s: self.venue_positions.get(s, _ZERO) - portfolio.positions.quantity(s) for s in symbols}
+        portfolio.gaps = {symbol: gap for symbol, gap in gaps.items() if gap}
+        portfolio.gaps_at = asked_at
+
+    def _suspicion(self, drift: Drift, now: int) -> Suspicion:
+        """Another gap is another difference: it has to persist by itself."""
+        before = self._suspected.get(drift.symbol)
+        return before if before is not None and before.gap == drift.gap else Suspicion(drift.gap, now)
+
+    def _tell_shadows(self, shadows: dict[str, InFlightOrder], now: int, alert: Alert) -> None:
+        self._shadowed = {key: self._shadowed.get(key, now) for key in shadows}
+        self._shadows_told = {key: None for key in shadows if key in self._shadows_told}
+        for key, order in shadows.items():
+            if now - self._shadowed[key] >= self._settings.drift_after and key not in self._shadows_told:
+                self._shadows_told[key] = None
+                alert("order-drift", "an order that is open here is not at the venue", f"{order.symbol} {key}")
+        self.shadows = dict(shadows)
 
     def _stop_waiting(self, alert: Alert) -> tuple[InFlightOrder, ...]:
         """Fills that were told and have not come in many looks: say so, look on, and let exits go on meanwhile."""
@@ -182,10 +224,12 @@ class Reconciliation:
 
     def _differences(self) -> list[Drift]:
         portfolio = self._portfolio
-        symbols = dict.fromkeys([*(p.symbol for p in portfolio.positions.get_all()), *self.venue_positions])
+        held = (position.symbol for position in portfolio.positions.get_all())
+        symbols = dict.fromkeys([*held, *self.venue_positions, *self._others.state.held])
         found = []
         for symbol in symbols:
-            ours, theirs = portfolio.positions.quantity(symbol), self.venue_positions.get(symbol, _ZERO)
+            ours = portfolio.positions.quantity(symbol)
+            theirs = self.venue_positions.get(symbol, _ZERO) - self._others.explained(symbol)
             book = portfolio.book(symbol)
             resting = portfolio.tracker.has_open(symbol)
             if ours == theirs:
@@ -197,6 +241,7 @@ class Reconciliation:
             allowance = _FEE_ROUNDING + book.fee_uncertainty
             if not resting and book.asset_class is AssetClass.CRYPTO and abs(theirs - ours) <= allowance:
                 portfolio.positions.adjust(symbol, theirs - ours, "coin fee as charged", self.last_at)
+                self._note_fee(symbol, ours - theirs)
                 portfolio.refresh(book, book.mark or book.last_price)
                 book.fee_uncertainty = _ZERO
                 continue
@@ -220,8 +265,14 @@ class Reconciliation:
         if abs(difference) <= _FEE_ROUNDING + portfolio.cash_uncertainty:
             if difference:
                 portfolio.positions.adjust("", _ZERO, "cash fee as charged", self.last_at, cash=difference)
+                self._note_fee(CASH, -difference)
                 portfolio.recount_equity()
             portfolio.cash_uncertainty = _ZERO
+
+    def _note_fee(self, name: str, more: Decimal) -> None:
+        """What the venue took as fees beyond our model; when it posts the fee, that much is settled already."""
+        booked = self._portfolio.fees_booked
+        booked[name] = max(booked.get(name, _ZERO) + more, _ZERO)
 
     def export_state(self) -> ReconciliationState:
         """All of it in its written form."""
@@ -237,6 +288,9 @@ class Reconciliation:
             suspected=dict(self._suspected),
             reported=dict(self._reported),
             missing_looks=dict(self._missing_looks),
+            born_at=self.born_at,
+            shadowed=dict(self._shadowed),
+            shadows_told=tuple(self._shadows_told),
         )
 
     def import_state(self, state: ReconciliationState) -> None:
@@ -249,6 +303,8 @@ class Reconciliation:
         self.venue_positions = dict(state.venue_positions)
         self._suspected, self._reported = dict(state.suspected), dict(state.reported)
         self._missing_looks = dict(state.missing_looks)
+        self.born_at = state.born_at
+        self._shadowed, self._shadows_told = dict(state.shadowed), dict.fromkeys(state.shadows_told)
 
 
 def _symbol(drift: Drift) -> str:

@@ -47,6 +47,7 @@ class SignalPath:
         self._portfolio = portfolio
         self._protections = protections
         self._gate = gate
+        self._tracker = portfolio.tracker
 
     def decide(self, signal: Signal, book: SymbolBook, client_order_id: str) -> Decision:
         """Judge a signal. ``client_order_id`` is the id that an order would get."""
@@ -77,19 +78,20 @@ class SignalPath:
             # It would wait for this order, too, and a resting one might never end.
             reason = f"an exit from {signal.symbol} waits for the venue's word; nothing is opened beside it"
             return self._refuse(signal, Stage.POSITION, "exit_under_way", reason)
+        if book.busy and portfolio.exit_is_unknown(signal.symbol):
+            # Had it filled, there would be a closed trade for the protections to judge: they lack what they need.
+            reason = f"nobody knows yet what became of an exit from {signal.symbol}; nothing is opened beside it"
+            return self._refuse(signal, Stage.POSITION, "exit_unknown", reason)
         if portfolio.account is not None and portfolio.account.trading_blocked:
             return self._refuse(signal, Stage.RISK, "account_blocked", "the venue has blocked trading in this account")
         if not portfolio.verified:
             return self._refuse(
                 signal, Stage.RISK, "unverified_books", "our books were not compared with the venue yet"
             )
-        self._protections.observe_equity(now, portfolio.equity)  # bars in between may have been skipped as quiet
-        protection, observed = self._protections.check_all(
-            symbol=signal.symbol,
-            current_trades=portfolio.positions,
-            completed_trades=portfolio.trades_since(now - self._protections.lookback_ns),
-            now=now,
-        )
+        protections = self._protections
+        protections.observe_equity(now, portfolio.equity)  # bars in between may have been skipped as quiet
+        trades = portfolio.trades_since(now - protections.lookback_ns)
+        protection, observed = protections.judge(signal.symbol, trades, trades, now)
         if protection.is_protected:
             return self._refuse(signal, Stage.PROTECTIONS, protection.trigger.value, protection.reason, observed)
         result = self._gate.evaluate(signal)
@@ -127,7 +129,13 @@ class SignalPath:
         if held and (held > 0) == (signal.side.sign > 0):
             reason = f"{signal.side} does not reduce a position of {held}"
             return self._refuse(signal, Stage.POSITION, "wrong_side", reason)
-        quantity, price = min(signal.quantity, self._reducible(book, held)), signal.price
+        quantity, price = signal.quantity, signal.price
+        if book.busy or quantity != abs(held) or self._portfolio.gaps or self._portfolio.adopted_orders:
+            quantity = min(quantity, self._reducible(book, held))
+        if not quantity and book.symbol in self._portfolio.gaps:
+            there = held + self._portfolio.gaps[book.symbol]
+            reason = f"our books hold {held} and the venue {there}: there is nothing that both have left to reduce"
+            return self._refuse(signal, Stage.POSITION, "nothing_at_venue", reason)
         flaw = "" if quantity > 0 and (price is None or price > 0) else "quantity and price must be positive"
         if book.properties is not None:
             quantity, price, flaw = book.properties.round_then_validate(
@@ -142,11 +150,11 @@ class SignalPath:
         if book.exit is not None:
             return EXIT_IN_FLIGHT, "an exit already waits for the venue's word"
         leaving = _ZERO
-        for order in self._portfolio.tracker.open_orders(book.symbol):
+        for order in self._tracker.open_orders(book.symbol) if book.busy else ():
             if not order.reduce_only or order.order_type is not OrderType.MARKET or order.cancel_requested:
                 return EXIT_WAITS, "cancels what rests on the symbol first"
             leaving += order.remaining
-        if self._portfolio.closed_with_fills_missing(book.symbol):
+        if self._tracker.missing_count and self._portfolio.closed_with_fills_missing(book.symbol):
             return EXIT_WAITS, "the venue has told of fills that have not come yet"
         if leaving and leaving >= abs(held):
             return EXIT_IN_FLIGHT, "orders in flight already close the position"
@@ -154,18 +162,7 @@ class SignalPath:
 
     def _reducible(self, book: SymbolBook, held: Decimal) -> Decimal:
         """What may still be sent against the position so that all reducing orders together do not flip it."""
-        left = abs(held)
-        for order in self._portfolio.tracker.open_orders(book.symbol):
-            if (order.side.sign > 0) != (held > 0):
-                left -= order.remaining
-        for order in self._portfolio.closed_with_fills_missing(book.symbol):
-            if (order.side.sign > 0) != (held > 0):
-                left -= order.reported_filled_qty - order.filled_quantity
-        disputed = self._portfolio.disputed.get(book.symbol)
-        if disputed is not None:
-            # We and the venue differ: an exit may take no more than both sides have.
-            left = min(left, max(disputed if held > 0 else -disputed, _ZERO))
-        return max(left, _ZERO)
+        return self._portfolio.reducible(book.symbol, held)
 
     # -- the three outcomes ---------------------------------------------------------------------
 

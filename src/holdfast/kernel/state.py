@@ -15,28 +15,34 @@ then there is no snapshot at all: a kernel with half a memory would trade.
 from __future__ import annotations
 
 from collections import deque
+from copy import deepcopy
 from hashlib import blake2b
 
 import msgspec
 
 from holdfast.kernel import plain
+from holdfast.kernel.adjustments import Adjustments, AdjustmentsState
 from holdfast.kernel.boundary import strategy_error
 from holdfast.kernel.counters import Counters
+from holdfast.kernel.flattening import Flattening, FlatteningState
+from holdfast.kernel.hearing import Hearing, HearingState
+from holdfast.kernel.looks import Looks
+from holdfast.kernel.others import Others, OthersState
 from holdfast.kernel.portfolio import Portfolio, PortfolioState
 from holdfast.kernel.reconciliation import Reconciliation, ReconciliationState
 from holdfast.kernel.recorded import RecordedDecisions
+from holdfast.kernel.unknowns import Unknowns, UnknownState
 from holdfast.model import Verdict
 from holdfast.model.commands import Command
 from holdfast.model.errors import DataError, StrategyError, invariant
 from holdfast.model.events import Event
 from holdfast.risk.protections import ProtectionManager
 from holdfast.risk.protections.manager import ProtectionsState
-from holdfast.state.order_tracker import InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.strategies.base import overrides
 
 # Raise it when the structs change, or what a field means: a snapshot of another form is not used.
-STATE_FORM = 1
+STATE_FORM = 2
 
 
 class CountersState(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,11 +74,16 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     stopping: bool
     counters: CountersState
     timers: dict[str, int]
-    cancel_when_known: tuple[str, ...]
+    full_look_at: int
+    hearing: HearingState
+    unknowns: UnknownState
+    others: OthersState
+    adjustments: AdjustmentsState
     recent_verdicts: tuple[Verdict, ...]
     portfolio: PortfolioState
     protections: ProtectionsState
     reconciliation: ReconciliationState
+    flattening: FlatteningState
     strategies: tuple[StrategyState, ...]
 
 
@@ -114,12 +125,17 @@ class Restorable:
     portfolio: Portfolio
     protections: ProtectionManager
     reconciliation: Reconciliation
+    flattening: Flattening
     counters: Counters
     timers: dict[str, int]
     recent_verdicts: deque[Verdict]
     journal_id: str
     epoch: int
-    _cancel_when_known: dict[str, InFlightOrder]
+    looks: Looks
+    hearing: Hearing
+    unknowns: Unknowns
+    others: Others
+    adjustments: Adjustments
     _next_intent: int
     _day_ends_at: int
     _stopping: bool
@@ -163,14 +179,17 @@ class Restorable:
         self.protections.import_state(state.protections)
         self.portfolio.import_state(state.portfolio)
         self.reconciliation.import_state(state.reconciliation)
+        self.flattening.import_state(state.flattening)
         for name in CountersState.__struct_fields__:
             setattr(self.counters, name, getattr(state.counters, name))
         self.counters.blocked = dict(state.counters.blocked)
         self.timers.clear()
         self.timers.update(state.timers)
-        waiting = [self.portfolio.tracker.get(client_order_id) for client_order_id in state.cancel_when_known]
-        self._cancel_when_known.clear()
-        self._cancel_when_known.update({order.client_order_id: order for order in waiting if order is not None})
+        self.looks.full_at = state.full_look_at
+        self.hearing.import_state(state.hearing)
+        self.unknowns.state = deepcopy(state.unknowns)
+        self.others.state = deepcopy(state.others)
+        self.adjustments.state = deepcopy(state.adjustments)
         self.recent_verdicts.clear()
         self.recent_verdicts.extend(state.recent_verdicts)
         self.journal_id, self.epoch = state.journal_id, state.epoch
@@ -198,11 +217,16 @@ class Restorable:
                 blocked=dict(self.counters.blocked),
             ),
             timers=dict(self.timers),
-            cancel_when_known=tuple(self._cancel_when_known),
+            full_look_at=self.looks.full_at,
+            hearing=self.hearing.export_state(),
+            unknowns=deepcopy(self.unknowns.state),
+            others=deepcopy(self.others.state),
+            adjustments=deepcopy(self.adjustments.state),
             recent_verdicts=tuple(self.recent_verdicts),
             portfolio=self.portfolio.export_state(),
             protections=self.protections.export_state(),
             reconciliation=self.reconciliation.export_state(),
+            flattening=self.flattening.export_state(),
             strategies=tuple(
                 StrategyState(name=strategy.name, version=strategy.version, data=_state_of(strategy)[0])
                 for strategy in self.strategies

@@ -11,8 +11,9 @@ from decimal import ROUND_UP, Decimal
 
 import msgspec
 
-from holdfast.market.rounding import EXACT, Number, to_decimal
+from holdfast.market.rounding import Number, to_decimal
 from holdfast.model import AssetClass, OrderSide
+from holdfast.model.decimals import EXACT
 from holdfast.model.errors import ConfigurationError
 
 _NINE_DECIMALS = Decimal("0.000000001")

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from holdfast.market.rounding import EXACT, Number, Step, to_decimal
+from holdfast.market.rounding import Number, Step, to_decimal
 from holdfast.model import Asset, AssetClass, OrderSide, TimeInForce
+from holdfast.model.decimals import EXACT
 from holdfast.model.errors import ConfigurationError, OrderError
 
 # Looking up an enum's member costs as much as a method call, and these are on every order's path.

@@ -4,17 +4,16 @@ Market data is float64 and orders are Decimal; ``to_decimal`` is the one bridge.
 shortest text that names the float (``0.1`` becomes ``0.1``, not ``0.1000000000000000055``), which is the
 price the venue printed.
 
-All arithmetic runs in a context of this module's own, so that a caller's precision cannot change a price.
+All arithmetic names its context, so that a caller's precision cannot change a price.
 """
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
 
+from holdfast.model.decimals import EXACT
 from holdfast.model.errors import OrderError
 
-# 60 digits hold any product of a quantity and a price with nine decimals each, exactly.
-EXACT = Context(prec=60, Emax=999_999, Emin=-999_999, traps=[InvalidOperation])
 _ONE, _TWO = Decimal(1), Decimal(2)
 
 Number = Decimal | int | float

@@ -1,24 +1,29 @@
 """Frozen messages and values: the words in which every other part speaks. Imports nothing of ours."""
 
 from holdfast.model.enums import (
+    ActivityKind,
     AssetClass,
+    Foreign,
     GuardMode,
     OrderSide,
     OrderStatus,
     OrderType,
+    Outcome,
     Source,
     Stage,
     TimeInForce,
     TradingState,
 )
 from holdfast.model.market import Asset, Bar, Quote
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
 from holdfast.model.series import BarSeries
 from holdfast.model.signals import Signal, Verdict
 from holdfast.model.trades import ClosedTrade
 
 __all__ = [
     "Account",
+    "AccountActivity",
+    "ActivityKind",
     "Asset",
     "AssetClass",
     "Bar",
@@ -26,12 +31,14 @@ __all__ = [
     "BrokerPosition",
     "ClosedTrade",
     "Execution",
+    "Foreign",
     "GuardMode",
     "OrderIntent",
     "OrderReport",
     "OrderSide",
     "OrderStatus",
     "OrderType",
+    "Outcome",
     "Quote",
     "Signal",
     "Source",

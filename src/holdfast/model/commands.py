@@ -37,10 +37,14 @@ class QueryAccount(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="que
 
 
 class Reconcile(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile"):
-    """Ask the venue for orders, positions, account and the executions after ``since`` (UTC ns)."""
+    """Ask the venue for orders, positions, account and the executions after ``since`` (UTC ns).
+
+    ``asked_at`` is when the kernel asked (UTC ns); the report repeats it.
+    """
 
     reason: str
     since: int
+    asked_at: int = 0
 
 
 class LoadSecurity(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="load_security"):
@@ -64,7 +68,31 @@ class RecordVerdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="re
     request: int | None = None
 
 
-Command = SubmitOrder | CancelOrder | LookupOrder | QueryAccount | Reconcile | LoadSecurity | SendAlert | RecordVerdict
+class RestartStream(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="restart_stream"):
+    """Give up this connection of a stream, which claims to be well and is not, and make another one."""
+
+    stream: str
+    reason: str
+
+
+class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="close_position"):
+    """Have the venue close a whole position by its own word, because ours is in doubt."""
+
+    symbol: str
+
+
+Command = (
+    SubmitOrder
+    | CancelOrder
+    | LookupOrder
+    | QueryAccount
+    | Reconcile
+    | LoadSecurity
+    | SendAlert
+    | RecordVerdict
+    | RestartStream
+    | ClosePosition
+)
 
 # The commands that reach the venue's order endpoints: they leave only after a journal sync.
-ORDER_COMMANDS = (SubmitOrder, CancelOrder)
+ORDER_COMMANDS = (SubmitOrder, CancelOrder, ClosePosition)

@@ -110,3 +110,43 @@ class Source(StrEnum):
     STREAM = "stream"  # the trade_updates socket
     LOOKUP = "lookup"  # a look-up by client order id
     RECONCILE = "reconcile"  # the periodic comparison with the venue
+
+
+class Outcome(StrEnum):
+    """How a request to the venue ended, as the decision table of ``holdfast.kernel.unknown_table`` asks."""
+
+    NOT_SENT = "not_sent"  # our own process says that nothing left it: no connection, too late, trading halted
+    NO_ANSWER = "no_answer"  # a time-out after bytes may have left
+    CUT = "cut"  # the connection ended before an answer
+    SERVER_ERROR = "server_error"  # 408, 5xx: also a gateway's 504 after the venue accepted
+    RATE_LIMITED = "rate_limited"  # 429, with or without its headers
+    FOREIGN_ANSWER = "foreign_answer"  # a page that the venue's API did not write: a proxy's HTML
+    MALFORMED = "malformed"  # success, in words that cannot be read or that speak of another order
+    UNLISTED = "unlisted"  # an error in the venue's own words that is not among the definite refusals
+    ID_TAKEN = "id_taken"  # "client_order_id must be unique"
+    REFUSED = "refused"  # a definite "no", listed as one
+    NOT_FOUND = "not_found"  # the venue itself says that it has no such thing
+    FOUND = "found"  # a look-up showed the order that we meant
+    DIFFERS = "differs"  # a look-up showed another order under our id
+    SILENT = "silent"  # the request was taken, and the venue's word on the order does not come
+    RESTARTED = "restarted"  # the process that waited for the answer is gone
+
+
+class Foreign(StrEnum):
+    """How to treat orders and positions at the venue that are not ours."""
+
+    ALERT = "alert"  # people are told; never touched, never counted as ours
+    IGNORE = "ignore"  # part of the baseline, and not reported
+    ADOPT = "adopt"  # taken into our books as labelled adjustments, so that exits and guards count them
+
+
+class ActivityKind(StrEnum):
+    """What an account activity that is no fill changes."""
+
+    FEE = "fee"  # charged later than the trade that it belongs to
+    INCOME = "income"  # dividends, interest: profit or loss
+    TRANSFER = "transfer"  # money or shares that came or went: no profit
+    SPLIT = "split"  # more or fewer shares at the same cost
+    SHARES = "shares"  # another corporate action that changed a position
+    BUST = "bust"  # the venue took an execution back
+    CORRECTION = "correction"  # the venue changed the quantity or the price of an execution

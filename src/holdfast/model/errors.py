@@ -28,7 +28,9 @@ done, unknown means look it up, configuration means tell the operator.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from holdfast.model.enums import Outcome
 
 if TYPE_CHECKING:
     from holdfast.model.signals import Verdict
@@ -87,7 +89,10 @@ class BrokerError(HoldfastError):
         code: The venue's own error code, where it gave one.
         request_id: The venue's ``X-Request-ID``, for its support.
         retry_after_seconds: The venue's ``Retry-After``, where it gave one.
+        outcome: How the request ended, more exactly than the class says; default: what the class says.
     """
+
+    default_outcome: ClassVar[Outcome] = Outcome.NO_ANSWER
 
     def __init__(
         self,
@@ -97,6 +102,7 @@ class BrokerError(HoldfastError):
         code: int | None = None,
         request_id: str | None = None,
         retry_after_seconds: float | None = None,
+        outcome: Outcome | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -104,10 +110,13 @@ class BrokerError(HoldfastError):
         self.code = code
         self.request_id = request_id
         self.retry_after_seconds = retry_after_seconds
+        self.outcome = outcome or self.default_outcome
 
 
 class BrokerRefusedError(BrokerError):
     """The venue gave a definite "no": the request was not carried out."""
+
+    default_outcome = Outcome.REFUSED
 
 
 class BrokerAuthError(BrokerRefusedError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from holdfast.model.enums import Source, TradingState
+from holdfast.model.enums import Outcome, Source, TradingState
 from holdfast.model.market import Asset, Bar, Quote
-from holdfast.model.orders import Account, BrokerPosition, Execution, OrderReport
+from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderReport
 from holdfast.model.signals import Signal
 
 
@@ -116,6 +116,7 @@ class OrderRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ord
     client_order_id: str
     reason: str
     code: int | None = None
+    outcome: Outcome = Outcome.REFUSED
 
 
 class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_unknown"):
@@ -124,6 +125,7 @@ class SubmitUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="su
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class SubmitDropped(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="submit_dropped"):
@@ -147,6 +149,7 @@ class LookupFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="loo
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_refused"):
@@ -155,6 +158,7 @@ class CancelRefused(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ca
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.REFUSED
 
 
 class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cancel_unknown"):
@@ -163,6 +167,7 @@ class CancelUnknown(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ca
     ts: int
     client_order_id: str
     reason: str
+    outcome: Outcome = Outcome.NO_ANSWER
 
 
 class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="broker_reported"):
@@ -172,6 +177,7 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
         orders: Open orders, and those of ours that closed since the last look.
         executions: Fills since the last look, from the account's activities, oldest first.
         positions: All positions.
+        asked_at: When it was asked for (UTC ns): what was true at the venue by then is in it. 0 where nobody knows.
     """
 
     ts: int
@@ -180,6 +186,7 @@ class BrokerReported(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="b
     orders: tuple[OrderReport, ...]
     executions: tuple[Execution, ...]
     positions: tuple[BrokerPosition, ...]
+    asked_at: int = 0
 
 
 class ReconcileRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="reconcile_requested"):
@@ -193,6 +200,48 @@ class ReconcileFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="
     """The venue could not be asked; nothing was learned."""
 
     ts: int
+    reason: str
+
+
+class OrderAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="order_accepted"):
+    """A venue that can lose no word has the order, exactly as it was asked for.
+
+    Such a venue lives in our own process. One at the other end of a wire describes the order (``OrderUpdated``), and
+    what it describes is compared with what we meant.
+    """
+
+    ts: int
+    client_order_id: str
+    broker_id: str
+
+
+class FlattenRequested(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="flatten_requested"):
+    """An operator wants everything closed. Told again while something is left: what is under way is left to itself.
+
+    Attributes:
+        everything: Also what is not in our books.
+        round: Counts the tellings of one wish, from 1.
+    """
+
+    ts: int
+    reason: str
+    everything: bool = False
+    round: int = 1
+
+
+class PositionCloseAccepted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="position_close_accepted"):
+    """The venue made an order that closes a whole position, because we asked for that. It is ours from here on."""
+
+    ts: int
+    symbol: str
+    report: OrderReport
+
+
+class PositionCloseFailed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="position_close_failed"):
+    """The venue was asked to close a whole position and refused, or its answer got lost: look at the position again."""
+
+    ts: int
+    symbol: str
     reason: str
 
 
@@ -221,6 +270,13 @@ class StateHashed(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="stat
     digest: str
 
 
+class VenueAdjusted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="venue_adjusted"):
+    """The venue changed the account without a trade of ours: a fee, a dividend, a split, a transfer, a busted trade."""
+
+    ts: int
+    activity: AccountActivity
+
+
 Event = (
     Bar
     | Quote
@@ -246,6 +302,11 @@ Event = (
     | BrokerReported
     | ReconcileRequested
     | ReconcileFailed
+    | OrderAccepted
+    | FlattenRequested
+    | PositionCloseAccepted
+    | PositionCloseFailed
     | OrderReleased
     | StateHashed
+    | VenueAdjusted
 )

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model.enums import ActivityKind, OrderSide, OrderStatus, OrderType, TimeInForce
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -45,6 +45,7 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     limit_price: Decimal | None = None
     submitted_at: int | None = None
     raw_status: str = ""
+    updated_at: int | None = None
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -86,3 +87,32 @@ class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     symbol: str
     quantity: Decimal
     avg_entry_price: Decimal
+    current_price: Decimal | None = None
+
+
+class AccountActivity(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A change of the account that no execution made, as the venue tells it.
+
+    Attributes:
+        activity_id: The venue's id; each is counted once, for ever.
+        kind: What sort of change it is.
+        label: In words; kept with the adjustment.
+        at: When (UTC ns).
+        symbol: Whose position it changes; empty for money alone.
+        quantity: Signed change of the position. For a correction: the execution's new quantity, positive.
+        cash: Signed change of the cash (USD).
+        price: For a correction, the execution's new price.
+        cancels: The id of the activity that this one takes back.
+        execution_id: The execution that was busted or corrected.
+    """
+
+    activity_id: str
+    kind: ActivityKind
+    label: str
+    at: int
+    symbol: str = ""
+    quantity: Decimal = Decimal(0)
+    cash: Decimal = Decimal(0)
+    price: Decimal | None = None
+    cancels: str = ""
+    execution_id: str = ""

@@ -20,12 +20,15 @@ from holdfast.model.errors import ConfigurationError
 from holdfast.net.throttler import RateLimit, SharedLimit, Throttler
 from holdfast.time import Clock
 
+# The share that is kept for cancels, closing orders and look-ups of orders whose outcome is unknown.
+_RESERVE = 0.1
+
 _TRADING = SharedLimit(("alpaca_trading",))
 _DATA = SharedLimit(("alpaca_data",))
 _POLYGON = SharedLimit(("polygon",))
 
 DEFAULT_LIMITS: Mapping[str, RateLimit | SharedLimit] = {
-    "alpaca_trading": RateLimit(200, 60.0),
+    "alpaca_trading": RateLimit(200, 60.0, reserve=_RESERVE),
     "alpaca_orders": _TRADING,
     "alpaca_account": _TRADING,
     "alpaca_positions": _TRADING,

@@ -19,13 +19,19 @@ It takes from all of them in one step or from none, so no call holds one limit w
 for another; and since calls join their queues in one step too, the oldest waiter of any group is at
 the head of all its queues: there is no deadlock, and nobody is overtaken or starved.
 
+Two classes. A limit may keep a share of itself for calls that must not stand behind others: cancels,
+orders that close, look-ups of orders whose outcome nobody knows. An ordinary call starts only if the reserve
+is still free after it, so at the moment at which a reserved call comes, at least that much is there for it; a reserved
+call may use all of the limit. Starts of both classes are counted in one window, so the limit itself holds as
+before. Each class has a queue of its own, first come first served; where a reserved call waits, no ordinary one goes before it.
+
 Waiting. There is no background task and no lock. The call at the head of its queues sleeps
 until its moment by the clock; all others sleep until they are woken. Whoever leaves its
 queues, started or cancelled, wakes those who are now at the head, and a head whose moment has
 come also wakes at once all behind it who fit in. A woken call judges for itself whether it may start, so a
 needless wake-up does no harm, and the start is recorded in the same step in which the
-caller's code goes on. This invariant keeps the queue alive: *a waiter at the head of all its
-queues is awake or sleeps on the clock*.
+caller's code goes on. This invariant keeps the queue alive: *a waiter whose turn it is (at the head of all its
+queues, and, if it is an ordinary one, with no reserved waiter beside it) is awake or sleeps on the clock*.
 
 A throttler belongs to one event loop at a time.
 """
@@ -60,6 +66,8 @@ class RateLimit(msgspec.Struct, frozen=True):
         period: The window's length (seconds).
         weight: What one call draws.
         linked: Other limits on which each call draws too, by as much; their own links are followed.
+        reserve: The share of the limit (from 0 to below 1) that only reserved calls may use. If it is not zero, it
+            is at least one slot, and at least one slot is left for the others.
 
     Raises:
         ConfigurationError: A value makes no sense.
@@ -69,10 +77,14 @@ class RateLimit(msgspec.Struct, frozen=True):
     period: float
     weight: int = 1
     linked: tuple[str, ...] = ()
+    reserve: float = 0.0
 
     def __post_init__(self) -> None:
         _check_whole("limit", self.limit)
         _check_whole("weight", self.weight)
+        if isinstance(self.reserve, bool) or not 0 <= self.reserve < 1:
+            message = f"the reserve of a rate limit must be a share from 0 to below 1, got {self.reserve!r}"
+            raise ConfigurationError(message)
         if not (isfinite(self.period) and self.period * NS_PER_SECOND >= 1):
             message = f"the period of a rate limit must be a positive number of seconds, got {self.period!r}"
             raise ConfigurationError(message)
@@ -81,6 +93,11 @@ class RateLimit(msgspec.Struct, frozen=True):
     def period_ns(self) -> int:
         """The window's length (ns)."""
         return round(self.period * NS_PER_SECOND)
+
+    @property
+    def reserved_slots(self) -> int:
+        """How much of the limit only reserved calls may use."""
+        return min(max(1, int(self.limit * self.reserve)), self.limit - 1) if self.reserve else 0
 
 
 class SharedLimit(msgspec.Struct, frozen=True):
@@ -157,7 +174,7 @@ class Throttler:
             for name, limit in limits.items()
         }
         for name, route in self._routes.items():
-            route.check(name, 1)
+            route.check(name, 1, reserved=False)
 
     # An overload per kind of function, so that the caller's types survive.
     @overload
@@ -181,17 +198,37 @@ class Throttler:
             UnknownLimitError: There is no such limit.
         """
         route = self._routes.get(limit_id) or self._route(limit_id)
-        if not self._start(route, 1):
-            await self._wait_turn(route, 1)
+        if not self._start(route, 1, reserved=False):
+            await self._wait_turn(route, 1, reserved=False)
         result = fn(*args, **kwargs)
         return await result if hasattr(result, "__await__") else result
 
-    async def acquire(self, limit_id: str, weight: int = 1) -> None:
+    # Not a flag of `execute`: every keyword there is the function's own.
+    @overload
+    async def execute_reserved(
+        self, limit_id: str, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    async def execute_reserved(self, limit_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def execute_reserved(self, limit_id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As ``execute``, for a call that may use the limit's reserve: before ordinary calls that wait, behind reserved ones.
+
+        Raises:
+            UnknownLimitError: There is no such limit.
+        """
+        route = self._routes.get(limit_id) or self._route(limit_id)
+        if not self._start(route, 1, reserved=True):
+            await self._wait_turn(route, 1, reserved=True)
+        result = fn(*args, **kwargs)
+        return await result if hasattr(result, "__await__") else result
+
+    async def acquire(self, limit_id: str, weight: int = 1, *, reserved: bool = False) -> None:
         """Wait until a call may start; it counts as started when this returns.
 
         Args:
             limit_id: The limit.
             weight: For how many calls of this id this one counts.
+            reserved: Whether it may use the limit's reserve.
 
         Raises:
             UnknownLimitError: There is no such limit.
@@ -200,13 +237,13 @@ class Throttler:
         route = self._routes.get(limit_id) or self._route(limit_id)
         if weight != 1:
             _check_whole("weight", weight)
-            route.check(limit_id, weight)
-        if not self._start(route, weight):
-            await self._wait_turn(route, weight)
+            route.check(limit_id, weight, reserved=reserved)
+        if not self._start(route, weight, reserved=reserved):
+            await self._wait_turn(route, weight, reserved=reserved)
 
-    def slot(self, limit_id: str, weight: int = 1) -> Slot:
+    def slot(self, limit_id: str, weight: int = 1, *, reserved: bool = False) -> Slot:
         """``async with throttler.slot("id"):`` enters when a call may start. Arguments and errors as ``acquire``."""
-        return Slot(self, limit_id, weight)
+        return Slot(self, limit_id, weight, reserved=reserved)
 
     def penalise(self, limit_id: str, until_ns: int) -> None:
         """Let nothing start on this limit, and those it is linked to, before a moment (UTC ns).
@@ -247,34 +284,36 @@ class Throttler:
             message = f"there is no limit {limit_id!r}; known: {', '.join(sorted(self._routes)) or 'none'}"
             raise UnknownLimitError(message) from None
 
-    def _start(self, route: _Route, calls: int) -> bool:
-        """Start now if nobody waits and there is room."""
+    def _start(self, route: _Route, calls: int, *, reserved: bool) -> bool:
+        """Start now if nobody waits who goes first, and there is room."""
         now = self._now_ns()
         draw = route.weight * calls
         windows = route.windows
         for window in windows:
-            if window.queue or window.due(draw) > now:
+            if window.urgent or window.due(draw, window.limit if reserved else window.ordinary) > now:
+                return False
+            if window.queue and not reserved:
                 return False
         for window in windows:
             window.record(draw, now)
         route.calls += 1
         return True
 
-    async def _wait_turn(self, route: _Route, calls: int) -> None:
+    async def _wait_turn(self, route: _Route, calls: int, *, reserved: bool) -> None:
         """Stand in the queues until it is our turn, and start."""
         draw, windows, clock = route.weight * calls, route.windows, self._clock
-        waiter = _Waiter(windows)
+        waiter = _Waiter(windows, reserved=reserved)
         began = self._now_ns()
         for window in windows:
-            window.queue[waiter] = draw
+            (window.urgent if reserved else window.queue)[waiter] = draw
         route.waits += 1
         route.queued += 1
         try:
             while True:
-                if not waiter.is_head():
+                if not waiter.is_next():
                     await waiter.sleep()
                     continue
-                due = max(window.due(draw) for window in windows)
+                due = max(window.due(draw, window.limit if reserved else window.ordinary) for window in windows)
                 if due <= (now := self._now_ns()):
                     for window in windows:
                         window.record(draw, now)
@@ -284,9 +323,9 @@ class Throttler:
                 _wake_all_that_fit(windows, self._now_ns())
         finally:
             for window in windows:
-                del window.queue[waiter]
+                del (window.urgent if reserved else window.queue)[waiter]
             for window in windows:
-                window.wake_head()
+                window.wake_next()
             route.queued -= 1
             route.wait_ns += self._now_ns() - began
 
@@ -294,13 +333,13 @@ class Throttler:
 class Slot:
     """What ``Throttler.slot`` returns."""
 
-    __slots__ = ("_limit_id", "_throttler", "_weight")
+    __slots__ = ("_limit_id", "_reserved", "_throttler", "_weight")
 
-    def __init__(self, throttler: Throttler, limit_id: str, weight: int) -> None:
-        self._throttler, self._limit_id, self._weight = throttler, limit_id, weight
+    def __init__(self, throttler: Throttler, limit_id: str, weight: int, *, reserved: bool) -> None:
+        self._throttler, self._limit_id, self._weight, self._reserved = throttler, limit_id, weight, reserved
 
     async def __aenter__(self) -> None:
-        await self._throttler.acquire(self._limit_id, self._weight)
+        await self._throttler.acquire(self._limit_id, self._weight, reserved=self._reserved)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -309,13 +348,14 @@ class Slot:
 
 
 class _Window:
-    """One limit: its last starts, its queue, and the arithmetic between them."""
+    """One limit: its last starts, its queues, and the arithmetic between them."""
 
-    __slots__ = ("held_until", "limit", "name", "period", "period_ns", "queue", "starts")
+    __slots__ = ("held_until", "limit", "name", "ordinary", "period", "period_ns", "queue", "starts", "urgent")
 
     def __init__(self, name: str, limit: RateLimit, margin_ns: int) -> None:
         self.name = name
         self.limit = limit.limit
+        self.ordinary = limit.limit - limit.reserved_slots  # how full ordinary calls may make it
         self.period = limit.period
         self.period_ns = limit.period_ns + margin_ns
         # The last `limit` starts, oldest first; one of weight three is three equal entries.
@@ -324,12 +364,13 @@ class _Window:
         # Waiters, oldest first, each with what it will draw. Ordered by links rather than
         # by position (as a plain dictionary is), so that head and removal are both O(1).
         self.queue: OrderedDict[_Waiter, int] = OrderedDict()
+        self.urgent: OrderedDict[_Waiter, int] = OrderedDict()  # those that may use the reserve
 
-    def due(self, draw: int) -> int:
-        """The earliest moment at which ``draw`` (at most ``limit``) may start."""
+    def due(self, draw: int, room: int) -> int:
+        """The earliest moment at which ``draw`` (at most ``room``) may start and leave no more than ``room`` started."""
         starts = self.starts
-        # The last unit of the draw would push out, or stand `limit` places behind, this one.
-        place = len(starts) + draw - 1 - self.limit
+        # The last unit of the draw would push out, or stand `room` places behind, this one.
+        place = len(starts) + draw - 1 - room
         if place < 0:
             return self.held_until
         return max(starts[place] + self.period_ns, self.held_until)
@@ -346,10 +387,10 @@ class _Window:
         oldest = now - self.period_ns
         return sum(start > oldest for start in self.starts)
 
-    def wake_head(self) -> None:
-        """Wake the waiter at the head if it is its turn in all its queues."""
-        head = next(iter(self.queue), None)
-        if head is not None and head.is_head():
+    def wake_next(self) -> None:
+        """Wake the waiter that is next here if it is its turn in all its queues."""
+        head = next(iter(self.urgent), None) or next(iter(self.queue), None)
+        if head is not None and head.is_next():
             head.wake()
 
 
@@ -362,13 +403,15 @@ class _Route:
         self.weight, self.windows = weight, tuple(windows)
         self.calls = self.waits = self.wait_ns = self.queued = 0
 
-    def check(self, limit_id: str, calls: int) -> None:
+    def check(self, limit_id: str, calls: int, *, reserved: bool) -> None:
         """Raise unless a draw of this many calls can ever start."""
         for window in self.windows:
-            if self.weight * calls > window.limit:
+            room = window.limit if reserved else window.ordinary
+            if self.weight * calls > room:
+                kept = f", of which {window.limit - room} are reserved" if room < window.limit else ""
                 message = (
                     f"a call on {limit_id!r} of weight {self.weight * calls} could never start: "
-                    f"{window.name!r} allows {window.limit} in {window.period:g} s"
+                    f"{window.name!r} allows {window.limit} in {window.period:g} s{kept}"
                 )
                 raise ConfigurationError(message)
 
@@ -376,15 +419,18 @@ class _Route:
 class _Waiter:
     """A call that stands in the queues of its windows."""
 
-    __slots__ = ("_turn", "_windows")
+    __slots__ = ("_reserved", "_turn", "_windows")
 
-    def __init__(self, windows: tuple[_Window, ...]) -> None:
+    def __init__(self, windows: tuple[_Window, ...], *, reserved: bool) -> None:
         self._windows = windows
+        self._reserved = reserved
         self._turn: asyncio.Future[None] | None = None
 
-    def is_head(self) -> bool:
-        """True where nobody stands before us in any of our queues."""
-        return all(next(iter(window.queue)) is self for window in self._windows)
+    def is_next(self) -> bool:
+        """True where nobody goes before us in any of our windows."""
+        if self._reserved:
+            return all(next(iter(window.urgent)) is self for window in self._windows)
+        return all(not window.urgent and next(iter(window.queue)) is self for window in self._windows)
 
     async def sleep(self) -> None:
         """Sleep until woken."""
@@ -401,18 +447,22 @@ class _Waiter:
 
 
 def _wake_all_that_fit(windows: Iterable[_Window], now: int) -> None:
-    """Wake from each queue's head on all who would fit together at this moment.
+    """Wake, in their order, all who would fit together at this moment: reserved ones first, then the others.
 
     They then start in one turn of the event loop instead of one turn each. Other windows of theirs
     may have no room: then they go on waiting.
     """
     for window in windows:
         total = 0
-        for waiter, draw in window.queue.items():
-            total += draw
-            if total > window.limit or window.due(total) > now:
-                break
-            waiter.wake()
+        for queue, room in ((window.urgent, window.limit), (window.queue, window.ordinary)):
+            for waiter, draw in queue.items():
+                total += draw
+                if total > room or window.due(total, room) > now:
+                    break
+                waiter.wake()
+            else:
+                continue
+            break
 
 
 def _reach(name: str, limits: Mapping[str, RateLimit | SharedLimit], path: tuple[str, ...] = ()) -> dict[str, None]:

@@ -1,7 +1,8 @@
 """Streams: news of our orders and of the market, over sockets that come back by themselves."""
 
+from holdfast.realtime.bar_watch import BarWatch
 from holdfast.realtime.market_data import MarketDataStream
 from holdfast.realtime.stream import Stream, StreamState, StreamTimeouts
 from holdfast.realtime.user_stream import UserStreamTracker
 
-__all__ = ["MarketDataStream", "Stream", "StreamState", "StreamTimeouts", "UserStreamTracker"]
+__all__ = ["BarWatch", "MarketDataStream", "Stream", "StreamState", "StreamTimeouts", "UserStreamTracker"]

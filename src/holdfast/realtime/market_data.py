@@ -112,6 +112,7 @@ class MarketDataStream(Stream):
             message = "a market data stream needs at least one symbol"
             raise ConfigurationError(message)
         self._period = period
+        self._last_bar = (0, 0)
         self._bars = self._new_subscribers("bar")
         self._bars.add(on_bar)
         self._quotes = self._new_subscribers("quote")
@@ -120,9 +121,20 @@ class MarketDataStream(Stream):
             self._quotes.add(on_quote)
             self._wanted["quotes"] = self._symbols
 
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Whose bars it follows."""
+        return self._symbols
+
+    @property
+    def last_bar(self) -> tuple[int, int]:
+        """The end of the newest bar of this connection, and when the last one was heard (UTC ns); zeros before the first."""
+        return self._last_bar
+
     # ------------------------------------------------------------------ the protocol
 
     async def _open(self, conversation: Conversation) -> list[Any]:
+        self._last_bar = (0, 0)
         early: list[Any] = []
         await _wait_for(conversation, _is_success("connected"), early)
         await conversation.send({"action": "auth", "key": self._key, "secret": self._secret})
@@ -143,7 +155,9 @@ class MarketDataStream(Stream):
         kind = item.get("T") if isinstance(item, dict) else None
         if kind == "b":
             self._received += 1
-            self._bars.publish(wire.bar(item, _symbol(item), self._period))
+            bar = wire.bar(item, _symbol(item), self._period)
+            self._last_bar = (max(bar.ts, self._last_bar[0]), self._clock.now_ns())
+            self._bars.publish(bar)
         elif kind == "q":
             self._quotes.publish(wire.quote(item, _symbol(item)))
         elif kind == "error":

@@ -10,6 +10,8 @@ What goes wrong in clients that do this badly, and what is done about it here:
   and leaves it closed before it opens the next.
 * One message that cannot be read, or one handler that raises, ends the reading without a word. Here the message is
   logged whole and counted, ``on_malformed`` is told (someone has to ask the venue what it was), and reading goes on.
+* They believe a socket that answers pings and delivers nothing. Here whoever knows better (REST shows what the socket
+  did not bring) says ``restart``: the connection is closed, counted in ``restarts``, and made anew after the back-off.
 * They forget that a gap is a loss. Here ``on_connected`` is told of every connection, first or not: there is no replay
   on these sockets, so what happened in between must be asked for.
 
@@ -169,8 +171,12 @@ class Stream(ABC):
         self._first: asyncio.Future[None] | None = None
         self._listening = asyncio.Event()
         self._received = 0
+        self._leash: asyncio.Timeout | None = None  # ends the reading of the one connection
+        self._given_up: BrokerError | None = None  # why this connection is being ended by us
+        self._restarts = 0
         self._connects = self._disconnects = self._failures = 0
         self._messages = self._malformed_count = 0
+        self._listening_since: int | None = None
         self._last_message_at: int | None = None
         self._last_error: str | None = None
 
@@ -240,9 +246,26 @@ class Stream(ABC):
         for subscribers in self._subscribers:
             subscribers.abandon()
 
+    def restart(self, reason: str) -> bool:
+        """Give up the connection, which claims to be well and is not, and make another one.
+
+        ``is_connected()`` is false at once; ``on_disconnected`` is told the reason when the old socket is closed, which
+        is before the next one is opened: a venue that allows one connection never sees two.
+
+        Returns:
+            Whether there was one to give up: one that is lost already, or not yet listening, is left to itself.
+        """
+        if self._leash is None or not self.is_connected():
+            return False
+        self._restarts += 1
+        self._given_up = BrokerError(reason)
+        self._listening.clear()
+        self._leash.reschedule(asyncio.get_running_loop().time())
+        return True
+
     def is_connected(self) -> bool:
         """Whether the venue has confirmed that we are authorised and listening, on a socket that is still open."""
-        return self._state is StreamState.LISTENING
+        return self._state is StreamState.LISTENING and self._given_up is None
 
     async def wait_connected(self) -> None:
         """Return once ``is_connected()``; bound it with ``asyncio.timeout``."""
@@ -257,6 +280,11 @@ class Stream(ABC):
     def received(self) -> int:
         """Messages of the stream's own kind on the current connection; 0 again at each new one."""
         return self._received
+
+    @property
+    def listening_since(self) -> int | None:
+        """When the connection that is listening now began to (UTC ns of the clock); None while none is."""
+        return self._listening_since if self.is_connected() else None
 
     def on_connected(self, handler: Handler) -> None:
         """``handler()`` is called each time the stream is listening, before any of the connection's messages."""
@@ -280,6 +308,7 @@ class Stream(ABC):
             "connects": self._connects,
             "disconnects": self._disconnects,
             "failures": self._failures,
+            "restarts": self._restarts,
             "messages": self._messages,
             "received": self._received,
             "malformed": self._malformed_count,
@@ -329,7 +358,7 @@ class Stream(ABC):
 
     async def _connection(self, first: asyncio.Future[None]) -> BrokerError:
         """One connection from its beginning to its end. Returns why it ended; leaves the socket closed."""
-        self._state, self._received = StreamState.CONNECTING, 0
+        self._state, self._received, self._given_up = StreamState.CONNECTING, 0, None
         is_local = is_loopback(self._url)
         try:
             async with self._connect(
@@ -348,16 +377,20 @@ class Stream(ABC):
                 self._is_listening(first)
                 for message in early:
                     self._take(message)
-                while True:
-                    self._take_frame(await socket.recv(decode=False))
+                async with asyncio.timeout(None) as self._leash:
+                    while True:
+                        self._take_frame(await socket.recv(decode=False))
         except BrokerError as error:
-            return error
+            return self._why(error)
         except Exception as error:  # noqa: BLE001 - a boundary: a stream survives everything but its own stop
-            return self._translated(error)
+            return self._why(self._translated(error))
+        finally:
+            self._leash = None
 
     def _is_listening(self, first: asyncio.Future[None]) -> None:
         self._state = StreamState.LISTENING
         self._connects += 1
+        self._listening_since = self._clock.now_ns()
         self._listening.set()
         _log.info("stream.listening", stream=self._name, connects=self._connects)
         if not first.done():
@@ -391,6 +424,10 @@ class Stream(ABC):
             self._receive(message)
         except MalformedMessageError as error:
             self._report_malformed(error)
+
+    def _why(self, error: BrokerError) -> BrokerError:
+        """Our own reason, where it was we who ended the connection."""
+        return error if self._given_up is None else self._given_up
 
     def _translated(self, error: Exception) -> BrokerError:
         """Why a connection ended, in a sentence and as the class that says what to do next."""

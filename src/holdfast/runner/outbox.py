@@ -9,6 +9,11 @@ What happens when a request fails, by when it fails:
     account   nothing; asked again later   nothing                      AccountUpdated
     asset     SecurityUnavailable          SecurityUnavailable          SecurityLoaded | SecurityUnavailable
     report    ReconcileFailed              ReconcileFailed              BrokerReported
+    stream    nothing: it is lost already  StreamLost                   StreamConnected
+    close     PositionCloseFailed          PositionCloseFailed          PositionCloseAccepted | PositionCloseFailed
+
+An opening order waits for the order stream (see ``stream_gate``) before it asks for its turn at the throttler; where the
+stream is lost before the turn comes, it waits again.
 
 Live, commands run side by side. In lock-step with a replayed session they run one after the other,
 as they do in a backtest, so that the order of events is the same.
@@ -23,14 +28,16 @@ from typing import Any
 import msgspec
 import structlog
 
-from holdfast.model import Source, TradingState
+from holdfast.model import AccountActivity, Source, TradingState
 from holdfast.model.commands import (
     CancelOrder,
+    ClosePosition,
     Command,
     LoadSecurity,
     LookupOrder,
     QueryAccount,
     Reconcile,
+    RestartStream,
     SendAlert,
     SubmitOrder,
 )
@@ -51,14 +58,18 @@ from holdfast.model.events import (
     OrderRefused,
     OrderReleased,
     OrderUpdated,
+    PositionCloseAccepted,
+    PositionCloseFailed,
     ReconcileFailed,
     SecurityLoaded,
     SecurityUnavailable,
     SubmitDropped,
     SubmitUnknown,
+    VenueAdjusted,
 )
 from holdfast.runner.inbox import Inbox
-from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.ports import AlertPort, Brake, BrokerPort
+from holdfast.runner.stream_gate import StreamGate
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -82,9 +93,10 @@ class Outbox:
         clock: For deadlines.
         trading_state: Asked once more at the moment an order would leave.
         serial: One command at a time, in order.
+        brake: Asked at the same moment, whatever the kernel's own trading state is: it works from outside.
 
     Attributes:
-        closed: The bot is stopping: no new order leaves any more; cancels and look-ups do.
+        gate: Where opening orders wait for the order stream; without a stream, open.
     """
 
     def __init__(
@@ -96,7 +108,9 @@ class Outbox:
         trading_state: Callable[[], TradingState],
         *,
         serial: bool = False,
+        brake: Brake | None = None,
     ) -> None:
+        self._brake = brake
         self._broker = broker
         self._alerts = alerts
         self._inbox = inbox
@@ -107,9 +121,10 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timings: dict[str, Timing] = {}
         self._unfinished = 0
+        self._told: dict[str, None] = {}  # activities that were posted to the inbox
         self.failure: Exception | None = None
         self.requests_sent = 0  # submits and cancels that left: each of them makes the venue send updates
-        self.closed = False
+        self.gate = StreamGate(clock)
         self._actions: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             SubmitOrder: self._submit,
             CancelOrder: self._cancel,
@@ -117,7 +132,21 @@ class Outbox:
             QueryAccount: self._query_account,
             LoadSecurity: self._load_security,
             Reconcile: self._reconcile,
+            RestartStream: self._restart_stream,
+            ClosePosition: self._close_position,
         }
+
+    @property
+    def closed(self) -> bool:
+        """The bot is stopping: no new order leaves any more; cancels and look-ups do."""
+        return self.gate.shut.is_set()
+
+    @closed.setter
+    def closed(self, is_closed: bool) -> None:
+        if is_closed:
+            self.gate.shut.set()
+        else:
+            self.gate.shut.clear()
 
     @property
     def unfinished(self) -> int:
@@ -176,11 +205,9 @@ class Outbox:
         timing = self._timings.pop(order_id, None)
 
         def admit() -> str | None:
-            if self.closed:
-                return "the bot is stopping"
-            state = self._trading_state()
-            if state is TradingState.HALTED or (state is TradingState.REDUCING and not intent.reduce_only):
-                return f"trading is {state}"
+            reason = self._stopped(reduces=intent.reduce_only)
+            if reason is not None:
+                return reason
             if not intent.reduce_only and self._clock.now_ns() > latest:
                 return "its deadline had passed before it could leave"
             self.requests_sent += 1
@@ -189,18 +216,46 @@ class Outbox:
             return None
 
         try:
-            report = await self._broker.place(intent, admit=admit)
+            report = await self.gate.send(intent, latest, admit, self._broker.place)
         except OrderDroppedError as error:
             reason = str(error)
             self._inbox.post(lambda ts: (SubmitDropped(ts=ts, client_order_id=order_id, reason=reason),))
         except BrokerRefusedError as error:
-            reason, code = error.message, error.code
-            self._inbox.post(lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code),))
+            reason, code, how = error.message, error.code, error.outcome
+            self._inbox.post(
+                lambda ts: (OrderRefused(ts=ts, client_order_id=order_id, reason=reason, code=code, outcome=how),)
+            )
         except OutcomeUnknownError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (SubmitUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.RESPONSE),))
+
+    def _stopped(self, *, reduces: bool) -> str | None:
+        """Why no order of this kind may leave now; None where one may."""
+        if self.closed:
+            return "the bot is stopping"
+        state = self._trading_state()
+        if state is TradingState.HALTED or (state is TradingState.REDUCING and not reduces):
+            return f"trading is {state}"
+        return None if self._brake is None else self._brake(reduces=reduces)
+
+    async def _close_position(self, command: ClosePosition) -> None:
+        symbol = command.symbol
+
+        def admit() -> str | None:
+            reason = self._stopped(reduces=True)
+            if reason is None:
+                self.requests_sent += 1
+            return reason
+
+        try:
+            report = await self._broker.request_close(symbol, admit=admit)
+        except (OrderDroppedError, BrokerError) as error:
+            reason = str(error)
+            self._inbox.post(lambda ts: (PositionCloseFailed(ts=ts, symbol=symbol, reason=reason),))
+        else:
+            self._inbox.post(lambda ts: (PositionCloseAccepted(ts=ts, symbol=symbol, report=report),))
 
     def _tell_released(self, order_id: str, timing: Timing) -> None:
         granted_at = self._clock.now_ns()
@@ -223,24 +278,27 @@ class Outbox:
         try:
             await self._broker.request_cancel(command.broker_id)
         except BrokerRefusedError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (CancelRefused(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
         except OutcomeUnknownError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (CancelUnknown(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
 
     async def _look_up(self, command: LookupOrder) -> None:
         order_id = command.client_order_id
         try:
             report = await self._broker.find_order(order_id)
         except BrokerError as error:
-            reason = error.message
-            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason),))
+            reason, how = error.message, error.outcome
+            self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))
             return
         if report is None:
             self._inbox.post(lambda ts: (LookupMissed(ts=ts, client_order_id=order_id),))
         else:
             self._inbox.post(lambda ts: (OrderUpdated(ts=ts, report=report, source=Source.LOOKUP),))
+
+    async def _restart_stream(self, command: RestartStream) -> None:
+        self.gate.restart(command.reason)
 
     async def _query_account(self, _command: QueryAccount) -> None:
         try:
@@ -266,12 +324,14 @@ class Outbox:
             account = await self._broker.fetch_account()
             orders = await self._broker.fetch_orders(command.since)
             executions = await self._broker.fetch_executions(command.since)
+            adjustments = await self._adjustments(command.since)
         except BrokerError as error:
             reason = error.message
             self._inbox.post(lambda ts: (ReconcileFailed(ts=ts, reason=reason),))
             return
         self._inbox.post(
             lambda ts: (
+                *(VenueAdjusted(ts=ts, activity=activity) for activity in adjustments),
                 BrokerReported(
                     ts=ts,
                     reason=command.reason,
@@ -279,6 +339,21 @@ class Outbox:
                     orders=orders,
                     executions=executions,
                     positions=positions,
+                    asked_at=command.asked_at,
                 ),
             )
         )
+
+    async def _adjustments(self, since: int) -> list[AccountActivity]:
+        """What changed the account without a trade, each told once a run.
+
+        Where it cannot be learned the comparison goes on without it: what it would have explained is then drift.
+        """
+        try:
+            found = await self._broker.fetch_adjustments(since)
+        except BrokerError as error:
+            _log.warning("account activities could not be fetched", reason=error.message)
+            return []
+        new = [activity for activity in found if activity.activity_id not in self._told]
+        self._told.update(dict.fromkeys(activity.activity_id for activity in new))
+        return new

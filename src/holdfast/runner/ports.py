@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from holdfast.model import Account, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model import Account, AccountActivity, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
 
 
 class BrokerPort(Protocol):
@@ -33,6 +33,14 @@ class BrokerPort(Protocol):
         """Ask for a cancel; the final word is the venue's event."""
         ...
 
+    async def request_close(self, symbol: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Have the venue close a whole position; the order that it makes for that. ``admit`` as for ``place``.
+
+        Raises:
+            OrderDroppedError: The request did not leave this process.
+        """
+        ...
+
     async def fetch_account(self) -> Account:
         """The account as it is now."""
         ...
@@ -57,8 +65,36 @@ class BrokerPort(Protocol):
         """Executions since (UTC ns), oldest first."""
         ...
 
+    async def fetch_adjustments(self, since: int) -> tuple[AccountActivity, ...]:
+        """What changed the account without a trade since (UTC ns), oldest first; older ones may be among them."""
+        ...
+
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> Sequence[Bar]:
         """Bars that end in ``(start, end]`` (UTC ns), oldest first."""
+        ...
+
+
+class OrderStreamPort(Protocol):
+    """The stream of order news, as the sender of orders sees it."""
+
+    def is_connected(self) -> bool:
+        """Authorised and listening."""
+        ...
+
+    async def wait_connected(self) -> None:
+        """Return once it is."""
+        ...
+
+    def restart(self, reason: str) -> bool:
+        """Give up this connection and make another one; returns whether there was one."""
+        ...
+
+
+class Brake(Protocol):
+    """Something outside that may stop an order at the last moment (see ``holdfast.runner.halt_file``)."""
+
+    def __call__(self, *, reduces: bool) -> str | None:
+        """Why an order that only reduces (or may open) must not leave; None where it may."""
         ...
 
 

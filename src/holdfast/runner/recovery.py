@@ -5,16 +5,16 @@ From the newest snapshot on where there is one that this run may use, from the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from holdfast.journal import EpochRecord, Journal, Record
+from holdfast.journal import EpochRecord, Journal, JournalReader, Record, Snapshot
 from holdfast.kernel import Kernel
 from holdfast.model.commands import Command
 from holdfast.model.errors import DataError
 from holdfast.model.events import Event
-from holdfast.runner.snapshots import load, why_not
+from holdfast.runner.snapshots import load, load_books, why_not
 
 _DIFFERENCES_KEPT = 20
 
@@ -74,7 +74,14 @@ def steps(records: Iterable[Record]) -> Iterator[Step]:
         yield Step(seq, event, is_torn=True)
 
 
-def recover(journal: Journal, kernel: Kernel, *, config: str | None = None, strategy: str = "") -> Recovery:
+def recover(
+    journal: Journal | JournalReader,
+    kernel: Kernel,
+    *,
+    config: str | None = None,
+    strategy: str = "",
+    books_only: bool = False,
+) -> Recovery:
     """Show the kernel every recorded event, with the commands that were given then; from a snapshot on if there is one.
 
     Args:
@@ -82,12 +89,23 @@ def recover(journal: Journal, kernel: Kernel, *, config: str | None = None, stra
         kernel: A new one.
         config: Hash of the configuration that made the kernel; None: no snapshot is used.
         strategy: The strategies in it, as in ``EpochRecord``.
+        books_only: The kernel has no strategies, and a snapshot of one with any will do (see ``load_books``).
 
     Raises:
         JournalError: A record is missing or damaged; names the place.
         StrategyError: A strategy cannot continue from its saved state, or raised at a recorded event.
     """
-    last_epoch, after, unused = (None, 0, "") if config is None else _begin(journal, kernel, config, strategy)
+    last_epoch: EpochRecord | None = None
+    after, unused = 0, ""
+    if books_only:
+        last_epoch, after, unused = _begin(journal, lambda _: "", lambda snapshot: load_books(snapshot, kernel))
+    elif config is not None:
+        known = config
+        last_epoch, after, unused = _begin(
+            journal,
+            lambda snapshot: why_not(snapshot, config=known, strategy=strategy),
+            lambda snapshot: load(snapshot, kernel),
+        )
     differences: list[str] = []
     counted = _Counted(journal.records(after))
     for step in steps(counted):
@@ -105,15 +123,17 @@ def recover(journal: Journal, kernel: Kernel, *, config: str | None = None, stra
     )
 
 
-def _begin(journal: Journal, kernel: Kernel, config: str, strategy: str) -> tuple[EpochRecord | None, int, str]:
+def _begin(
+    journal: Journal | JournalReader, refuse: Callable[[Snapshot], str], take: Callable[[Snapshot], EpochRecord]
+) -> tuple[EpochRecord | None, int, str]:
     """Load the newest snapshot, if this kernel may: its run, its record, and why it was not used."""
     snapshot = journal.latest_snapshot()
     if snapshot is None:
         return None, 0, ""
-    reason = why_not(snapshot, config=config, strategy=strategy)
+    reason = refuse(snapshot)
     if not reason:
         try:
-            return load(snapshot, kernel), snapshot.seq, ""
+            return take(snapshot), snapshot.seq, ""
         except DataError as error:
             reason = str(error)
     return None, 0, f"the snapshot after record {snapshot.seq} was not used: {reason}"

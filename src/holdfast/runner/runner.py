@@ -33,7 +33,7 @@ from holdfast.model.events import (
 )
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.outbox import Outbox, Timing
-from holdfast.runner.ports import AlertPort, BrokerPort
+from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.runner.recovery import Recovery, recover
 from holdfast.runner.snapshots import SNAPSHOT_EVERY, Snapshots
 from holdfast.time import Clock
@@ -58,6 +58,7 @@ class Runner:
         alerts: Where messages to people go.
         clock: Whose time events get.
         serial: Commands one after the other, and no market event while one is out: for replayed sessions.
+        brake: What may stop an order from outside at the last moment.
         snapshot_every: Records between two snapshots of the kernel; 0: none is taken, and none is used.
 
     Attributes:
@@ -77,13 +78,16 @@ class Runner:
         *,
         inbox: Inbox | None = None,
         serial: bool = False,
+        brake: Brake | None = None,
         snapshot_every: int = SNAPSHOT_EVERY,
     ) -> None:
         self.kernel = kernel
         self.journal = journal
         self.clock = clock
         self.inbox = inbox or Inbox()
-        self.outbox = self.outbox_kind(broker, alerts, self.inbox, clock, self._trading_state, serial=serial)
+        self.outbox = self.outbox_kind(
+            broker, alerts, self.inbox, clock, self._trading_state, serial=serial, brake=brake
+        )
         self.before_market: Callable[[], Awaitable[None]] | None = None
         self.observers: list[Callable[[Event], None]] = []
         self.snapshots = Snapshots(kernel, journal, alerts, every=snapshot_every)
@@ -98,16 +102,16 @@ class Runner:
 
     # -- a run's beginning ----------------------------------------------------------------------
 
-    def recover(self, *, config: str | None = None, strategy: str = "") -> Recovery:
+    def recover(self, *, config: str | None = None, strategy: str = "", books_only: bool = False) -> Recovery:
         """Rebuild the kernel from the journal: the whole of it, or, told our versions, its newest snapshot of the same.
 
         Args:
             config: Hash of the configuration now, as in ``EpochRecord``; None: whatever the journal has is shown.
             strategy: The strategies now, likewise.
+            books_only: Nothing trades here, and a snapshot of whatever did will do.
         """
-        recovery = recover(
-            self.journal, self.kernel, config=config if self.snapshots.every else None, strategy=strategy
-        )
+        config = config if self.snapshots.every else None
+        recovery = recover(self.journal, self.kernel, config=config, strategy=strategy, books_only=books_only)
         self.snapshots.last = recovery.snapshot
         return recovery
 

@@ -124,3 +124,21 @@ def load(snapshot: Snapshot, kernel: Kernel) -> EpochRecord:
     kernel.load_state(state)
     invariant(kernel.state_hash() == kept.digest, "a snapshot was loaded and the state is another one")
     return kept.epoch
+
+
+def load_books(snapshot: Snapshot, kernel: Kernel) -> EpochRecord:
+    """Have a kernel without strategies continue from a snapshot of one with any; returns the run that it was taken in.
+
+    For whoever closes or compares what a bot left behind: orders, positions and guards are the bot's, and nothing trades.
+
+    Raises:
+        DataError: It is no state of a kernel with these guards; nothing was loaded.
+    """
+    invariant(not kernel.strategies, "books alone are loaded into a kernel without strategies")
+    try:
+        kept = msgspec.msgpack.decode(snapshot.state, type=Kept)
+    except msgspec.MsgspecError as error:
+        message = f"it cannot be read: {error}"
+        raise DataError(message) from None
+    kernel.load_state(msgspec.structs.replace(decode_state(kept.state), strategies=()))
+    return kept.epoch

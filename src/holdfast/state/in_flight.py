@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,7 +35,7 @@ class FillEvent(msgspec.Struct, frozen=True, gc=False):
     execution_id: str | None = None
 
 
-class InFlightOrder:
+class InFlightOrder(msgspec.Struct, eq=False, gc=False):
     """One order of ours and all that is known of it. Mutable: the tracker that holds it changes it.
 
     Construct it with keywords.
@@ -70,73 +71,56 @@ class InFlightOrder:
         OrderError: The quantity is not positive, or ``created_at`` is a naive datetime.
     """
 
-    __slots__ = (
-        "broker_id",
-        "cancel_requested",
-        "client_order_id",
-        "closed_at",
-        "commission",
-        "created_at",
-        "evidence",
-        "executions",
-        "filled_quantity",
-        "last_event_at",
-        "limit_price",
-        "order_type",
-        "quantity",
-        "reason",
-        "reduce_only",
-        "reported_filled_qty",
-        "sequence",
-        "side",
-        "status",
-        "strategy_id",
-        "submitted_at",
-        "symbol",
-        "time_in_force",
-    )
+    client_order_id: str
+    symbol: str
+    quantity: Decimal
+    side: OrderSide
+    order_type: OrderType
+    created_at: int
+    strategy_id: str | None = None
+    limit_price: Decimal | None = None
+    time_in_force: TimeInForce = TimeInForce.DAY
+    reduce_only: bool = False
+    reason: str = ""
 
-    def __init__(
-        self,
-        client_order_id: str,
-        symbol: str,
-        quantity: Decimal,
-        side: OrderSide,
-        order_type: OrderType,
-        created_at: datetime | int,
-        strategy_id: str | None = None,
-        limit_price: Decimal | None = None,
-        time_in_force: TimeInForce = TimeInForce.DAY,
-        reduce_only: bool = False,
-        reason: str = "",
-    ) -> None:
-        if quantity <= _ZERO:
-            message = f"order {client_order_id!r} has the quantity {quantity}; expected a positive number"
+    sequence: int = 0
+    status: OrderStatus = OrderStatus.CREATED
+    broker_id: str | None = None
+    executions: list[Execution] = msgspec.field(default_factory=list)
+    filled_quantity: Decimal = _ZERO
+    reported_filled_qty: Decimal = _ZERO
+    commission: Decimal = _ZERO
+    cancel_requested: bool = False
+    submitted_at: int | None = None
+    closed_at: int | None = None
+    last_event_at: int = 0
+    evidence: str = ""
+
+    if TYPE_CHECKING:
+        # The constructor as people call it: what is learned later is not theirs to give.
+        def __init__(
+            self,
+            client_order_id: str,
+            symbol: str,
+            quantity: Decimal,
+            side: OrderSide,
+            order_type: OrderType,
+            created_at: datetime | int,
+            strategy_id: str | None = None,
+            limit_price: Decimal | None = None,
+            time_in_force: TimeInForce = TimeInForce.DAY,
+            reduce_only: bool = False,
+            reason: str = "",
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        if self.quantity <= _ZERO:
+            message = f"order {self.client_order_id!r} has the quantity {self.quantity}; expected a positive number"
             raise OrderError(message)
-        self.client_order_id = client_order_id
-        self.symbol = symbol
-        self.quantity = quantity
-        self.side = side
-        self.order_type = order_type
-        self.strategy_id = strategy_id
-        self.created_at = created_at if type(created_at) is int else read_moment(created_at, "created_at")
-        self.limit_price = limit_price
-        self.time_in_force = time_in_force
-        self.reduce_only = reduce_only
-        self.reason = reason
-
-        self.sequence = 0
-        self.status: OrderStatus = OrderStatus.CREATED
-        self.broker_id: str | None = None
-        self.executions: list[Execution] = []
-        self.filled_quantity = _ZERO
-        self.reported_filled_qty = _ZERO
-        self.commission = _ZERO
-        self.cancel_requested = False
-        self.submitted_at: int | None = None
-        self.closed_at: int | None = None
-        self.last_event_at = self.created_at
-        self.evidence = ""
+        created_at = self.created_at
+        if created_at.__class__ is not int:
+            self.created_at = created_at = read_moment(created_at, "created_at")
+        self.last_event_at = created_at
 
     @classmethod
     def from_intent(cls, intent: OrderIntent) -> InFlightOrder:

@@ -14,7 +14,8 @@ table is an error that names both. Two kinds of event exist:
 Three principles decide the surprising rows, which are annotated where they stand:
 
 1. What the venue closed stays closed. A fill that comes later is counted, but reopens nothing.
-2. What *we* inferred (never_sent) is reopened by the venue's evidence. A refusal is the venue's word, not an inference.
+2. What *we* inferred (never_sent) is reopened by the venue's evidence. A refusal is the venue's answer to a request, not
+   its word on the order: error answers have been seen although the order was placed, so the tracker reopens one, too.
 3. Silence is never evidence: a submit without an answer is UNKNOWN, and only the venue's word, or our own process's
    word that nothing left, takes it from there.
 """

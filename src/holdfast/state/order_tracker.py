@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.model.enums import OrderSide, OrderStatus, OrderType, Source
-from holdfast.model.errors import DataError, DuplicateOrderError, OrderError
+from holdfast.model.errors import DuplicateOrderError, OrderError
 from holdfast.model.orders import Execution, OrderIntent, OrderReport
 from holdfast.state.discrepancies import Discrepancy, DiscrepancyKind
 from holdfast.state.identity import are_two, difference, is_meant
@@ -46,7 +46,7 @@ from holdfast.state.order_machine import (
     next_status,
 )
 from holdfast.state.order_updates import client_order_id_of, read_moment, read_update
-from holdfast.state.written import Counts, Forgotten, TrackerState, freeze, thaw
+from holdfast.state.written import Counts, Forgotten, WrittenTracker
 
 __all__ = [
     "Discrepancy",
@@ -59,9 +59,13 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+# Bound once: an enum look-up costs as much as a call, and these are on every order's path.
+_NEW = OrderStatus.NEW
+_EXECUTION, _LAST_EXECUTION = OrderEvent.EXECUTION, OrderEvent.LAST_EXECUTION
+_AFTER_SUBMIT = next_status(OrderStatus.CREATED, OrderEvent.SUBMIT)
 
 
-class OrderTracker:
+class OrderTracker(WrittenTracker):
     """All orders of ours, and what is known of them.
 
     Attributes:
@@ -113,8 +117,8 @@ class OrderTracker:
         if client_order_id in self._orders or client_order_id in self._forgotten:
             message = f"the client order id {client_order_id!r} was used before; an id names one order, forever"
             raise DuplicateOrderError(message)
-        self._counts.total_tracked += 1
-        order.sequence = self._counts.total_tracked
+        counts = self._counts
+        order.sequence = counts.total_tracked = counts.total_tracked + 1
         self._orders[client_order_id] = order
         if order.broker_id is not None:
             self._by_broker_id[order.broker_id] = order
@@ -128,6 +132,17 @@ class OrderTracker:
             DuplicateOrderError: The client order id was used before.
         """
         order = InFlightOrder.from_intent(intent)
+        self.start_tracking(order)
+        return order
+
+    def track_submitted(self, intent: OrderIntent) -> InFlightOrder:
+        """Hold the order that an intent asks for, which is handed over for sending in the same breath; it is SUBMITTED.
+
+        Raises:
+            DuplicateOrderError: The client order id was used before.
+        """
+        order = InFlightOrder.from_intent(intent)
+        order.status = _AFTER_SUBMIT
         self.start_tracking(order)
         return order
 
@@ -188,6 +203,8 @@ class OrderTracker:
             return None
         # First the venue's id: an orphan that waited for it may be this very execution, under its other id.
         if order.broker_id is None and execution.broker_id:
+            if order.status is OrderStatus.REJECTED:
+                self._unrefuse(order)
             self._adopt(order, execution.broker_id)
         cum_qty = execution.cum_qty
         if cum_qty is not None:
@@ -196,6 +213,32 @@ class OrderTracker:
                     self._recognise(order, known, execution)
                     return None
         self._count(order, execution)
+        return order
+
+    def accept(self, client_order_id: str, broker_id: str, at: int) -> InFlightOrder | None:
+        """Take a venue's word that it has an order exactly as we meant it, since ``at`` (UTC ns).
+
+        Returns:
+            The order where that is news; ``None`` where its venue id is known already, or it is not ours.
+        """
+        order = self._orders.get(client_order_id)
+        if order is None or order.broker_id is not None:
+            return None
+        if self._orphans:
+            self._adopt(order, broker_id)
+        else:
+            order.broker_id = broker_id
+            self._by_broker_id[broker_id] = order
+        order.submitted_at = at
+        if at > order.last_event_at:  # noqa: PLR1730 - on every order; max() costs three times as much
+            order.last_event_at = at
+        if order.status is _AFTER_SUBMIT:
+            order.status, order.evidence = _NEW, "accepted"  # from open to open: no list changes
+        else:
+            target = apply_venue(order.status, _NEW)
+            if target is not order.status:
+                order.evidence = "accepted"
+                self._move(order, target, at)
         return order
 
     def apply_report(self, report: OrderReport, source: Source, at: int = 0) -> bool:
@@ -341,6 +384,10 @@ class OrderTracker:
         """Executions of orders that are unknown here, in the order in which they came."""
         return list(self._orphans.values())
 
+    def is_orphan(self, execution_id: str) -> bool:
+        """Whether an execution is kept that belongs to no order known here."""
+        return execution_id in self._orphans
+
     def get_orphaned_orders(self, broker_orders: Mapping[str, _T]) -> dict[str, _T]:
         """Orders that are at the broker and unknown here, by the broker's id.
 
@@ -425,57 +472,6 @@ class OrderTracker:
             )
         return len(settled)
 
-    def to_json(self) -> bytes:
-        """The whole tracker, exactly: ``from_json`` of it behaves the same in every respect."""
-        return msgspec.json.encode(self.export_state())
-
-    @classmethod
-    def from_json(cls, data: bytes | str) -> OrderTracker:
-        """The tracker that ``to_json`` wrote.
-
-        Raises:
-            DataError: The data is not a tracker's.
-        """
-        try:
-            state = msgspec.json.decode(data, type=TrackerState)
-        except msgspec.MsgspecError as error:
-            message = f"not an order tracker's JSON: {error}"
-            raise DataError(message) from None
-        tracker = cls()
-        tracker.import_state(state)
-        return tracker
-
-    def export_state(self) -> TrackerState:
-        """The whole tracker in its written form, apart from the tracker itself."""
-        return TrackerState(
-            orders=[freeze(order) for order in self._orders.values()],
-            seen=list(self._seen),
-            orphans=list(self._orphans.values()),
-            forgotten=list(self._forgotten.values()),
-            adopted=[(order.client_order_id, execution) for order, execution in self.adopted],
-            discrepancies=list(self.discrepancies),
-            counts=msgspec.structs.replace(self._counts),
-        )
-
-    def import_state(self, state: TrackerState) -> None:
-        """Become the tracker that was written, in place: whoever holds this one, and it must be new, sees that one."""
-        for record in state.orders:
-            order = thaw(record)
-            self._orders[order.client_order_id] = order
-            if order.broker_id is not None:
-                self._by_broker_id[order.broker_id] = order
-            if order.fills_missing:
-                self._missing[order.client_order_id] = order
-            if order.status in OPEN:
-                self._enlist(order)
-        self._seen.update(dict.fromkeys(state.seen))
-        self._orphans.update({execution.execution_id: execution for execution in state.orphans})
-        for forgotten in state.forgotten:
-            self._bury(forgotten)
-        self.adopted = [(self._orders[client_order_id], execution) for client_order_id, execution in state.adopted]
-        self.discrepancies = state.discrepancies
-        self._counts = state.counts
-
     # --- The mechanism --------------------------------------------------------------------------------------------
 
     def _count(self, order: InFlightOrder, execution: Execution) -> None:
@@ -495,7 +491,7 @@ class OrderTracker:
             order.reported_filled_qty = known = cum_qty
         if execution.at > order.last_event_at:  # noqa: PLR1730 - on every execution; max() costs three times as much
             order.last_event_at = execution.at
-        target = TRANSITIONS[status][OrderEvent.LAST_EXECUTION if known >= order.quantity else OrderEvent.EXECUTION]
+        target = TRANSITIONS[status][_LAST_EXECUTION if known >= order.quantity else _EXECUTION]
         if target is not status:
             order.evidence = "execution"
             self._move(order, target, order.last_event_at)
@@ -508,6 +504,8 @@ class OrderTracker:
         self, order: InFlightOrder, word: OrderStatus, filled_qty: Decimal, evidence: str, at: int, *, refused: bool
     ) -> bool:
         """Apply the venue's status and cumulative quantity to an order that is surely the one meant."""
+        if refused and word is not OrderStatus.REJECTED:
+            self._unrefuse(order)
         status = order.status
         known = order.reported_filled_qty
         if word is OrderStatus.FILLED and filled_qty < order.quantity:
@@ -550,15 +548,6 @@ class OrderTracker:
         elif was in CLOSED:
             order.closed_at = None
             self._relist()
-
-    def _enlist(self, order: InFlightOrder) -> None:
-        """Put an order, the newest so far, into the lists of open ones."""
-        client_order_id = order.client_order_id
-        self._open[client_order_id] = order
-        of_symbol = self._open_by_symbol.get(order.symbol)
-        if of_symbol is None:
-            of_symbol = self._open_by_symbol[order.symbol] = {}
-        of_symbol[client_order_id] = order
 
     def _relist(self) -> None:
         """Make the lists of open orders anew, so that a reopened one stands where it was created. Rare."""
@@ -648,6 +637,14 @@ class OrderTracker:
             )
         )
 
+    def _unrefuse(self, order: InFlightOrder) -> None:
+        """An error answer refused the submit, and the venue has the order all the same: it is open until it says more.
+
+        Rejected without a venue id means refused: the venue's own word would have brought the id.
+        """
+        self._note(DiscrepancyKind.REOPENED, order, "an error answer had refused it, and the venue has it")
+        self._move(order, OrderStatus.UNKNOWN, order.last_event_at)
+
     def _note_excess(self, order: InFlightOrder, execution: Execution, known: Decimal) -> None:
         """Note an execution beyond what the venue's closing word said, or beyond what was ordered."""
         filled = order.filled_quantity
@@ -660,11 +657,6 @@ class OrderTracker:
 
     def _note(self, kind: DiscrepancyKind, order: InFlightOrder, detail: str) -> None:
         self.discrepancies.append(Discrepancy(kind=kind, client_order_id=order.client_order_id, detail=detail))
-
-    def _bury(self, forgotten: Forgotten) -> None:
-        self._forgotten[forgotten.client_order_id] = forgotten
-        if forgotten.broker_id is not None:
-            self._forgotten_broker_ids[forgotten.broker_id] = forgotten
 
     def _is_ours(self, client_order_id: str | None) -> bool:
         return client_order_id in self._orders or client_order_id in self._forgotten

@@ -16,12 +16,14 @@ Three decisions:
   by ``order_id``. Without it, every lot that a fill closes is a trade of its own.
 
 At any moment, exactly:
-cash = initial cash + adjustments in cash + realised profit - cost basis of what is open (fees included).
+cash = initial cash + adjustments in cash and in kind (quantity x price) + realised profit - cost basis of what is
+open (fees included).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -31,6 +33,7 @@ from holdfast.model.errors import DataError, OrderError
 from holdfast.model.trades import ClosedTrade
 
 _ZERO = Decimal(0)
+_BUY = OrderSide.BUY
 # A share of a fee is cut here, and the last share takes the rest: the shares add up to the fee, exactly.
 _SHARE_QUANTUM = Decimal("1e-12")
 
@@ -46,13 +49,17 @@ class Lot(msgspec.Struct, gc=False):
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A change of the books that no execution made, with its reason. ``cash`` in the quote currency, ``at`` UTC ns."""
+    """A change of the books that no execution made, with its reason. ``cash`` in the quote currency, ``at`` UTC ns.
+
+    ``price`` is what each share or coin counts for that came or went; 0 where it came free, or was lost.
+    """
 
     symbol: str
     quantity: Decimal
     cash: Decimal
     label: str
     at: int
+    price: Decimal = _ZERO
 
 
 class Position:
@@ -196,7 +203,7 @@ class PositionStore:
         if quantity <= _ZERO or price < _ZERO:
             message = f"a fill of {quantity} {symbol} at {price}; expected a positive quantity and no negative price"
             raise OrderError(message)
-        buy = side is OrderSide.BUY
+        buy = side is _BUY
         notional = quantity * price
         fees = fee_cash
         if fee_coin:
@@ -245,6 +252,10 @@ class PositionStore:
         """Open positions, in the order in which their symbols were first met."""
         return [position for position in self._positions.values() if position.quantity]
 
+    def all(self) -> Iterable[Position]:
+        """Every position that was ever held, flat ones too, in the order in which their symbols were first met."""
+        return self._positions.values()
+
     def quantity(self, symbol: str) -> Decimal:
         """Shares or coins held, negative when short, zero where there is no position."""
         position = self._positions.get(symbol)
@@ -256,11 +267,22 @@ class PositionStore:
         if position is not None:
             position.last_price = price
 
-    def adjust(self, symbol: str, quantity: Decimal, label: str, at: int, cash: Decimal = _ZERO) -> None:
+    def adjust(
+        self,
+        symbol: str,
+        quantity: Decimal,
+        label: str,
+        at: int,
+        cash: Decimal = _ZERO,
+        *,
+        price: Decimal | None = None,
+        order_id: str = "",
+    ) -> None:
         """Change the books without an execution: a fee posted later, a corporate action, a correction.
 
-        What comes, comes free of cost. What goes, goes newest lot first, and what it had cost becomes a fee of the
-        lots that remain, or is realised at once where none remains.
+        Without a price, what comes, comes free of cost. What goes, goes newest lot first, and what it had cost becomes
+        a fee of the lots that remain, or is realised at once where none remains. With a price, what comes has cost it,
+        and what goes is realised against it at once.
 
         Args:
             symbol: The position it concerns; may be empty for cash alone.
@@ -268,6 +290,8 @@ class PositionStore:
             label: Why. It is kept in ``adjustments``.
             at: When (UTC ns).
             cash: Signed change of the cash.
+            price: What each share or coin counts for.
+            order_id: Lots that this order opened go first.
 
         Raises:
             OrderError: There is a quantity without a symbol, or no label.
@@ -275,7 +299,10 @@ class PositionStore:
         if not label or (quantity and not symbol):
             message = f"an adjustment of {quantity} {symbol!r} labelled {label!r}; expected a symbol and a label"
             raise OrderError(message)
-        self.adjustments.append(Adjustment(symbol=symbol, quantity=quantity, cash=cash, label=label, at=at))
+        worth = _ZERO if price is None else price
+        self.adjustments.append(
+            Adjustment(symbol=symbol, quantity=quantity, cash=cash, label=label, at=at, price=worth)
+        )
         self.cash += cash
         if not quantity:
             return
@@ -283,12 +310,39 @@ class PositionStore:
         held = position.quantity
         rest = abs(quantity)
         if held and (held > 0) is not (quantity > 0):
-            rest = self._take_away(position, rest)
+            rest = self._take_away(position, rest) if price is None else self._give_up(position, rest, price, order_id)
         if rest:
             if not position.lots:
                 position.opened_at = at
-            position.lots.append(Lot(rest, _ZERO, at, _ZERO, ""))
+            position.lots.append(Lot(rest, worth, at, _ZERO, ""))
         position.quantity = held + quantity
+        position.refresh_mirrors()
+
+    def rescale(self, symbol: str, change: Decimal, label: str, at: int) -> None:
+        """Spread a change of the quantity over all lots, each at the same cost as before: what a split does.
+
+        Where that makes no sense (there is no position, or none would be left) it is an adjustment like any other.
+
+        Args:
+            symbol: The position.
+            change: Signed change of its quantity.
+            label: Why. It is kept in ``adjustments``.
+            at: When (UTC ns).
+        """
+        position = self.position(symbol)
+        held = position.quantity
+        after = held + change
+        sizes = _spread([lot.quantity for lot in position.lots], abs(after)) if held and held * after > 0 else []
+        if not sizes or min(sizes) <= _ZERO:
+            self.adjust(symbol, change, label, at)
+            return
+        self.adjustments.append(Adjustment(symbol=symbol, quantity=change, cash=_ZERO, label=label, at=at))
+        sign = 1 if held > 0 else -1
+        for lot, size in zip(position.lots, sizes, strict=True):
+            cost = lot.quantity * lot.price
+            lot.quantity, lot.price = size, (cost / size).quantize(_SHARE_QUANTUM)
+            lot.fees += sign * (cost - lot.quantity * lot.price)  # what rounding the price left: the cost is the same
+        position.quantity = after
         position.refresh_mirrors()
 
     def to_json(self) -> bytes:
@@ -432,6 +486,33 @@ class PositionStore:
             position.realized_pnl -= lost + fees
             self.realized_pnl -= lost + fees
         return quantity
+
+    def _give_up(self, position: Position, quantity: Decimal, price: Decimal, order_id: str) -> Decimal:
+        """Remove ``quantity`` without an execution, at a price. Returns what was more than there was."""
+        sign = 1 if position.quantity > 0 else -1
+        lots = sorted(position.lots, key=lambda lot: bool(order_id) and lot.order_id == order_id)  # taken from the end
+        realized = _ZERO
+        while quantity and lots:
+            lot = lots.pop()
+            taken = min(lot.quantity, quantity)
+            fees = lot.fees if taken == lot.quantity else _share(lot.fees, taken, lot.quantity)
+            realized += sign * taken * (price - lot.price) - fees
+            lot.quantity -= taken
+            lot.fees -= fees
+            quantity -= taken
+        left = [lot for lot in position.lots if lot.quantity]
+        position.lots.clear()
+        position.lots.extend(left)
+        position.realized_pnl += realized
+        self.realized_pnl += realized
+        return quantity
+
+
+def _spread(sizes: list[Decimal], total: Decimal) -> list[Decimal]:
+    """The sizes in proportion, so that they add up to the total; the last one takes what rounding leaves."""
+    before = sum(sizes, _ZERO)
+    spread = [(size * total / before).quantize(_SHARE_QUANTUM) for size in sizes[:-1]]
+    return [*spread, total - sum(spread, _ZERO)]
 
 
 def _share(fees: Decimal, part: Decimal, whole: Decimal) -> Decimal:

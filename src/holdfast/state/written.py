@@ -7,13 +7,16 @@ that was written, to the byte.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Self
 
 import msgspec
 
 from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model.errors import DataError
 from holdfast.model.orders import Execution
 from holdfast.state.discrepancies import Discrepancy
 from holdfast.state.in_flight import InFlightOrder
+from holdfast.state.order_machine import OPEN
 
 _ZERO = Decimal(0)
 
@@ -119,3 +122,89 @@ def thaw(record: OrderState) -> InFlightOrder:
         setattr(order, name, getattr(record, name))
     order.executions = list(record.executions)
     return order
+
+
+class WrittenTracker:
+    """The part of the tracker that can be written down and taken up again. The lists are the tracker's own."""
+
+    __slots__ = ()
+
+    adopted: list[tuple[InFlightOrder, Execution]]
+    discrepancies: list[Discrepancy]
+    _orders: dict[str, InFlightOrder]
+    _by_broker_id: dict[str, InFlightOrder]
+    _open: dict[str, InFlightOrder]
+    _open_by_symbol: dict[str, dict[str, InFlightOrder]]
+    _missing: dict[str, InFlightOrder]
+    _seen: dict[str, None]
+    _orphans: dict[str, Execution]
+    _forgotten: dict[str, Forgotten]
+    _forgotten_broker_ids: dict[str, Forgotten]
+    _counts: Counts
+
+    def to_json(self) -> bytes:
+        """The whole tracker, exactly: ``from_json`` of it behaves the same in every respect."""
+        return msgspec.json.encode(self.export_state())
+
+    @classmethod
+    def from_json(cls, data: bytes | str) -> Self:
+        """The tracker that ``to_json`` wrote.
+
+        Raises:
+            DataError: The data is not a tracker's.
+        """
+        try:
+            state = msgspec.json.decode(data, type=TrackerState)
+        except msgspec.MsgspecError as error:
+            message = f"not an order tracker's JSON: {error}"
+            raise DataError(message) from None
+        tracker = cls()
+        tracker.import_state(state)
+        return tracker
+
+    def export_state(self) -> TrackerState:
+        """The whole tracker in its written form, apart from the tracker itself."""
+        return TrackerState(
+            orders=[freeze(order) for order in self._orders.values()],
+            seen=list(self._seen),
+            orphans=list(self._orphans.values()),
+            forgotten=list(self._forgotten.values()),
+            adopted=[(order.client_order_id, execution) for order, execution in self.adopted],
+            discrepancies=list(self.discrepancies),
+            counts=msgspec.structs.replace(self._counts),
+        )
+
+    def import_state(self, state: TrackerState) -> None:
+        """Become the tracker that was written, in place: whoever holds this one, and it must be new, sees that one."""
+        for record in state.orders:
+            order = thaw(record)
+            self._orders[order.client_order_id] = order
+            if order.broker_id is not None:
+                self._by_broker_id[order.broker_id] = order
+            if order.fills_missing:
+                self._missing[order.client_order_id] = order
+            if order.status in OPEN:
+                self._enlist(order)
+        self._seen.update(dict.fromkeys(state.seen))
+        self._orphans.update({execution.execution_id: execution for execution in state.orphans})
+        for forgotten in state.forgotten:
+            self._bury(forgotten)
+        self.adopted.extend((self._orders[client_order_id], execution) for client_order_id, execution in state.adopted)
+        self.discrepancies.extend(state.discrepancies)
+        for name in Counts.__struct_fields__:
+            setattr(self._counts, name, getattr(state.counts, name))
+
+    def _enlist(self, order: InFlightOrder) -> None:
+        """Put an order, the newest so far, into the lists of open ones."""
+        client_order_id = order.client_order_id
+        self._open[client_order_id] = order
+        of_symbol = self._open_by_symbol.get(order.symbol)
+        if of_symbol is None:
+            of_symbol = self._open_by_symbol[order.symbol] = {}
+        of_symbol[client_order_id] = order
+
+    def _bury(self, forgotten: Forgotten) -> None:
+        """Keep what must be remembered of an order that is dropped."""
+        self._forgotten[forgotten.client_order_id] = forgotten
+        if forgotten.broker_id is not None:
+            self._forgotten_broker_ids[forgotten.broker_id] = forgotten

@@ -94,6 +94,7 @@ class VwapMeanReversion(Strategy):
         self.warmup_bars = int(warmup_bars)
         self.stop_loss = stop_loss
         self.time_stop_bars = time_stop_bars
+        self._time_stop = inf if time_stop_bars is None else time_stop_bars
         self.flat_minutes = int(flat_minutes)
         self.allow_short = allow_short
         self._sessions: dict[str, _Session] = {}
@@ -121,8 +122,10 @@ class VwapMeanReversion(Strategy):
             if not held:
                 if n >= self.warmup_bars and bar.ts < s.flat_from:
                     threshold = self.deviations * sqrt(m2 / n)
-                    if distance < -threshold or distance > threshold:
-                        self._enter(bar.symbol, s, below=distance < 0.0)
+                    if distance < -threshold:
+                        self._enter(bar.symbol, s, below=True)
+                    elif self.allow_short and distance > threshold:
+                        self._enter(bar.symbol, s, below=False)
                 return
             reverted = distance >= 0.0 if held > 0.0 else distance <= 0.0
         else:
@@ -130,7 +133,15 @@ class VwapMeanReversion(Strategy):
             if not held:
                 return
             reverted = False
-        if reason := self._exit_reason(bar, s, held, reverted):
+        s.bars_held = bars_held = s.bars_held + 1
+        stopped = False
+        if self.stop_loss is not None:
+            entry = view.average_price_float
+            stopped = (entry - close if held > 0.0 else close - entry) >= entry * self.stop_loss
+        ends = bar.ts >= s.flat_from
+        if ends or reverted or stopped or bars_held >= self._time_stop:
+            # The order is the precedence.
+            reason = "session_end" if ends else "reverted" if reverted else "stop_loss" if stopped else "time_stop"
             self.exit(bar.symbol, reason=reason)
 
     def on_fill(self, execution: Execution, order: InFlightOrder) -> None:
@@ -154,24 +165,8 @@ class VwapMeanReversion(Strategy):
             return
         if below:
             self.buy(symbol, self.quantity, notional=self.notional, reason="below_vwap")
-        elif self.allow_short and s.view.shortable:
+        elif s.view.shortable:
             self.sell(symbol, self.quantity, notional=self.notional, reason="above_vwap")
-
-    def _exit_reason(self, bar: Bar, s: _Session, held: float, reverted: bool) -> str:
-        """Why to leave now; empty to stay. The order is the precedence."""
-        s.bars_held += 1
-        if bar.ts >= s.flat_from:
-            return "session_end"
-        if reverted:
-            return "reverted"
-        if self.stop_loss is not None:
-            entry = s.view.average_price_float
-            loss = (entry - bar.close) if held > 0.0 else (bar.close - entry)
-            if loss >= entry * self.stop_loss:
-                return "stop_loss"
-        if self.time_stop_bars is not None and s.bars_held >= self.time_stop_bars:
-            return "time_stop"
-        return ""
 
 
 def _is_between(low: float, value: object, high: float = inf) -> bool:

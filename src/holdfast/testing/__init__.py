@@ -29,11 +29,13 @@ from holdfast.testing.broker import ScriptedBroker
 from holdfast.testing.checks import SqliteWitness, journaled_intents, sent_twice, unaccounted, written_behind
 from holdfast.testing.journal import FaultyJournal
 from holdfast.testing.journal_conformance import JournalConformance
+from holdfast.testing.streams import FakeOrderStream
 
 __all__ = [
     "Alert",
     "Answer",
     "Call",
+    "FakeOrderStream",
     "FaultyJournal",
     "Held",
     "InProcessBot",

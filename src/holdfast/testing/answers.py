@@ -26,6 +26,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from holdfast.model import Outcome
 from holdfast.model.errors import BrokerRefusedError, OrderDroppedError, OutcomeUnknownError
 
 
@@ -133,7 +134,7 @@ async def cut_off(call: Call) -> Any:
     """The venue does it, and the connection is cut before the answer."""
     call.carry_out()
     message = "the connection was cut"
-    raise OutcomeUnknownError(message)
+    raise OutcomeUnknownError(message, outcome=Outcome.CUT)
 
 
 async def not_found(call: Call) -> Any:

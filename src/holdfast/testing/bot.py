@@ -10,6 +10,7 @@ from math import inf
 from holdfast.journal import EpochRecord
 from holdfast.kernel import Kernel, KernelSettings
 from holdfast.model import Asset, AssetClass, Bar, Signal, Verdict
+from holdfast.model.events import StreamConnected
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_SECOND, parse_rfc3339
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import ProtectionManager
@@ -135,7 +136,7 @@ class InProcessBot:
             snapshot_every=snapshot_every,
         )
         self.broker.stream = self.runner.inbox.post
-        self.broker.on_held = self.runner.inbox.activity.set
+        self.broker.on_held = self.runner.outbox.gate.on_wait = self.runner.inbox.activity.set
         self._again = (make_strategies, make, make_runner, serial, snapshot_every)
 
     async def start(self) -> Recovery:
@@ -151,13 +152,15 @@ class InProcessBot:
             strategy=strategy,
         )
         await self.runner.begin(epoch)
+        # The broker's messages come from now on: an unknown order may be settled beside a stream that would tell.
+        self.runner.inbox.post(lambda ts: (StreamConnected(ts=ts, stream="user"),))
         await self.settle()
         return recovery
 
     async def settle(self) -> None:
-        """Handle everything that can be handled without time moving on, save requests that are held."""
+        """Handle everything that can be handled without time moving on, save requests and submits that are held."""
         outbox, broker = self.runner.outbox, self.broker
-        await self.runner.settle(blocked=lambda: outbox.unfinished <= broker.held)
+        await self.runner.settle(blocked=lambda: outbox.unfinished <= broker.held + outbox.gate.waiting)
 
     async def play(self, *bars: Bar) -> None:
         """For each bar: time moves to its end, the venue trades it, the bot sees it, and all settles."""

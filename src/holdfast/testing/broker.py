@@ -15,11 +15,24 @@ from typing import Any
 import msgspec
 
 from holdfast.backtest.broker import InProcessBroker, report_of
-from holdfast.model import Account, Asset, Bar, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model import (
+    Account,
+    AccountActivity,
+    Asset,
+    AssetClass,
+    Bar,
+    BrokerPosition,
+    Execution,
+    OrderIntent,
+    OrderReport,
+    OrderSide,
+    OrderType,
+    TimeInForce,
+)
 from holdfast.model.commands import Reconcile
 from holdfast.model.errors import BrokerRefusedError, UnknownSymbolError, invariant
 from holdfast.model.events import BrokerReported, Event
-from holdfast.model.timestamps import NS_PER_MINUTE
+from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.runner.inbox import Post
 from holdfast.testing.answers import Answer, Call, carry_out
 from holdfast.time import Clock
@@ -46,6 +59,7 @@ class ScriptedBroker:
         held: How many requests wait for ``Held.release``.
         on_held: Called when a request begins to wait.
         bars: What ``fetch_bars`` knows.
+        adjustments: What ``fetch_adjustments`` knows.
     """
 
     def __init__(
@@ -63,8 +77,11 @@ class ScriptedBroker:
         self.held = 0
         self.on_held: Callable[[], None] | None = None
         self.bars: list[Bar] = []
+        self.adjustments: list[AccountActivity] = []
         self._clock = clock
         self._witness = witness or (lambda: _NOTHING_DURABLE)
+        self._lag: int | None = None
+        self._views: deque[tuple[int, BrokerReported]] = deque()
         self._scripts: defaultdict[str, deque[Answer]] = defaultdict(deque)
         self._news: list[Event] = []
         self._translator = InProcessBroker(engine, self._news.append)
@@ -77,9 +94,19 @@ class ScriptedBroker:
         self._scripts[method].extend(answers)
 
     def heal(self) -> None:
-        """The faults stop: nothing is scripted any more, and each stream message arrives once."""
+        """The faults stop: nothing is scripted any more, no view lags, and each stream message arrives once."""
         self._scripts.clear()
+        self.lag(None)
         self.copies = 1
+
+    def lag(self, seconds: float | None) -> None:
+        """From now on positions and account are shown as they were so long ago; None: as they are.
+
+        Orders and executions are not behind: REST's views disagree, as those of Alpaca were seen to.
+        """
+        self._lag = None if seconds is None else round(seconds * NS_PER_SECOND)
+        self._views.clear()
+        self._keep_view()
 
     def made(self, method: str) -> list[Call]:
         """The requests of one method."""
@@ -104,6 +131,7 @@ class ScriptedBroker:
 
     def deliver(self) -> None:
         """Stream what the engine has done since the last time. Called after each change made through this broker."""
+        self._keep_view()
         self._translator.deliver_events(self._clock.now_ns())
         for event in self._news:
             for _ in range(self.copies if self.stream is not None else 0):
@@ -135,9 +163,14 @@ class ScriptedBroker:
         """Ask for a cancel."""
         await self._request("request_cancel", broker_id, lambda: self._cancel(broker_id))
 
+    async def request_close(self, symbol: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Have the venue close a whole position."""
+        report: OrderReport = await self._request("request_close", symbol, lambda: self._close(symbol), admit=admit)
+        return report
+
     async def fetch_account(self) -> Account:
         """The account as it is now."""
-        account: Account = await self._request("fetch_account", "", lambda: self._report().account)
+        account: Account = await self._request("fetch_account", "", lambda: self._view().account)
         return account
 
     async def fetch_asset(self, symbol: str) -> Asset:
@@ -148,7 +181,7 @@ class ScriptedBroker:
     async def fetch_positions(self) -> tuple[BrokerPosition, ...]:
         """All positions."""
         positions: tuple[BrokerPosition, ...] = await self._request(
-            "fetch_positions", "", lambda: self._report().positions
+            "fetch_positions", "", lambda: self._view().positions
         )
         return positions
 
@@ -163,6 +196,13 @@ class ScriptedBroker:
             "fetch_executions", "", lambda: tuple(e for e in self._report().executions if e.at >= since)
         )
         return executions
+
+    async def fetch_adjustments(self, since: int) -> tuple[AccountActivity, ...]:
+        """Those of ``adjustments`` since."""
+        found: tuple[AccountActivity, ...] = await self._request(
+            "fetch_adjustments", "", lambda: tuple(a for a in self.adjustments if a.at >= since)
+        )
+        return found
 
     async def fetch_bars(self, symbol: str, start: int, end: int, period: int) -> Sequence[Bar]:
         """Those of ``bars`` that end in ``(start, end]``."""
@@ -226,6 +266,27 @@ class ScriptedBroker:
             raise _refused(refusal) from None
         self.deliver()
 
+    def _close(self, symbol: str) -> OrderReport:
+        row = self.engine.position(symbol)
+        if row is None:
+            message = "position does not exist"
+            raise BrokerRefusedError(message, status=404, code=40410000)
+        crypto = row.asset_class is AssetClass.CRYPTO
+        new = NewOrder(
+            symbol=row.symbol,
+            side=OrderSide.SELL if row.quantity > 0 else OrderSide.BUY,
+            order_type=OrderType.MARKET,
+            time_in_force=TimeInForce.GTC if crypto else TimeInForce.DAY,
+            quantity=abs(row.quantity),
+        )
+        try:
+            order = self.engine.submit(new, self._clock.now_ns())
+        except Refusal as refusal:
+            raise _refused(refusal) from None
+        report = report_of(order)
+        self.deliver()
+        return report
+
     def _find(self, client_order_id: str) -> OrderReport | None:
         order = self.engine.by_client_id(client_order_id)
         return None if order is None else report_of(order)
@@ -240,6 +301,19 @@ class ScriptedBroker:
     def _orders(self, since: int) -> tuple[OrderReport, ...]:
         orders = self.engine.orders("all", newest_first=False)
         return tuple(report_of(order) for order in orders if order.is_open or order.submitted_at >= since)
+
+    def _keep_view(self) -> None:
+        if self._lag is not None:
+            self._views.append((self._clock.now_ns(), self._report()))
+
+    def _view(self) -> BrokerReported:
+        """Positions and account as they are shown now."""
+        if self._lag is None:
+            return self._report()
+        shown_at = self._clock.now_ns() - self._lag
+        while len(self._views) > 1 and self._views[1][0] <= shown_at:
+            self._views.popleft()
+        return self._views[0][1]
 
     def _report(self) -> BrokerReported:
         found: list[Event] = []

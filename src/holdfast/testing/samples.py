@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from holdfast.model import (
     Account,
+    AccountActivity,
+    ActivityKind,
     Asset,
     AssetClass,
     Bar,
@@ -26,12 +28,14 @@ from holdfast.model import (
 )
 from holdfast.model.commands import (
     CancelOrder,
+    ClosePosition,
     Command,
     LoadSecurity,
     LookupOrder,
     QueryAccount,
     Reconcile,
     RecordVerdict,
+    RestartStream,
     SendAlert,
     SubmitOrder,
 )
@@ -42,12 +46,16 @@ from holdfast.model.events import (
     CancelUnknown,
     EpochStarted,
     Event,
+    FlattenRequested,
     LookupFailed,
     LookupMissed,
+    OrderAccepted,
     OrderFilled,
     OrderRefused,
     OrderReleased,
     OrderUpdated,
+    PositionCloseAccepted,
+    PositionCloseFailed,
     ReconcileFailed,
     ReconcileRequested,
     SecurityLoaded,
@@ -61,6 +69,7 @@ from holdfast.model.events import (
     SubmitUnknown,
     TimerFired,
     TradingStateChanged,
+    VenueAdjusted,
 )
 
 _TS = 1_704_207_600_000_000_001  # every digit of a nanosecond counts
@@ -123,6 +132,7 @@ REPORT = OrderReport(
     limit_price=Decimal("40000.50"),
     submitted_at=_TS,
     raw_status="a word of tomorrow",
+    updated_at=_TS + 2,
 )
 EXECUTION = Execution(
     execution_id="e",
@@ -136,6 +146,17 @@ EXECUTION = Execution(
     client_order_id=_ID,
 )
 POSITION = BrokerPosition(symbol="SPY", quantity=Decimal("-3.5"), avg_entry_price=Decimal("450.127"))
+ACTIVITY = AccountActivity(
+    activity_id="20240102000000000::f",
+    kind=ActivityKind.FEE,
+    label="coin fee posted (CFEE)",
+    at=_TS,
+    symbol="BTC/USD",
+    quantity=Decimal("-0.000195"),
+    price=Decimal("40000.5"),
+    cancels="x",
+    execution_id="e",
+)
 VERDICT = Verdict(
     ts=_TS,
     approved=False,
@@ -179,10 +200,15 @@ EVENTS: tuple[Event, ...] = (
     ),
     ReconcileRequested(ts=_TS, reason="asked for"),
     ReconcileFailed(ts=_TS, reason="503"),
+    OrderAccepted(ts=_TS, client_order_id="0123456789abcdef0123456789abcdef-1", broker_id="b-1"),
+    FlattenRequested(ts=_TS, reason="somebody asked", everything=True, round=2),
+    PositionCloseAccepted(ts=_TS, symbol="BTC/USD", report=REPORT),
+    PositionCloseFailed(ts=_TS, symbol="SPY", reason="404"),
     OrderReleased(
         ts=_TS, client_order_id=_ID, taken_at=_TS - 4, decided_at=_TS - 3, synced_at=_TS - 2, granted_at=_TS - 1
     ),
     StateHashed(ts=_TS, digest="0" * 64),
+    VenueAdjusted(ts=_TS, activity=ACTIVITY),
 )
 """One event of each type."""
 
@@ -194,6 +220,8 @@ COMMANDS: tuple[Command, ...] = (
     Reconcile(reason="start", since=_TS),
     LoadSecurity(symbol="SPY"),
     SendAlert(channel="trading", title="t", details="d"),
+    RestartStream(stream="user", reason="mute"),
     RecordVerdict(verdict=VERDICT, request=9),
+    ClosePosition(symbol="BTC/USD"),
 )
 """One command of each type."""

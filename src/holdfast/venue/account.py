@@ -7,14 +7,13 @@
     non-marginable  = max(min(cash + short value - reserved cash, excess), 0)      what crypto is bought with
 
 With the multiplier 1 all rates are 1, and the buying power is the free cash. Amounts are exact Decimals in
-USD; nothing is rounded but average prices. A position is marked at the last trade of its symbol.
+USD (the engine sees to the context); nothing is rounded but average prices. A position is marked at the last trade of its symbol.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from decimal import ROUND_HALF_EVEN, Context, Decimal, getcontext, setcontext
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -24,9 +23,6 @@ from holdfast.model.errors import invariant
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import ZERO
 
-# Quantities and prices are below 10**15 and have nine decimals, so products have up to 48 digits: sixty
-# leave room for their sums.
-EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 NANO = Decimal("0.000000001")
 
 _BUY = OrderSide.BUY
@@ -37,17 +33,6 @@ _SHORT_LOW_PRICE_BELOW = Decimal(5)
 
 # An estimate in floats may be wrong by this share of all that it summed; it decides only beyond that.
 _ESTIMATE_ERROR = 1e-9
-
-
-@contextmanager
-def exact() -> Iterator[None]:
-    """The venue's own Decimal context, whatever the caller's is."""
-    outer = getcontext()
-    setcontext(EXACT)
-    try:
-        yield
-    finally:
-        setcontext(outer)
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -165,6 +150,21 @@ class Account:
         position.quantity = after
         position.units = None
         return after
+
+    def rescale(self, instrument: Instrument, change: Decimal) -> None:
+        """Change a position without a trade; what is held keeps its cost, what comes into nothing came free."""
+        position = self.positions.get(instrument.symbol)
+        if position is None:
+            self.positions[instrument.symbol] = Position(instrument, change, ZERO)
+            return
+        before, after = position.quantity, position.quantity + change
+        if not after:
+            del self.positions[instrument.symbol]
+            return
+        invariant((before > 0) is (after > 0), "no adjustment crosses through zero")
+        position.average = (before * position.average / after).quantize(NANO)
+        position.quantity = after
+        position.units = None
 
     def reserve(self, instrument: Instrument, side: OrderSide, value: Decimal) -> None:
         """Hold back ``value`` (USD) for an open order that adds risk; negative gives back."""

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.venue.engine import MatchingEngine
-from holdfast.venue.orders import EngineEvent
+from holdfast.venue.orders import EngineEvent, PostedRow, Posting
 from holdfast.venue.wire import derived_id
 
 _KEY_LENGTH = 256
@@ -72,6 +72,7 @@ class VenueAccount:
         namespace: The one of its engine's ids; no account of any other book has the same.
         key: The key id.
         created_at: When it was opened (venue's time, UTC ns).
+        posted: Rows of activities that are no trades, oldest first.
         news: Numbered events that no one has been told of yet; told after the next commit.
         event_count: How many events its engine has given.
         rate: The window of its trading requests.
@@ -87,6 +88,7 @@ class VenueAccount:
         "namespace",
         "news",
         "number",
+        "posted",
         "rate",
     )
 
@@ -103,10 +105,22 @@ class VenueAccount:
         self.rate = rate
         self.event_count = 0
         self.news: list[tuple[int, EngineEvent]] = []
+        self.posted: list[PostedRow] = []
 
     def knows(self, secret: str) -> bool:
         """Whether this is the secret with which the account was opened."""
         return hmac.compare_digest(self._secret_digest, digest(secret))
+
+    def post(self, posting: Posting, now: int) -> PostedRow:
+        """Book an activity that is no trade.
+
+        Raises:
+            Refusal: It cannot be; nothing has changed.
+        """
+        self.engine.amendments.adjust(posting.symbol, posting.quantity, posting.cash)
+        row = PostedRow(derived_id("activity", f"{self.namespace}:{len(self.posted)}"), now, posting)
+        self.posted.append(row)
+        return row
 
     def collect(self) -> int:
         """Take the engine's new events into ``news``, and say how many there were."""

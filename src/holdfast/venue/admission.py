@@ -23,6 +23,7 @@ from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import ZERO, NewOrder, Refusal, VenueOrder, forbidden, unprocessable
 
 _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
+_ONE = Decimal(1)
 
 
 def assess(
@@ -47,11 +48,14 @@ def assess(
     else:
         # Only before the first bar of a replay; the text is ours.
         return forbidden(f"no trade in {instrument.symbol} yet: a market order cannot be valued")
-    refusal = instrument.cost_refusal(new, new.quantity * reference)
-    if refusal is None and resting:
+    if not (instrument.takes_whole and new.quantity > _ONE):  # more than one whole share has no bounds of cost
+        refusal = instrument.cost_refusal(new, new.quantity * reference)
+        if refusal is not None:
+            return refusal
+    if resting:
         refusal = _wash_trade(new, resting)
-    if refusal is not None:
-        return refusal
+        if refusal is not None:
+            return refusal
     held = account.held(instrument.symbol)
     if new.side is _BUY:
         if held < 0:
@@ -100,7 +104,7 @@ def _too_expensive(instrument: Instrument, account: Account, cost: Decimal) -> R
 
 
 def _too_much(new: NewOrder, instrument: Instrument, held: Decimal, resting: list[VenueOrder]) -> Refusal | None:
-    on_hold = held_for_orders(resting, new.side)
+    on_hold = held_for_orders(resting, new.side) if resting else ZERO
     available = held - on_hold
     if new.quantity <= available:
         return None

@@ -21,26 +21,28 @@ against the taker; a limit order trades where that price is within its limit. IO
 after the first moment that they meet, whatever it gave them.
 
 Ids are UUIDs made of the namespace and a counter. Nothing iterates over a set, and all arithmetic runs
-in a Decimal context of the engine's own, wide enough to be exact (only average prices are rounded).
+in a Decimal context wide enough to be exact, whatever the caller's is (only average prices are rounded).
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal, getcontext, setcontext
+from decimal import ROUND_CEILING, Decimal
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 import msgspec
 
+from holdfast.model.decimals import Exact
 from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import ConfigurationError, VenueError, invariant
 from holdfast.model.market import Asset, Bar
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.time import Sessions, sessions_for
-from holdfast.venue.account import EXACT, NANO, Account, AccountView, Position, PositionView, exact
+from holdfast.venue.account import NANO, Account, AccountView, Position, PositionView
 from holdfast.venue.admission import assess, held_for_orders
+from holdfast.venue.amendments import Amendments
 from holdfast.venue.instruments import CLIENT_ORDER_ID_LENGTH_MAX, Instrument
 from holdfast.venue.orders import (
     OPEN_STATUSES,
@@ -73,6 +75,7 @@ _MARKET = OrderType.MARKET
 _DAY, _IOC = TimeInForce.DAY, TimeInForce.IOC
 _NEW, _PARTIALLY_FILLED, _FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED
 _CANCELED, _EXPIRED = OrderStatus.CANCELED, OrderStatus.EXPIRED
+_NONE_RESTING: list[VenueOrder] = []
 
 _BPS = Decimal(10_000)
 _GTC_LIFE_NS = 90 * NS_PER_DAY
@@ -148,6 +151,7 @@ class MatchingEngine:
     Attributes:
         prices: Last trade by symbol. Bars write it; a caller may, too. Always the same dictionary.
         open_count: How many orders are open. Read only.
+        amendments: Changes the account without a trade.
 
     Raises:
         ConfigurationError: An asset cannot be traded here.
@@ -165,7 +169,7 @@ class MatchingEngine:
         self.prices: dict[str, float] = {}
         self.open_count = 0
 
-        with exact():
+        with Exact():
             half_spread = Decimal(repr(settings.spread_bps)) / (2 * _BPS)
             self._maker_rate, self._taker_rate = settings.maker_bps / _BPS, settings.taker_bps / _BPS
             self._instruments: dict[str, Instrument] = {}
@@ -187,6 +191,7 @@ class MatchingEngine:
         self._by_client_id: dict[str, VenueOrder] = {}
         self._executions: list[VenueExecution] = []
         self._events: list[EngineEvent] = []
+        self.amendments = Amendments(self._account, self._instruments)
         # Books exist for symbols that need their bars: with open orders, or with a bar in progress of which orders
         # took a share. Bars of all other symbols only move a price.
         self._books: dict[str, _Book] = {}
@@ -201,12 +206,8 @@ class MatchingEngine:
         Raises:
             Refusal: The order breaks a rule. Nothing has changed, and its client order id is not used up.
         """
-        outer = getcontext()
-        setcontext(EXACT)
-        try:
+        with Exact():
             return self._submit(new, now)
-        finally:
-            setcontext(outer)
 
     def cancel(self, order_id: str, now: int) -> VenueOrder:
         """Cancel an order. One that is canceled already stays so, without a second event.
@@ -219,7 +220,7 @@ class MatchingEngine:
             message = f"order not found for {order_id}"
             raise not_found(message)
         if order.status in OPEN_STATUSES:
-            with exact():
+            with Exact():
                 self._close(order, _CANCELED, "canceled", now)
         elif order.status is not _CANCELED:
             message = f'order is already in "{order.status}" state'
@@ -246,14 +247,12 @@ class MatchingEngine:
         book = self._books.get(symbol)
         if book is None or not book.entries:
             return
-        outer = getcontext()
-        setcontext(EXACT)
-        try:
-            self.prices[symbol] = price
-            book.taken = ZERO
+        self.prices[symbol] = price
+        book.taken = ZERO
+        with Exact():
             self._match_open(book, now, price, volume)
-        finally:
-            setcontext(outer)
+        if not book.entries and not book.taken:
+            self._books.pop(symbol, None)
 
     def close_bar(
         self, symbol: str, now: int, open_: float, high: float, low: float, close: float, volume: float
@@ -264,12 +263,8 @@ class MatchingEngine:
         if book is None:
             return
         if book.entries:
-            outer = getcontext()
-            setcontext(EXACT)
-            try:
+            with Exact():
                 self._match_close(book, now, (open_, high, low, close), volume)
-            finally:
-                setcontext(outer)
         book.taken = ZERO
         if not book.entries:
             self._books.pop(symbol, None)
@@ -294,12 +289,12 @@ class MatchingEngine:
     def expire_day_orders(self, now: int) -> None:
         """Expire what was good until now or earlier: DAY orders at their session's close, GTC ones after 90 days."""
         while (at := self.next_expiry()) is not None and at <= now:
-            with exact():
+            with Exact():
                 self._close(self._expiries[0][2], _EXPIRED, "expired", now)
 
     def end_session(self) -> None:
         """The account's session has closed: what it is worth now is what it was worth "last day"."""
-        with exact():
+        with Exact():
             self._account.end_session()
 
     def take_events(self) -> list[EngineEvent]:
@@ -314,12 +309,12 @@ class MatchingEngine:
 
     def account(self) -> AccountView:
         """The account at the last prices."""
-        with exact():
+        with Exact():
             return self._account.view()
 
     def positions(self) -> list[PositionView]:
         """All positions at the last prices, in the order in which they were opened."""
-        with exact():
+        with Exact():
             return [self._position_view(position) for position in self._account.positions.values()]
 
     def position(self, symbol: str) -> PositionView | None:
@@ -328,7 +323,7 @@ class MatchingEngine:
         position = self._account.positions.get(instrument.symbol) if instrument else None
         if position is None:
             return None
-        with exact():
+        with Exact():
             return self._position_view(position)
 
     def asset(self, symbol: str) -> Asset | None:
@@ -383,6 +378,19 @@ class MatchingEngine:
         """The FILL rows from number ``start`` on (the first is 0), oldest first."""
         return self._executions[start:]
 
+    def bust(self, execution_id: str, now: int) -> VenueExecution:
+        """Take an execution back; its order stays as it is.
+
+        Raises:
+            Refusal: There is no such execution, or it cannot be taken back.
+        """
+        execution = self.amendments.take_back(self._executions, execution_id)
+        order = self._orders[execution.order_id]
+        self._events.append(
+            EngineEvent("trade_bust", order, execution, now, order.status, order.filled_qty, order.filled_avg_price)
+        )
+        return execution
+
     def _position_view(self, position: Position) -> PositionView:
         book = self._books.get(position.instrument.symbol)
         closing = _SELL if position.quantity > 0 else _BUY
@@ -401,6 +409,7 @@ class MatchingEngine:
             "taken": {symbol: str(book.taken) for symbol, book in self._books.items()},
             "orders": [msgspec.to_builtins(order) for order in self._orders.values()],
             "executions": [msgspec.to_builtins(execution) for execution in self._executions],
+            "busted": list(self.amendments.busted),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -431,6 +440,7 @@ class MatchingEngine:
                     self._expiries.append((order.expires_at, order.number, order))
         heapify(self._expiries)
         self._executions = msgspec.convert(state["executions"], list[VenueExecution])
+        self.amendments.busted = dict.fromkeys(state["busted"])
 
     # ------------------------------------------------------------------ the life of an order
 
@@ -454,7 +464,7 @@ class MatchingEngine:
             raise refusal
         symbol = instrument.symbol
         book = self._books.get(symbol)
-        resting = book.resting() if book else []
+        resting = book.resting() if book is not None and book.entries else _NONE_RESTING
         reserve_price = assess(new, instrument, self._account, resting, self.prices.get(symbol))
         if isinstance(reserve_price, Refusal):
             raise reserve_price

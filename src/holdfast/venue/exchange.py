@@ -25,7 +25,7 @@ from holdfast.model.series import BarSeries
 from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
 from holdfast.venue.engine import EngineSettings, MatchingEngine
-from holdfast.venue.orders import EngineEvent, NewOrder, VenueOrder
+from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
 from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
 from holdfast.venue.wire import slashless
@@ -33,7 +33,7 @@ from holdfast.venue.wire import slashless
 # The engine's namespaces have 60 bits: which book, then which account.
 _ACCOUNT_BITS = 60 - BOOK_ID_BITS
 
-_OPEN, _SUBMIT, _CANCEL = "open", "submit", "cancel"
+_OPEN, _SUBMIT, _CANCEL, _POST, _BUST = "open", "submit", "cancel", "post", "bust"
 _encode = msgspec.json.encode
 
 
@@ -171,6 +171,29 @@ class Exchange:
         self._collect((account,))
         return order
 
+    def post(self, account: VenueAccount, posting: Posting) -> PostedRow:
+        """Book an activity that is no trade.
+
+        Raises:
+            Refusal: It cannot be; nothing has changed.
+        """
+        at = self._cursor()
+        row = account.post(posting, self.now)
+        self._record(account.number, _POST, _encode(posting), at)
+        return row
+
+    def bust(self, account: VenueAccount, execution_id: str) -> VenueExecution:
+        """Take an execution back.
+
+        Raises:
+            Refusal: It does not exist, or cannot be; nothing has changed.
+        """
+        at = self._cursor()
+        execution = account.engine.bust(execution_id, self.now)
+        self._record(account.number, _BUST, _encode(execution_id), at)
+        self._collect((account,))
+        return execution
+
     def advance(self, limit: int | None) -> None:
         """Do the next step of the market, or only move time to ``limit`` (UTC ns) if that comes first."""
         before = self._replay.now
@@ -274,6 +297,10 @@ class Exchange:
             account = self.accounts[entry.account - 1]
             if entry.kind == _SUBMIT:
                 account.engine.submit(msgspec.json.decode(entry.body, type=NewOrder), entry.at.now)
+            elif entry.kind == _POST:
+                account.post(msgspec.json.decode(entry.body, type=Posting), entry.at.now)
+            elif entry.kind == _BUST:
+                account.engine.bust(msgspec.json.decode(entry.body, type=str), entry.at.now)
             else:
                 account.engine.cancel(msgspec.json.decode(entry.body, type=str), entry.at.now)
             self._collect((account,))

@@ -11,7 +11,7 @@ from decimal import Decimal
 from holdfast.model.enums import AssetClass, OrderSide, OrderType, TimeInForce
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
-from holdfast.venue.orders import NewOrder, Refusal, forbidden, invalid, unprocessable
+from holdfast.venue.orders import ZERO, NewOrder, Refusal, forbidden, invalid, unprocessable
 
 _BUY = OrderSide.BUY
 _MARKET = OrderType.MARKET
@@ -59,6 +59,7 @@ class Instrument:
         "margin_rate",
         "margin_rate_float",
         "symbol",
+        "takes_whole",
         "tick",
     )
 
@@ -74,6 +75,8 @@ class Instrument:
         self.half_spread = half_spread
         self.lot = Decimal(asset.min_trade_increment) if asset.min_trade_increment else _NANO
         self.tick = Decimal(asset.price_increment) if asset.price_increment else _NANO if self.is_crypto else None
+        # An order for the day in whole shares breaks no rule of form, which spares most orders most of the checks.
+        self.takes_whole = asset.tradable and not self.is_crypto and not _ONE % self.lot
         margined = asset.marginable and not self.is_crypto
         self.margin_rate = _ONE / multiplier if margined else _ONE
         self.margin_rate_float = float(self.margin_rate)
@@ -82,14 +85,14 @@ class Instrument:
         """The price increment at a price: a cent from $1 up, a hundredth of a cent below, or the asset's own."""
         if self.tick is not None:
             return self.tick
-        return _CENT if price >= 1 else _HUNDREDTH_OF_A_CENT
+        return _CENT if price >= _ONE else _HUNDREDTH_OF_A_CENT
 
     def ask(self, price: float) -> Decimal:
         """What a buyer pays when the market trades at ``price``: half the spread above, rounded up to the increment."""
         exact = Decimal(repr(price))
         if self.half_spread:
             exact += exact * self.half_spread
-        tick = self.tick or (_CENT if exact >= 1 else _HUNDREDTH_OF_A_CENT)
+        tick = self.tick or (_CENT if exact >= _ONE else _HUNDREDTH_OF_A_CENT)
         below = exact // tick * tick
         return below if below == exact else below + tick
 
@@ -98,7 +101,7 @@ class Instrument:
         exact = Decimal(repr(price))
         if self.half_spread:
             exact -= exact * self.half_spread
-        tick = self.tick or (_CENT if exact >= 1 else _HUNDREDTH_OF_A_CENT)
+        tick = self.tick or (_CENT if exact >= _ONE else _HUNDREDTH_OF_A_CENT)
         return exact // tick * tick or tick
 
     def lot_of(self, quantity: Decimal) -> Decimal:
@@ -109,7 +112,7 @@ class Instrument:
         """USD a share that an opening buy is valued at: its limit, or the ask and a collar above it."""
         if limit_price is not None:
             return limit_price
-        ask = price + price * self.half_spread
+        ask = price + price * self.half_spread if self.half_spread else price
         if self.is_crypto:
             return ask * _CRYPTO_COLLAR
         return ask * (_EQUITY_COLLAR_BELOW_50 if ask < _FIFTY else _EQUITY_COLLAR)
@@ -121,6 +124,16 @@ class Instrument:
 
     def refusal(self, new: NewOrder) -> Refusal | None:
         """What is wrong with the order whatever the account holds; None if nothing is."""
+        quantity = new.quantity
+        if (
+            self.takes_whole
+            and new.order_type is _MARKET
+            and new.limit_price is None
+            and quantity.is_finite()
+            and ZERO < quantity < _QUANTITY_END
+            and not quantity % _ONE
+        ):
+            return None
         return self._price_refusal(new) or self._class_refusal(new) or self._increment_refusal(new)
 
     def _price_refusal(self, new: NewOrder) -> Refusal | None:

@@ -18,7 +18,7 @@ from holdfast.model.errors import HoldfastError
 
 ZERO = Decimal(0)
 
-EventKind = Literal["new", "fill", "partial_fill", "canceled", "expired", "rejected"]
+EventKind = Literal["new", "fill", "partial_fill", "canceled", "expired", "rejected", "trade_bust"]
 
 #: Alpaca's error codes. They are coarse: the HTTP status and the text carry the rest.
 INVALID = 40010001
@@ -137,6 +137,24 @@ class VenueExecution(msgspec.Struct, frozen=True, gc=False):
     position_qty: Decimal
     fee_coin: Decimal = ZERO
     fee_cash: Decimal = ZERO
+
+
+class Posting(msgspec.Struct, frozen=True, gc=False):
+    """An activity that is no trade, as it is asked for: its type and what it changes (cash in USD)."""
+
+    activity_type: str
+    symbol: str
+    quantity: Decimal
+    cash: Decimal
+
+
+class PostedRow(msgspec.Struct, frozen=True, gc=False):
+    """The row of an activity that is no trade. ``execution_id`` is the part of its id that is its own."""
+
+    execution_id: str
+    at: int
+    posting: Posting
+    order_id: str = ""
 
 
 class EngineEvent(msgspec.Struct, frozen=True, gc=False):

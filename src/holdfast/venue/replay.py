@@ -26,10 +26,9 @@ traded in that minute.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise, repeat
-from typing import Literal, Protocol, TypeVar
+from itertools import repeat
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -45,8 +44,10 @@ __all__ = ["Market", "Replay", "Step"]
 # Rows that are turned into bars at once: enough to drown the cost of a NumPy call, few enough to stay small.
 _CHUNK_ROWS = 512
 
-_T = TypeVar("_T")
 StepKind = Literal["close", "open", "expiry", "limit"]
+
+# Shows ``bars[start:stop]`` one after the other; answers with the index after the last one shown, and whether to stop.
+Show = Callable[[Sequence[Bar], int, int], tuple[int, bool]]
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -136,9 +137,11 @@ class Replay:
             if not (0 <= self._closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
                 message = f"the position {list(position)} does not belong to these {len(tape.begins)} bars"
                 raise DataError(message)
-        self._chunk: list[tuple[Bar, ...]] = []
-        self._at = 0  # where in the chunk the next moment is
+        self._bars: list[Bar] = []  # a chunk: the bars of the next moments
+        self._cuts: list[int] = []  # where in the chunk each of those moments begins; not kept for a single symbol
+        self._chunk_start = 0  # the chunk's first moment
         self._next_close: int | None = None
+        self._await_session_close(self._session_close)
         self._load()
 
     @property
@@ -178,75 +181,116 @@ class Replay:
             return Step(self._now, (), "limit")
         self._move(at)
         if kind == "open":
-            self._opened = opening + 1
-            self._engine.open_bar(*self._tape.opening(opening))
+            self._open(opening)
             return Step(at, (), kind)
         bars: tuple[Bar, ...] = ()
         if kind == "close":
-            bars = self._chunk[self._at]
-            self._at += 1
-            self._closed += 1
-            if self._at == len(self._chunk):
-                self._load()
-            else:
-                self._next_close = self._chunk[self._at][0].ts
+            bars = self._close_moment()
             self._engine.close_bars(bars, at)
         if self._engine.open_count:
             self._engine.expire_day_orders(at)
         if at == self._session_close:
             self._engine.end_session()
-            self._session_close = self._sessions.at(at).close
+            self._await_session_close(self._sessions.at(at).close)
         return Step(at, bars, kind)
 
-    def coast(self, show: Callable[[Bar], Sequence[_T]], prices: dict[str, float]) -> Sequence[_T]:
+    def open_at_once(self) -> bool:
+        """The first trade of a bar that begins at this very moment, where that is the next step; returns whether it was.
+
+        It is ``advance`` for whoever has just sent an order, has no limit at this moment, and sees time stand still.
+        Markets of several symbols are left to ``advance``.
+        """
+        first = self._closed
+        if (
+            not self._is_single
+            or self._next_close is None
+            or self._opened > first
+            or self._tape.begins.item(first) != self._now
+        ):
+            return False
+        expiry = self._engine.next_expiry()
+        if expiry is not None and expiry <= self._now:
+            return False
+        self._open(first)
+        return True
+
+    def coast(self, show: Show, prices: dict[str, float]) -> bool:
         """Show bar after bar while nothing else can happen: the same as ``advance`` without orders, and much quicker.
 
-        Only for a caller without a limit, whose market has no open order. Stops after a moment's bar that was
-        answered with something (which is returned), so that the caller can act before time moves on; and at the
-        end of the data. Markets of several symbols, and session closes, are left to ``advance``.
+        Only for a caller without a limit, whose market has no open order. Stops where ``show`` says so, so that the
+        caller can act before time moves on; and at the end of the data. Markets of several symbols, and the moment of
+        a session's close, are left to ``advance``.
 
         Args:
-            show: Called with each bar. The replay's own ``now`` stands still meanwhile; the bar's ``ts`` is the time.
+            show: Called with stretches of bars. The replay's own ``now`` stands still meanwhile; the bar's ``ts`` is
+                the time.
             prices: The market's last prices, kept up to date here.
+
+        Returns:
+            Whether ``show`` said to stop.
         """
-        nothing: Sequence[_T] = ()
         while self._next_close is not None and self._is_single:
-            chunk, start = self._chunk, self._at
-            stop = bisect_left(chunk, self._session_close, start, key=_end)
-            answer = nothing
-            for index in range(start, stop):
-                answer = show(chunk[index][0])
-                if answer:
-                    stop = index + 1
-                    break
-            if stop == start:
-                return nothing
-            last = chunk[stop - 1][0]
+            bars, base = self._bars, self._chunk_start
+            start = self._closed - base
+            stop = min(len(bars), self._session_end - base)
+            if stop <= start:
+                return False
+            shown, stopped = show(bars, start, stop)
+            last = bars[shown - 1]
             prices[last.symbol] = last.close
             self._now = last.ts
-            self._closed += stop - start
-            self._at = stop
-            if stop == len(chunk):
+            self._closed = base + shown
+            if shown == len(bars):
                 self._load()
             else:
-                self._next_close = chunk[stop][0].ts
-            if answer:
-                return answer
-        return nothing
+                self._next_close = bars[shown].ts
+            if stopped:
+                return True
+        return False
+
+    def _close_moment(self) -> tuple[Bar, ...]:
+        """The bars of the next moment, which is over with this."""
+        index = self._closed - self._chunk_start
+        self._closed += 1
+        bars = self._bars
+        if self._is_single:
+            closing: tuple[Bar, ...] = (bars[index],)
+            after = index + 1
+        else:
+            after = self._cuts[index + 1]
+            closing = tuple(bars[self._cuts[index] : after])
+        if after == len(bars):
+            self._load()
+        else:
+            self._next_close = bars[after].ts
+        return closing
+
+    def _open(self, opening: int) -> None:
+        """The first trade of a bar."""
+        self._opened = opening + 1
+        if self._is_single:
+            bar = self._bars[opening - self._chunk_start]
+            self._engine.open_bar(bar.symbol, self._now, bar.open, bar.volume)
+        else:
+            self._engine.open_bar(*self._tape.opening(opening))
+
+    def _await_session_close(self, close: int) -> None:
+        self._session_close = close
+        self._session_end = self._tape.moments_before(close)
 
     def _move(self, to: int) -> None:
         """Move time. A session close that was passed without a step happens on the way, at the prices of then."""
         if to > self._session_close:
             self._engine.end_session()
-            self._session_close = self._sessions.at(to - 1).close
+            self._await_session_close(self._sessions.at(to - 1).close)
         self._now = to
 
     def _next_with_orders(self, close: int) -> tuple[int, StepKind, int]:
         """The next step while orders are open: an expiry, an opening before the next close, or that close."""
         expiry = self._engine.next_expiry()
-        opening = self._next_opening(close if expiry is None else min(close, expiry))
+        opening = self._next_opening(close if expiry is None or expiry > close else expiry)
         if opening is not None:
-            return int(self._tape.begins[opening]), "open", opening
+            return self._tape.begins.item(opening), "open", opening
         if expiry is not None and expiry < close:
             # An order can be accepted with an expiry in the past only by a caller whose clock runs behind.
             return max(expiry, self._now), "expiry", 0
@@ -255,13 +299,12 @@ class Replay:
     def _next_opening(self, before: int) -> int | None:
         """The first opening that is still to come, before this moment, in a symbol with open orders."""
         tape, has_open = self._tape, self._engine.has_open
-        begins, ranks, names = tape.begins, tape.opening_ranks, tape.names
         if self._is_single:
             # One symbol: the only opening before the next close is that of the bar which is next to end.
             first = self._closed
-            begin = begins.item(first)
-            is_ahead = self._now <= begin < before and self._opened <= first
-            return first if is_ahead and has_open(names[0]) else None
+            is_ahead = self._opened <= first and self._now <= tape.begins.item(first) < before
+            return first if is_ahead and has_open(tape.names[0]) else None
+        begins, ranks, names = tape.begins, tape.opening_ranks, tape.names
         first = self._passed()
         if first == len(begins) or begins.item(first) >= before:
             return None
@@ -285,13 +328,9 @@ class Replay:
 
     def _load(self) -> None:
         """Make the bars of the next moments."""
-        self._chunk = self._tape.chunk(self._closed)
-        self._at = 0
-        self._next_close = self._chunk[0][0].ts if self._chunk else None
-
-
-def _end(bars: tuple[Bar, ...]) -> int:
-    return bars[0].ts
+        self._chunk_start = self._closed
+        self._bars, self._cuts = self._tape.chunk(self._closed)
+        self._next_close = self._bars[0].ts if self._bars else None
 
 
 class _Tape:
@@ -356,11 +395,19 @@ class _Tape:
         symbol = self.names[int(self.opening_ranks[index])]
         return symbol, int(self.begins[index]), float(self._columns[0][row]), float(self._columns[4][row])
 
-    def chunk(self, moment: int) -> list[tuple[Bar, ...]]:
-        """The bars of the moments from this one on, as many as fit into a chunk (one moment at least)."""
+    def moments_before(self, end: int) -> int:
+        """How many moments are over before this one (UTC ns)."""
+        row = int(self._ends.searchsorted(end))
+        return row if len(self.names) == 1 else int(self._starts.searchsorted(row))
+
+    def chunk(self, moment: int) -> tuple[list[Bar], list[int]]:
+        """The bars of the moments from this one on, as many as fit into a chunk (one moment at least).
+
+        And, for several symbols, where each moment begins among them, with the end of the last.
+        """
         starts = self._starts
         if moment >= self.moments:
-            return []
+            return [], []
         first = int(starts[moment])
         last_moment = int(np.searchsorted(starts, first + _CHUNK_ROWS, side="right")) - 1
         last_moment = max(last_moment, moment + 1)
@@ -369,10 +416,9 @@ class _Tape:
             repeat(self.names[0]) if len(self.names) == 1 else map(self.names.__getitem__, self._ranks[rows].tolist())
         )
         bars = list(map(Bar, self._ends[rows].tolist(), symbols, *(column[rows].tolist() for column in self._columns)))
-        if len(bars) == last_moment - moment:
-            return list(zip(bars))
-        cuts = (starts[moment : last_moment + 1] - first).tolist()
-        return [tuple(bars[a:b]) for a, b in pairwise(cuts)]
+        if len(self.names) == 1:
+            return bars, []
+        return bars, (starts[moment : last_moment + 1] - first).tolist()
 
 
 def _join(columns: list[np.ndarray]) -> np.ndarray:

@@ -21,7 +21,7 @@ from holdfast.venue.account import PositionView
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import NewOrder, Refusal, VenueExecution, VenueOrder
+from holdfast.venue.orders import NewOrder, PostedRow, Refusal, VenueExecution, VenueOrder
 from holdfast.venue.refusals import refuse, refuse_invalid, refuse_missing
 from holdfast.venue.wire import (
     CONFIGURATION,
@@ -40,6 +40,7 @@ from holdfast.venue.wire import (
     parse_new_order,
     parse_time,
     position_json,
+    posted_json,
     refusal_json,
     slashless,
 )
@@ -52,7 +53,7 @@ _PAGE_MAX: Final = 100
 _CALENDAR_FIRST: Final = "2016-01-01"
 _CALENDAR_LAST: Final = "2029-12-31"
 _NANO: Final = Decimal("0.000000001")
-_ACTIVITY_TYPES: Final = re.compile(
+ACTIVITY_TYPES: Final = re.compile(
     "FILL|ACAT[CS]|CFEE|CFO|CIL|CORR|CSD|CSW|DIV(CGL|CGS|FEE|FT|NRA|ROC|TW|TXEX)?|FEE|FOPT|INT(NRA|TW)?|JNL[CS]?|MA|MEM|NC|"
     "OCT|OP(ASN|CA|EXC|EXP|TRD|XRC)|PTC|PTR|REORG|SC|SPIN|SPLIT|SSO|SSP|TAXWH|TRANS|VOF|WH"
 )
@@ -117,7 +118,7 @@ class TradingApi:
             refuse_invalid("only one of activity_types or category is accepted")
         if category and category not in ("trade_activity", "non_trade_activity"):
             refuse_invalid(f"invalid category: {category}")
-        return self._activities(request, types or (["FILL"] if category != "non_trade_activity" else ["FEE"]))
+        return self._activities(request, types or ([] if category == "non_trade_activity" else ["FILL"]))
 
     def activities_of_type(self, request: Request) -> Answer:
         """GET /v2/account/activities/{type}."""
@@ -125,16 +126,20 @@ class TradingApi:
 
     def _activities(self, request: Request, types: list[str]) -> Answer:
         for name in types:
-            if not _ACTIVITY_TYPES.fullmatch(name):
+            if not ACTIVITY_TYPES.fullmatch(name):
                 refuse_invalid(f"invalid activity type: {name}")
         query = request.query
         size = request.integer("page_size", _PAGE_MAX, _PAGE_MAX)
         newest_first = _direction(request) == "desc"
         after, until = _bounds(request)
         token = query.get("page_token", "")
-        # Fees are settled in the fills at once, so there are no rows but fills.
-        rows: Iterable[VenueExecution] = request.owner.engine.activities() if "FILL" in types else []
-        rows = reversed(list(rows)) if newest_first else rows
+        # Fees are settled in the fills at once, so there are no rows but fills and what an operator posted.
+        rows: list[VenueExecution | PostedRow] = [*request.owner.engine.activities()] if "FILL" in types else []
+        posted = [row for row in request.owner.posted if not types or row.posting.activity_type in types]
+        if posted:
+            rows = sorted([*rows, *posted], key=lambda row: row.at)
+        if newest_first:
+            rows.reverse()
         order_id = query.get("order_id")
         chosen = (
             row
@@ -143,7 +148,9 @@ class TradingApi:
             and (until is None or row.at < until)
             and (not order_id or row.order_id == order_id)
         )
-        return Answer([activity_json(row) for row in islice(chosen, size)])
+        return Answer(
+            [posted_json(row) if isinstance(row, PostedRow) else activity_json(row) for row in islice(chosen, size)]
+        )
 
     # --- Orders ------------------------------------------------------------------------------------------------
 
@@ -382,7 +389,7 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _beyond(rows: Iterable[VenueExecution], token: str) -> Iterable[VenueExecution]:
+def _beyond(rows: Iterable[VenueExecution | PostedRow], token: str) -> Iterable[VenueExecution | PostedRow]:
     """The rows after the one whose activity id is the token; all of them without one."""
     if not token:
         yield from rows

@@ -30,6 +30,7 @@ from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.accounts import VenueAccount
+from holdfast.venue.corrections import CorrectionsApi
 from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, News, data_identity
 from holdfast.venue.http import Answer, HttpApp, Request, Route, Router, keys_of
@@ -214,7 +215,9 @@ class Venue:
             *MarketDataApi(exchange).routes(),
         ]
         self._trading = self._http_app(routes)
-        self._admin = self._http_app([Route("GET", "/", self._about, access="public")])
+        self._admin = self._http_app(
+            [Route("GET", "/", self._about, access="public"), *CorrectionsApi(exchange).routes()]
+        )
 
     async def trading(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the trading port."""

@@ -24,7 +24,7 @@ from holdfast.model.market import Asset, Bar
 from holdfast.model.timestamps import NS_PER_MS, NS_PER_SECOND, format_rfc3339, parse_rfc3339, to_datetime, to_ns
 from holdfast.time import Session
 from holdfast.venue.account import AccountView, PositionView
-from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
+from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Refusal, VenueExecution, VenueOrder
 from holdfast.venue.refusals import refuse_invalid, refuse_unprocessable
 
 Json = dict[str, Any]
@@ -84,7 +84,7 @@ def event_id(at: int, number: int, namespace: int) -> str:
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
 
-def activity_id(execution: VenueExecution) -> str:
+def activity_id(execution: VenueExecution | PostedRow) -> str:
     """``YYYYMMDDHHMMSSmmm::uuid``, the time being New York's, to sort by and to page with."""
     local = to_datetime(execution.at).astimezone(NEW_YORK)
     return f"{local:%Y%m%d%H%M%S}{execution.at % NS_PER_SECOND // NS_PER_MS:03d}::{execution.execution_id}"
@@ -155,6 +155,10 @@ def trade_update_json(event: EngineEvent, number: int, namespace: int) -> Json:
         data["execution_id"] = derived_id("event", f"{number}:{event.order.id}")
     else:
         data["execution_id"] = execution.execution_id
+        if event.kind == "trade_bust":
+            # The message has an execution id of its own, and names the one that it takes back.
+            data["execution_id"] = derived_id("event", f"{number}:{event.order.id}")
+            data["previous_execution_id"] = execution.execution_id
         data["price"] = amount(execution.price)
         data["qty"] = amount(execution.quantity)
         data["position_qty"] = amount(execution.position_qty)
@@ -178,6 +182,22 @@ def activity_json(execution: VenueExecution) -> Json:
         "order_id": execution.order_id,
         "order_status": (OrderStatus.FILLED if closed else OrderStatus.PARTIALLY_FILLED).value,
     }
+
+
+def posted_json(row: PostedRow) -> Json:
+    """An activity that is no trade: dated by the day in New York, amounts as text."""
+    posting = row.posting
+    body: Json = {
+        "id": activity_id(row),
+        "activity_type": posting.activity_type,
+        "date": f"{to_datetime(row.at).astimezone(NEW_YORK):%Y-%m-%d}",
+        "created_at": format_rfc3339(row.at),
+        "net_amount": amount(posting.cash),
+        "status": "executed",
+    }
+    if posting.symbol:
+        body |= {"symbol": slashless(posting.symbol), "qty": amount(posting.quantity)}
+    return body
 
 
 def account_json(

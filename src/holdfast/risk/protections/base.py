@@ -121,7 +121,7 @@ class Protection(ABC):
     def judge(self, symbol: str, closes: Sequence[ClosedTrade | Close], now: int) -> Hold | None:
         """Whether to hold back from opening in ``symbol`` at ``now`` (UTC ns).
 
-        ``closes`` holds at least the trades of all symbols that closed in ``(now - lookback_ns, now]``, in any order.
+        ``closes`` holds at least the trades of all symbols that closed in ``(now - lookback_ns, now]``, oldest first.
         """
 
     def judge_trades(self, symbol: str, trades: Iterable[Any], now: int) -> Hold | None:

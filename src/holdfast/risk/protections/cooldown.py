@@ -47,15 +47,14 @@ class CooldownPeriod(Protection):
 
     def judge(self, symbol: str, closes: Sequence[ClosedTrade | Close], now: int) -> Hold | None:
         """See ``Protection.judge``."""
-        latest = after = now - self._cooldown
-        for close in closes:
-            if (
-                close.closed_at > latest
-                and (not self.per_symbol or close.symbol == symbol)
-                and (not self.only_after_stops or is_stoploss(close))
-            ):
-                latest = close.closed_at
-        if latest == after:
+        after = now - self._cooldown
+        for close in reversed(closes):
+            latest = close.closed_at
+            if latest <= after:
+                return None
+            if (not self.per_symbol or close.symbol == symbol) and (not self.only_after_stops or is_stoploss(close)):
+                break
+        else:
             return None
         what = "a stop-loss" if self.only_after_stops else "a trade"
         where = f" in {symbol}" if self.per_symbol else ""

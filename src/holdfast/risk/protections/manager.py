@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from math import inf
 from typing import Any
 
 import msgspec
 
-from holdfast.model import GuardMode
+from holdfast.model import ClosedTrade, GuardMode
 from holdfast.model.errors import ConfigurationError, DataError
 from holdfast.risk.protections.base import (
     NOT_PROTECTED,
@@ -25,10 +25,12 @@ from holdfast.risk.protections.daily_loss import DailyLossLimit
 from holdfast.risk.protections.drawdown import MaxDrawdown
 from holdfast.risk.protections.low_profit import LowProfitSymbols
 from holdfast.risk.protections.stoploss import StoplossGuard
-from holdfast.risk.protections.trades import closes_between
+from holdfast.risk.protections.trades import Close, closes_between
 from holdfast.time import Clock
 
-_NONE_OBSERVED: tuple[str, ...] = ()
+# Of the distance to the nearest floor, the share that new highs may use up before the protections are told of them.
+_HEADROOM = 0.25
+_NOT_HELD: tuple[ProtectionResult, tuple[str, ...]] = (NOT_PROTECTED, ())
 
 
 class ProtectionsState(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +38,9 @@ class ProtectionsState(msgspec.Struct, frozen=True, kw_only=True):
 
     quiet_until: int
     quiet_low: float
-    quiet_kept: float
+    quiet_top: float
     quiet_highest: float
+    unheard: float | None
     watchers: tuple[tuple[str, dict[str, Any]], ...]
     last: dict[str, Hold]
     blocks: dict[str, int]
@@ -69,11 +72,12 @@ class ProtectionManager:
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
         self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
-        # Before ``quiet_until`` and above ``quiet_low``, an observation changes nothing but the last and the highest
-        # equity known: whoever observes once a bar may skip those (``note_high`` for each new high), and tell the
-        # last one before asking.
-        self.quiet_until, self.quiet_low, self.quiet_kept = 0, inf, 0.0
+        # An observation before ``quiet_until`` and between the two levels changes nothing but the last and the highest
+        # equity known: whoever observes once a bar may skip it, if he raises ``quiet_highest`` to it where it is higher,
+        # and tells the last one before asking.
+        self.quiet_until, self.quiet_low, self.quiet_top = 0, inf, -inf
         self.quiet_highest = -inf
+        self._unheard: float | None = None  # the last quiet observation that the protections were not told
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
 
@@ -82,33 +86,42 @@ class ProtectionManager:
         """How long after its close a trade can still matter (ns), given that the equity is observed."""
         return self._lookback
 
+    @property
+    def quiet(self) -> tuple[float, float, int, float]:
+        """``quiet_low``, ``quiet_top``, ``quiet_until`` and ``quiet_highest``."""
+        return self.quiet_low, self.quiet_top, self.quiet_until, self.quiet_highest
+
     def observe_equity(self, now_ns: int, equity: float, *, before: float | None = None) -> None:
         """Tell the protections that watch the equity (USD) at a moment (UTC ns).
 
         ``before`` is the level just before, for a caller that skips quiet observations.
         """
-        if self.quiet_low < equity < inf and now_ns < self.quiet_until:
-            if equity > self.quiet_highest:
-                self.note_high(equity)
-            for protection in self._by_equity:
-                protection.level(equity, self.quiet_highest)
+        if self.quiet_low < equity < self.quiet_top and now_ns < self.quiet_until:
+            self.quiet_highest = max(self.quiet_highest, equity)
+            self._unheard = equity
             return
+        self._tell_unheard(before)
         until, low, kept = 1 << 62, -inf, 0.0
-        highest = self.quiet_highest
         for protection in self._by_equity:
-            if before is not None:
-                protection.level(before, max(highest, before))
             its_until, its_low, its_kept = protection.observe_equity(now_ns, equity)
             until = min(until, its_until)
             low = max(low, its_low)
             kept = max(kept, its_kept)
-        self.quiet_until, self.quiet_low, self.quiet_kept = until, low, kept
+        # Room for new highs: up to the top, no high can lift a floor above the low that goes with the top.
+        self.quiet_top = top = equity + abs(equity) * (1.0 - kept) * _HEADROOM
+        self.quiet_low = max(low, top * kept)
+        self.quiet_until = until
         self.quiet_highest = equity
 
-    def note_high(self, equity: float) -> None:
-        """A quiet observation is the highest since the last one that was told: the quiet levels end further up."""
-        self.quiet_highest = equity
-        self.quiet_low = max(self.quiet_low, equity * self.quiet_kept)
+    def _tell_unheard(self, last: float | None = None) -> None:
+        """The last and the highest of the quiet observations, to those who watch the equity."""
+        if last is None:
+            last = self._unheard
+        if last is not None:
+            highest = self.quiet_highest
+            for protection in self._by_equity:
+                protection.level(last, max(last, highest))
+        self._unheard = None
 
     def check(
         self,
@@ -135,30 +148,45 @@ class ProtectionManager:
         if not hasattr(completed_trades, "__len__"):
             completed_trades = tuple(completed_trades)  # several will read it
         now_ns = now if isinstance(now, int) else moment_ns(now, self._clock)
-        holds = self._holds(symbol, completed_trades, now_ns)
-        if not holds:
-            return NOT_PROTECTED, _NONE_OBSERVED
-        return self._settle(holds)
+        closes: Sequence[Any] = ()
+        unreadable: Hold | None = None
+        if completed_trades and self._by_trades:
+            try:
+                closes = closes_between(completed_trades, now_ns - self._lookback, now_ns)
+            except DataError as error:
+                unreadable = Hold(f"cannot judge: {error}", None, ProtectionTrigger.MISSING_DATA)
+        return self.judge(symbol, completed_trades, closes, now_ns, unreadable)
 
-    def _holds(self, symbol: str, trades: Iterable[Any], now: int) -> list[tuple[Protection, Hold]]:
-        holds: list[tuple[Protection, Hold]] = []
+    def judge(
+        self,
+        symbol: str,
+        trades: Iterable[Any],
+        closes: Sequence[ClosedTrade | Close],
+        now: int,
+        unreadable: Hold | None = None,
+    ) -> tuple[ProtectionResult, tuple[str, ...]]:
+        """``check_all`` for a caller that has read the trades.
+
+        Args:
+            symbol: What would be traded.
+            trades: All trades, for protections that watch the equity and were told of none.
+            closes: Those that closed in ``(now - lookback_ns, now]``, oldest first.
+            now: UTC ns.
+            unreadable: Why the trades could not be read: it holds for every protection that judges by trades.
+        """
+        if self._unheard is not None:
+            self._tell_unheard()
+        holds: list[tuple[Protection, Hold]] | None = None
         for watcher in self._by_equity:
             hold = watcher.judge_trades(symbol, trades, now)
             if hold is not None:
-                holds.append((watcher, hold))
-        if not trades or not self._by_trades:
-            return holds
-        try:
-            closes = closes_between(trades, now - self._lookback, now)
-        except DataError as error:
-            unreadable = Hold(f"cannot judge: {error}", None, ProtectionTrigger.MISSING_DATA)
-            return [*holds, *((protection, unreadable) for protection in self._by_trades)]
-        if closes:
+                holds = [*(holds or ()), (watcher, hold)]
+        if closes or unreadable is not None:
             for protection in self._by_trades:
-                hold = protection.judge(symbol, closes, now)
+                hold = unreadable or protection.judge(symbol, closes, now)
                 if hold is not None:
-                    holds.append((protection, hold))
-        return holds
+                    holds = [*(holds or ()), (protection, hold)]
+        return _NOT_HELD if holds is None else self._settle(holds)
 
     def _settle(self, holds: list[tuple[Protection, Hold]]) -> tuple[ProtectionResult, tuple[str, ...]]:
         observed: list[str] = []
@@ -195,8 +223,9 @@ class ProtectionManager:
         return ProtectionsState(
             quiet_until=self.quiet_until,
             quiet_low=self.quiet_low,
-            quiet_kept=self.quiet_kept,
+            quiet_top=self.quiet_top,
             quiet_highest=self.quiet_highest,
+            unheard=self._unheard,
             watchers=tuple((protection.name, protection.export_state()) for protection in self._by_equity),
             last=dict(self._last),
             blocks=dict(self._blocks),
@@ -215,8 +244,8 @@ class ProtectionManager:
             raise DataError(message)
         for protection, (_, seen) in zip(self._by_equity, state.watchers, strict=True):
             protection.import_state(seen)
-        self.quiet_until, self.quiet_low = state.quiet_until, state.quiet_low
-        self.quiet_kept, self.quiet_highest = state.quiet_kept, state.quiet_highest
+        self.quiet_until, self.quiet_low, self.quiet_top = state.quiet_until, state.quiet_low, state.quiet_top
+        self.quiet_highest, self._unheard = state.quiet_highest, state.unheard
         self._last, self._blocks = dict(state.last), dict(state.blocks)
 
 

@@ -71,7 +71,6 @@ class StoplossGuard(Protection):
                 stops.append(close.closed_at)
         if len(stops) < self.max_stoplosses:
             return None
-        stops.sort()
         # The latest that tripped protects longest. Of stops at one moment the last index counts them all.
         for last in range(len(stops) - 1, -1, -1):
             closed_at = stops[last]

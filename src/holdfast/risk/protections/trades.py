@@ -61,7 +61,7 @@ def close_of(trade: Any) -> Close:
 
 
 def closes_between(trades: Iterable[Any], after: int, until: int) -> list[ClosedTrade | Close]:
-    """The trades that closed in ``(after, until]`` (UTC ns), in the order given.
+    """The trades that closed in ``(after, until]`` (UTC ns), oldest first.
 
     Raises:
         DataError: A trade cannot be read.
@@ -71,7 +71,12 @@ def closes_between(trades: Iterable[Any], after: int, until: int) -> list[Closed
         close = trade if trade.__class__ is ClosedTrade else close_of(trade)
         if after < close.closed_at <= until:
             closes.append(close)
+    closes.sort(key=_closed_at)
     return closes
+
+
+def _closed_at(close: ClosedTrade | Close) -> int:
+    return close.closed_at
 
 
 def is_stoploss(close: ClosedTrade | Close) -> bool:

@@ -8,7 +8,7 @@ its seeds lean towards them, as a bound on the number of seeds should not depend
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -21,28 +21,21 @@ from holdfast.di.config import Config
 from holdfast.di.parts import Parts
 from holdfast.kernel import Kernel
 from holdfast.kernel.book import SymbolBook
+from holdfast.kernel.reconciliation import Drift, Reconciliation
 from holdfast.kernel.signal_path import SignalPath
 from holdfast.kernel.state import KernelState
+from holdfast.kernel.unknowns import USER_STREAM, Unknowns
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source, TradingState
-from holdfast.model.commands import ORDER_COMMANDS, CancelOrder, Command, Reconcile, SubmitOrder
+from holdfast.model.commands import ORDER_COMMANDS, SubmitOrder
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError
-from holdfast.model.events import (
-    BrokerReported,
-    EpochStarted,
-    Event,
-    LookupFailed,
-    LookupMissed,
-    OrderRefused,
-    OrderUpdated,
-    StreamConnected,
-)
+from holdfast.model.events import EpochStarted, Event, LookupFailed, LookupMissed, StreamConnected
 from holdfast.net import Throttler, create_combined_throttler
 from holdfast.realtime import UserStreamTracker
 from holdfast.realtime.stream import Conversation
 from holdfast.runner import Recovery, Runner
 from holdfast.runner.outbox import Outbox
 from holdfast.state.in_flight import InFlightOrder
-from holdfast.state.order_machine import VENUE_CLOSED, VENUE_OPEN
+from holdfast.state.order_machine import VENUE_CLOSED, VENUE_OPEN, OrderEvent
 from holdfast.state.order_tracker import OrderTracker
 from holdfast.testing.sim.scenario import Scenario, scenario
 
@@ -197,78 +190,78 @@ class ConnectedWhenOpen(UserStreamTracker):
 # -- what nobody knows --------------------------------------------------------------------------
 
 
-class TakesNotFoundForANo(Kernel):
+class _NotFoundIsNeverSent(Unknowns):
+    def on_lookup_missed(self, event: LookupMissed) -> None:
+        self._close(event.client_order_id, event.ts, "the venue does not have it")
+
+    def _close(self, client_order_id: str, now: int, evidence: str) -> None:
+        order = self._tracker.get(client_order_id)
+        if order is not None and order.status is OrderStatus.UNKNOWN:
+            self._tracker.apply(client_order_id, OrderEvent.NEVER_SENT, now, evidence)
+            self._out.order_changed(order)
+
+
+class TakesNotFoundForNeverSent(Kernel):
     """A look-up that finds nothing settles the matter at once: no grace for what is still on its way."""
 
-    def handle(self, event: Event) -> Sequence[Command]:
-        """Take it for a refusal."""
-        if type(event) is LookupMissed and _is_unknown(self, event.client_order_id):
-            return super().handle(OrderRefused(ts=event.ts, client_order_id=event.client_order_id, reason="not there"))
-        return super().handle(event)
+    unknowns_kind = _NotFoundIsNeverSent
 
 
-class TakesAFailedLookUpForANo(Kernel):
+class _FailedIsNeverSent(_NotFoundIsNeverSent):
+    def on_lookup_failed(self, event: LookupFailed) -> None:
+        self._close(event.client_order_id, event.ts, "nobody answers")
+
+
+class TakesAFailedLookUpForNeverSent(Kernel):
     """A look-up that fails says as much as one that finds nothing."""
 
-    def handle(self, event: Event) -> Sequence[Command]:
-        """Take it for a refusal."""
-        if type(event) is LookupFailed and _is_unknown(self, event.client_order_id):
-            return super().handle(OrderRefused(ts=event.ts, client_order_id=event.client_order_id, reason=event.reason))
-        return super().handle(event)
+    unknowns_kind = _FailedIsNeverSent
 
 
-def _is_unknown(kernel: Kernel, client_order_id: str) -> bool:
-    order = kernel.portfolio.tracker.get(client_order_id)
-    return order is not None and order.status is OrderStatus.UNKNOWN
+class _CancelIsCancelled(Unknowns):
+    def cancel(self, order: InFlightOrder) -> None:
+        super().cancel(order)
+        if order.broker_id:
+            word = OrderReport(
+                broker_id=order.broker_id,
+                client_order_id=order.client_order_id,
+                symbol=order.symbol,
+                side=order.side,
+                status=OrderStatus.CANCELED,
+                quantity=order.quantity,
+                filled_qty=order.filled_quantity,
+            )
+            self._tracker.apply_report(word, Source.RESPONSE, self._portfolio.now_ns)
+            self._out.order_changed(order)
 
 
 class TakesACancelForCancelled(Kernel):
     """Asking for a cancel closes the order: the venue's word is not waited for."""
 
-    def handle(self, event: Event) -> Sequence[Command]:
-        """Add the word that the venue has not said."""
-        commands = list(super().handle(event))
-        for command in tuple(commands):
-            order = self.portfolio.tracker.get(command.client_order_id) if type(command) is CancelOrder else None
-            if order is not None and order.broker_id is not None:
-                word = OrderReport(
-                    broker_id=order.broker_id,
-                    client_order_id=order.client_order_id,
-                    symbol=order.symbol,
-                    side=order.side,
-                    status=OrderStatus.CANCELED,
-                    quantity=order.quantity,
-                    filled_qty=order.filled_quantity,
-                )
-                commands += super().handle(OrderUpdated(ts=event.ts, report=word, source=Source.RESPONSE))
-        return commands
+    unknowns_kind = _CancelIsCancelled
 
 
 class DoesNotAskAfterAGap(Kernel):
     """A stream that is back is as good as one that was never lost."""
 
-    def handle(self, event: Event) -> Sequence[Command]:
-        """Leave out the look at the venue."""
-        commands = super().handle(event)
-        if type(event) is StreamConnected:
-            return tuple(command for command in commands if type(command) is not Reconcile)
-        return commands
+    def _on_stream_connected(self, event: StreamConnected) -> None:
+        self._advance(event.ts)
+        if event.stream == USER_STREAM:
+            self.unknowns.on_stream_connected(event.ts)
+
+
+class _Adopting(Reconciliation):
+    def _differences(self) -> list[Drift]:
+        found = super()._differences()
+        for drift in found:
+            self._portfolio.positions.adjust(drift.symbol, drift.gap, "as the venue says", self.last_at)
+        return []
 
 
 class AdoptsWhatDiffers(Kernel):
     """Where the venue's position is another one, ours becomes the venue's."""
 
-    def handle(self, event: Event) -> Sequence[Command]:
-        """Adopt."""
-        commands = super().handle(event)
-        if type(event) is BrokerReported:
-            positions = self.portfolio.positions
-            theirs = {position.symbol: position.quantity for position in event.positions}
-            for symbol in {**theirs, **{position.symbol: None for position in positions.get_all()}}:
-                gap = theirs.get(symbol, _ZERO) - positions.quantity(symbol)
-                if gap:
-                    positions.adjust(symbol, gap, "as the venue says", event.ts)
-        return commands
+    reconciliation_kind = _Adopting
 
 
 # -- guards -------------------------------------------------------------------------------------
@@ -299,12 +292,11 @@ def guard_fails_open(config: Config, *args: Any, **kwargs: Any) -> Kernel:
 class ShowsBarsAgain(Kernel):
     """What a backfill brings is shown to the strategies, seen before or not."""
 
-    def on_bar(self, bar: Bar) -> Sequence[Command]:
-        """As if it had never been seen."""
+    def _on_bar(self, bar: Bar) -> None:
         book = self.portfolio.book(bar.symbol)
         if bar.ts <= book.last_bar_at:
             book.last_bar_at = bar.ts - 1
-        return super().on_bar(bar)
+        super()._on_bar(bar)
 
 
 # -- restarts -----------------------------------------------------------------------------------
@@ -313,13 +305,9 @@ class ShowsBarsAgain(Kernel):
 class SendsAgainAfterARestart(Kernel):
     """What was on its way when the last run ended is sent once more."""
 
-    def handle(self, event: Event) -> Sequence[Command]:
-        """Add the orders of the last run."""
-        if type(event) is not EpochStarted:
-            return super().handle(event)
-        tracker = self.portfolio.tracker
-        pending = [order for order in tracker.open_orders() if order.status is OrderStatus.SUBMITTED]
-        commands = list(super().handle(event))
+    def _on_epoch_started(self, event: EpochStarted) -> None:
+        pending = [order for order in self._tracker.open_orders() if order.status is OrderStatus.SUBMITTED]
+        super()._on_epoch_started(event)
         for order in pending:
             intent = OrderIntent(
                 client_order_id=order.client_order_id,
@@ -332,8 +320,7 @@ class SendsAgainAfterARestart(Kernel):
                 limit_price=order.limit_price,
                 reduce_only=order.reduce_only,
             )
-            commands.append(SubmitOrder(intent=intent, deadline=event.ts + self.settings.submit_deadline))
-        return commands
+            self._out.append(SubmitOrder(intent=intent, deadline=event.ts + self.settings.submit_deadline))
 
 
 class CountsIntentsAnew(Kernel):
@@ -523,15 +510,15 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
     ),
     (
         "not-found-is-never-sent",
-        TakesNotFoundForANo,
-        _kernel(TakesNotFoundForANo),
+        TakesNotFoundForNeverSent,
+        _kernel(TakesNotFoundForNeverSent),
         _with(rates=_LATE),
         ("P5 verdicts hold",),
     ),
     (
         "silence-is-never-sent",
-        TakesAFailedLookUpForANo,
-        _kernel(TakesAFailedLookUpForANo),
+        TakesAFailedLookUpForNeverSent,
+        _kernel(TakesAFailedLookUpForNeverSent),
         _with(rates={"gateway_after": 0.8, "frame_lost": 0.6}),
         ("P5 verdicts hold",),
     ),

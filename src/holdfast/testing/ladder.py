@@ -56,6 +56,14 @@ class Ladder(Strategy):
         elif age >= self.hold:
             self._leave(symbol, bar.close, view.position_float, age)
 
+    def save_state(self) -> object:
+        """The three counts of each symbol."""
+        return [dict(self._bars), dict(self._rounds), dict(self._since)]
+
+    def load_state(self, state: list[dict[str, int]]) -> None:
+        """Go on counting."""
+        self._bars, self._rounds, self._since = state
+
     def _open(self, symbol: str, price: float) -> None:
         self._since[symbol] = self._bars[symbol]
         turn = self._rounds[symbol] = self._rounds[symbol] + 1

@@ -1,0 +1,162 @@
+"""What others may do to a running bot, and learn of it, without its help: halt file, liveness file, heartbeat.
+
+One object per container. Without a journal in a file there is no place for the two files, and nobody to find them
+there; the heartbeat works all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from holdfast.di.config import Config
+from holdfast.di.report import plain
+from holdfast.journal import Journal
+from holdfast.journal.owner import this_process
+from holdfast.model.timestamps import format_rfc3339
+from holdfast.notify.heartbeat import Heartbeat
+from holdfast.runner.halt_file import HaltFile, HaltOrder, HaltState, new_id
+from holdfast.runner.halt_watch import HaltWatch
+from holdfast.runner.liveness import Liveness, liveness_path
+from holdfast.runner.pulse import Pulse
+from holdfast.time import RealTimeClock
+
+if TYPE_CHECKING:
+    from holdfast.di.container import Container
+
+_LOOK_SECONDS = 0.2
+
+
+class Control:
+    """Halt file, liveness file and heartbeat of one bot.
+
+    Args:
+        config: Where they are.
+        journal: An opened journal, where one was given instead.
+
+    Attributes:
+        file: The halt file; None without a journal in a file.
+        status_url: What the liveness file says of the status API; set by whoever serves it.
+        proof_seconds: How long the runner may take for a beat before it counts as hanging (real time).
+
+    Raises:
+        ConfigurationError: The heartbeat's URL is none.
+    """
+
+    def __init__(self, config: Config, journal: Journal | None = None) -> None:
+        path = config.journal.beside
+        if journal is not None and config.journal.control is None:
+            path = getattr(journal, "path", None)
+        self._path: Path | None = path if isinstance(path, Path) else None
+        self.file = None if self._path is None else HaltFile(self._path)
+        self.status_url = ""
+        self.proof_seconds = 5.0
+        self.watch: HaltWatch | None = None
+        self._container: Container | None = None
+        self._pulse: Pulse | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        beat = config.heartbeat
+        self.heartbeat = (
+            None
+            if beat.url is None
+            else Heartbeat(beat.url.get_secret_value(), beat.every, self.what_is_wrong, method=beat.method)
+        )
+
+    def brake(self, *, reduces: bool) -> str | None:
+        """Why an order request must not leave, by the halt file."""
+        return None if self.file is None else self.file.brake(reduces=reduces)
+
+    def attach(self, container: Container) -> None:
+        """Make what needs the runner."""
+        self._container = container
+        liveness = None if self._path is None else liveness_path(self._path)
+        self._pulse = Pulse(container.runner.inbox, liveness, lambda at: _describe(container, self, at))
+        if self.file is not None:
+            self.watch = HaltWatch(container.runner, self.file)
+
+    async def what_is_wrong(self) -> Sequence[str]:
+        """Proves that the bot is well: the runner takes a beat now, and nothing else is the matter; else why not."""
+        if self._pulse is None or self._container is None or not await self._pulse.prove(self.proof_seconds):
+            return ("the runner takes no events",)
+        return self._container.health()[1]
+
+    def begin(self) -> None:
+        """The run has begun: take what the halt file says, and start to look, to beat and to tell."""
+        if self.watch is not None:
+            self.watch.look(at_start=True)
+        works = [self._look()] if self.watch is not None else []
+        if self._pulse is not None and self._path is not None:
+            works.append(self._pulse.run())
+        if self.heartbeat is not None:
+            works.append(self.heartbeat.run())
+        self._tasks = [asyncio.create_task(work, name="holdfast-control") for work in works]
+
+    async def end(self, *, orderly: bool) -> None:
+        """Stop looking; an orderly end is written down."""
+        if self.watch is not None:
+            self.watch.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if orderly and self._tasks and self._pulse is not None and self._container is not None:
+            self._pulse.end(_describe(self._container, self, RealTimeClock().now_ns()).ending())
+        self._tasks = []
+
+    async def _look(self) -> None:
+        watch, pulse = self.watch, self._pulse
+        if watch is None or pulse is None:
+            return
+        outcome = watch.outcome
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if watch.look() or watch.outcome != outcome:
+                outcome = watch.outcome
+                pulse.nudge()
+
+
+def make_order(state: HaltState, reason: str, *, everything: bool = False) -> HaltOrder:
+    """A request of whoever runs this process."""
+    return HaltOrder(
+        state=state,
+        who=operator(),
+        at=format_rfc3339(RealTimeClock().now_ns() // 1_000_000_000 * 1_000_000_000),
+        reason=reason,
+        id=new_id(),
+        everything=everything,
+    )
+
+
+def operator() -> str:
+    """Login and machine of whoever runs this process, as far as they are known."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        login = f"uid {os.getuid()}"
+    return f"{login}@{platform.node() or 'unknown'}"
+
+
+def _describe(container: Container, control: Control, at: int) -> Liveness:
+    me = this_process()
+    kernel, config = container.kernel, container.config
+    watch = control.watch
+    return Liveness(
+        pid=me.pid,
+        birth=me.birth,
+        host=me.host,
+        at=at,
+        trading_state=kernel.portfolio.trading_state.value,
+        mode=config.account.mode,
+        base_url=config.alpaca.base_url or "",
+        local_venue=container.venue is not None,
+        status_url=control.status_url,
+        heard="" if watch is None else watch.heard,
+        flat="" if watch is None else watch.outcome,
+        positions={position.symbol: plain(position.quantity) for position in kernel.portfolio.positions.get_all()},
+        open_orders=tuple(order.client_order_id for order in kernel.portfolio.tracker.open_orders()),
+        reasons=tuple(container.health()[1]),
+    )

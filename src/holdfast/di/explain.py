@@ -1,0 +1,351 @@
+"""The life of one order, read from its journal: what led to it, what each guard said, and how long each step took.
+
+The records are followed by a kernel that decides nothing, so that the order's state after each of them is the one that
+the bot had, by the same rules; whatever changed, and whatever named the order, is a step. Market data that led to
+nothing is passed over: it changes no order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from holdfast.di.epochs import bare_kernel, recipe_of
+from holdfast.di.report import plain
+from holdfast.journal import EpochRecord, Record
+from holdfast.kernel import Kernel
+from holdfast.kernel.guards import guards_asked
+from holdfast.kernel.signal_path import EXIT_WAITS
+from holdfast.model import Bar, Execution, OrderIntent, OrderReport, Quote, Verdict
+from holdfast.model.commands import CancelOrder, Command, LookupOrder, RecordVerdict, SendAlert, SubmitOrder
+from holdfast.model.errors import ConfigurationError
+from holdfast.model.events import (
+    BrokerReported,
+    CancelRefused,
+    CancelUnknown,
+    EpochStarted,
+    Event,
+    LookupFailed,
+    LookupMissed,
+    OrderFilled,
+    OrderRefused,
+    OrderReleased,
+    OrderUpdated,
+    ShutdownStarted,
+    SignalReceived,
+    SubmitDropped,
+    SubmitUnknown,
+    TimerFired,
+)
+from holdfast.model.timestamps import NS_PER_MS
+from holdfast.runner.recovery import Step, steps
+from holdfast.state.order_tracker import InFlightOrder
+
+Records = Callable[[], Iterable[Record]]
+
+
+class GuardWord(msgspec.Struct, frozen=True):
+    """What one guard said: ``passed``, or ``would block`` where it only observes, with its reason."""
+
+    name: str
+    mode: str
+    word: str
+    reason: str = ""
+
+
+class LifeStep(msgspec.Struct):
+    """One step. ``at`` is UTC ns by the bot's clock (of a bar: its end), ``seq`` the record that tells of it."""
+
+    at: int
+    seq: int
+    what: str
+    detail: str = ""
+
+
+class Life(msgspec.Struct, kw_only=True):
+    """All of an order's life.
+
+    Attributes:
+        intent: What was asked for.
+        broker_id: The venue's id, if it was ever known.
+        status: Its last status.
+        evidence: Why it is what it is.
+        guards: What each guard said, in the order in which they were asked; empty where ``unknown_guards`` says why.
+        steps: From the event that led to it to its end.
+        took: Milliseconds of clock time by what they were spent on.
+    """
+
+    intent: OrderIntent
+    broker_id: str | None = None
+    status: str = ""
+    evidence: str = ""
+    guards: tuple[GuardWord, ...] = ()
+    unknown_guards: str = ""
+    steps: list[LifeStep] = []
+    took: dict[str, float] = {}
+
+
+def explain(records: Records, order: str) -> Life:
+    """Tell an order's life.
+
+    Args:
+        records: Gives all records, each time that it is called.
+        order: Its client order id, its number (the id's last part), or the venue's id.
+
+    Raises:
+        ConfigurationError: There is no such order in the journal.
+        JournalError: A record is damaged or missing; names the place.
+    """
+    return _Telling(_find(records(), order)).tell(records())
+
+
+def _find(records: Iterable[Record], order: str) -> str:
+    """The client order id of an order, however it was named."""
+    intents: dict[str, None] = {}
+    by_broker_id: dict[str, str] = {}
+    for record in records:
+        content = record.content
+        if isinstance(content, tuple):
+            intents.update((c.intent.client_order_id, None) for c in content if isinstance(c, SubmitOrder))
+        elif isinstance(content, OrderUpdated | OrderFilled | BrokerReported):
+            by_broker_id.update({report.broker_id: report.client_order_id for report in _reports(content)})
+    found = by_broker_id.get(order, order)
+    if found in intents:
+        return found
+    numbered = [client_order_id for client_order_id in intents if client_order_id.rpartition("-")[2] == order]
+    if len(numbered) == 1:
+        return numbered[0]
+    if numbered:
+        message = f"several orders have the number {order}: {', '.join(numbered)}"
+    else:
+        newest = next(reversed(intents), "")
+        count = f"it has {len(intents)}, the last one is {newest}" if intents else "it has none"
+        message = (
+            f"the journal has no order {order!r}: expected a client order id, its number, or the venue's id; {count}"
+        )
+    raise ConfigurationError(message)
+
+
+class _Telling:
+    """One passage over the records."""
+
+    def __init__(self, client_order_id: str) -> None:
+        self._id = client_order_id
+        self._kernel: Kernel = bare_kernel()
+        self._epoch: EpochRecord | None = None
+        self._deferred: dict[str, LifeStep] = {}
+        self._decided: LifeStep | None = None
+        self._granted_at = 0
+        self._life: Life | None = None
+
+    def tell(self, records: Iterable[Record]) -> Life:
+        """All of it."""
+        for step in steps(records):
+            event = step.content
+            if isinstance(event, EpochRecord):
+                self._epoch = event
+            elif step.commands or not isinstance(event, Bar | Quote):
+                before = self._seen()
+                self._kernel.follow(event, step.commands)
+                self._take(step, event, before)
+        life, order = self._life, self._kernel.portfolio.tracker.get(self._id)
+        if life is None or order is None:
+            message = f"the intent of order {self._id} is in the journal and led to no order"
+            raise ConfigurationError(message)
+        life.broker_id, life.status, life.evidence = order.broker_id, order.status.value, order.evidence
+        life.took = _took(life, order)
+        return life
+
+    # -- what a record adds ---------------------------------------------------------------------
+
+    def _seen(self) -> tuple[Any, ...]:
+        order = self._kernel.portfolio.tracker.get(self._id)
+        return () if order is None else (order.status, order.filled_quantity, len(order.executions))
+
+    def _take(self, step: Step, event: Event, before: tuple[Any, ...]) -> None:
+        if self._life is None:
+            self._begin(step, event)
+            return
+        order = self._kernel.portfolio.tracker.get(self._id)
+        if order is None:
+            return
+        told = list(self._of_event(step, event, order, before))
+        if not told and before != self._seen():
+            told = [self._step(step, "status", f"{order.status.value} ({order.evidence})")]
+        self._life.steps += [*told, *self._of_commands(step)]
+        if before and before[0] is not order.status and order.is_closed:
+            self._life.steps.append(self._step(step, "closed", f"{order.status.value}: {order.evidence}"))
+
+    def _begin(self, step: Step, event: Event) -> None:
+        """Look for the decision that made the order."""
+        for command in step.commands:
+            if not isinstance(command, RecordVerdict):
+                continue
+            verdict = command.verdict
+            symbol = verdict.signal.symbol
+            if verdict.guard == EXIT_WAITS:
+                self._deferred[symbol] = self._step(step, "exit deferred", verdict.reason)
+            elif verdict.client_order_id == self._id:
+                self._tell_decision(step, event, verdict)
+            elif verdict.approved and verdict.signal.reduce_only:
+                self._deferred.pop(symbol, None)
+
+    def _tell_decision(self, step: Step, event: Event, verdict: Verdict) -> None:
+        intent = next(
+            c.intent for c in step.commands if isinstance(c, SubmitOrder) and c.intent.client_order_id == self._id
+        )
+        life = self._life = Life(intent=intent)
+        waited = self._deferred.get(intent.symbol)
+        if waited is not None and intent.reduce_only:
+            life.steps.append(waited)
+        life.steps.append(self._step(step, "cause", _cause(event)))
+        price = "at the market" if intent.limit_price is None else f"limit {plain(intent.limit_price)}"
+        detail = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol} {price}, {intent.time_in_force.value}"
+        asker = " ".join(word for word in (intent.strategy_id, f"({intent.reason})" if intent.reason else "") if word)
+        self._decided = self._step(step, "decided", f"{detail}; asked by {asker}" if asker else detail)
+        life.steps.append(self._decided)
+        life.steps += self._of_commands(step)
+        self._tell_guards(life, verdict)
+
+    def _tell_guards(self, life: Life, verdict: Verdict) -> None:
+        try:
+            kernel = recipe_of(self._epoch.settings if self._epoch is not None else "", handed_over=True).kernel(())
+        except ConfigurationError as error:
+            life.unknown_guards = str(error)
+            return
+        observed = dict(found.split(": ", 1) for found in verdict.observed)
+        asked = guards_asked(kernel.protections, kernel.gate, reduce_only=life.intent.reduce_only)
+        life.guards = tuple(
+            GuardWord(guard.name, guard.mode.value, "would block", observed[guard.name])
+            if guard.name in observed
+            else GuardWord(guard.name, guard.mode.value, "passed")
+            for guard in asked
+        )
+
+    def _of_event(self, step: Step, event: Event, order: InFlightOrder, before: tuple[Any, ...]) -> Iterator[LifeStep]:
+        if isinstance(event, OrderReleased) and event.client_order_id == self._id:
+            yield from self._release(step, event)
+        elif isinstance(event, EpochStarted | ShutdownStarted):
+            if before and (order.is_open or before[0] is not order.status):
+                yield self._step(step, *_run_words(event, order))
+        elif isinstance(event, tuple(_WORDS)) and event.client_order_id == self._id:  # type: ignore[union-attr]  # all have one
+            what, reason = _WORDS[type(event)], getattr(event, "reason", "")
+            yield self._step(step, what, reason)
+        elif isinstance(event, OrderUpdated | OrderFilled | BrokerReported):
+            yield from self._venue_words(step, event, order, before)
+
+    def _release(self, step: Step, event: OrderReleased) -> Iterator[LifeStep]:
+        """The moments that were measured: the decision's own is moved to its place."""
+        life, decided = self._life, self._decided
+        if life is None or decided is None:
+            return
+        self._granted_at = event.granted_at
+        decided.at = event.decided_at
+        taken = LifeStep(event.taken_at, decided.seq, "taken", "from the inbox")
+        life.steps.insert(next(i for i, known in enumerate(life.steps) if known is decided), taken)
+        yield LifeStep(event.synced_at, step.seq, "durable", "the journal was synced")
+        yield LifeStep(event.granted_at, step.seq, "released", "the rate limit granted the slot; the request leaves")
+
+    def _venue_words(
+        self,
+        step: Step,
+        event: OrderUpdated | OrderFilled | BrokerReported,
+        order: InFlightOrder,
+        before: tuple[Any, ...],
+    ) -> Iterator[LifeStep]:
+        known = before[2] if before else 0
+        source = "reconciliation" if isinstance(event, BrokerReported) else event.source.value
+        for execution in order.executions[known:]:
+            yield self._step(step, "filled", _fill(execution, source))
+        named = any(report.client_order_id == self._id for report in _reports(event))
+        changed = bool(before) and before[0] is not order.status
+        if named and (changed or source == "response"):
+            what = "answered" if source == "response" else "told"
+            yield self._step(step, what, f"{order.status.value}, {plain(order.filled_quantity)} filled ({source})")
+
+    def _of_commands(self, step: Step) -> Iterator[LifeStep]:
+        for command in step.commands:
+            words = _command_words(command, self._id)
+            if words is not None:
+                yield self._step(step, *words)
+
+    def _step(self, step: Step, what: str, detail: str = "") -> LifeStep:
+        return LifeStep(
+            step.content.started_at if isinstance(step.content, EpochRecord) else step.content.ts,
+            step.seq,
+            what,
+            detail,
+        )
+
+
+# The events that name an order and say one thing of it.
+_WORDS: dict[type, str] = {
+    OrderRefused: "refused by the venue",
+    SubmitUnknown: "outcome unknown",
+    SubmitDropped: "dropped before it left",
+    LookupMissed: "not found by a look-up",
+    LookupFailed: "look-up without an answer",
+    CancelRefused: "cancel refused",
+    CancelUnknown: "cancel without an answer",
+}
+
+
+def _command_words(command: Command, client_order_id: str) -> tuple[str, str] | None:
+    if isinstance(command, CancelOrder) and command.client_order_id == client_order_id:
+        return "cancel asked for", ""
+    if isinstance(command, LookupOrder) and command.client_order_id == client_order_id:
+        return "look-up asked for", ""
+    if isinstance(command, SendAlert) and client_order_id in command.details.replace(":", " ").split():
+        return "alert", command.title
+    return None
+
+
+def _run_words(event: EpochStarted | ShutdownStarted, order: InFlightOrder) -> tuple[str, str]:
+    if isinstance(event, EpochStarted):
+        return "restart", f"run {event.epoch} begins; the order is {order.status.value}"
+    return "stop", "open orders are cancelled" if event.cancel_orders else "open orders are left"
+
+
+def _cause(event: Event) -> str:
+    if isinstance(event, Bar):
+        return f"bar of {event.symbol}: close {event.close:g}, volume {event.volume:g}"
+    if isinstance(event, Quote):
+        return f"quote of {event.symbol}: {event.bid:g} / {event.ask:g}"
+    if isinstance(event, SignalReceived):
+        return f"signal from outside (request {event.request})"
+    if isinstance(event, TimerFired):
+        return f"timer {event.name}"
+    return f"the venue's word on what rested ({type(event).__name__})"
+
+
+def _fill(execution: Execution, source: str) -> str:
+    return f"{plain(execution.quantity)} at {plain(execution.price)} ({source}, execution {execution.execution_id})"
+
+
+def _reports(event: OrderUpdated | OrderFilled | BrokerReported) -> tuple[OrderReport, ...]:
+    if isinstance(event, BrokerReported):
+        return event.orders
+    return () if event.report is None else (event.report,)
+
+
+def _took(life: Life, order: InFlightOrder) -> dict[str, float]:
+    """Milliseconds by what they were spent on; what was not recorded is left out."""
+    at: dict[str, int] = {}
+    for step in life.steps:
+        at.setdefault(step.what, step.at)
+    at["end"] = order.closed_at or 0
+    pairs = {
+        "decision": ("taken", "decided"),
+        "journal sync": ("decided", "durable"),
+        "rate limit": ("durable", "released"),
+        "request": ("released", "answered"),
+        "until the first fill": ("released", "filled"),
+        "from decision to close": ("decided", "end"),
+    }
+    return {
+        name: (at[last] - at[first]) / NS_PER_MS
+        for name, (first, last) in pairs.items()
+        if at.get(first) and at.get(last)
+    }

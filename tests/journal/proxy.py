@@ -1,0 +1,111 @@
+"""A wire between a client and a PostgreSQL server that can be cut at a chosen moment."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from enum import Enum
+
+
+class Cut(Enum):
+    """What the next request that writes records meets."""
+
+    NOWHERE = "it passes"
+    BEFORE_THE_REQUEST = "the connection ends before the server has seen the request"
+    AFTER_THE_REQUEST = "the server carries it out, and the connection ends before the client has the answer"
+
+
+class Proxy:
+    """Passes everything on, in both directions; cuts the connection on which records are written, once.
+
+    Args:
+        server: Host and port to pass on to.
+
+    Attributes:
+        cut: What the next write meets.
+        refuse: Whether new connections are closed at once.
+        cuts: How many connections were cut.
+    """
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self._server = server
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.cut = Cut.NOWHERE
+        self.refuse = False
+        self.cuts = 0
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._go(self._accept)
+
+    def close(self) -> None:
+        """End every connection."""
+        for one in (self._listener, *self._sockets):
+            _end(one)
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def _go(self, work: object, *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]  # a method of ours
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refuse:
+                _end(client)
+                continue
+            server = socket.create_connection(self._server)
+            self._sockets += [client, server]
+            lost = threading.Event()
+            self._go(self._to_server, client, server, lost)
+            self._go(self._to_client, client, server, lost)
+
+    def _to_server(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := client.recv(65_536):
+                if self.cut is not Cut.NOWHERE and b"INSERT INTO holdfast_records" in data:
+                    cut, self.cut = self.cut, Cut.NOWHERE
+                    self.cuts += 1
+                    lost.set()
+                    if cut is Cut.BEFORE_THE_REQUEST:
+                        break
+                server.sendall(data)
+        _end(client)
+        _end(server)
+
+    def _to_client(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65_536):
+                if lost.is_set():
+                    break  # the answer to the write that is cut: nobody hears it
+                client.sendall(data)
+        _end(client)
+        _end(server)
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    with contextlib.suppress(OSError):
+        one.close()
+
+
+@contextlib.contextmanager
+def proxy(server: tuple[str, int]) -> Iterator[Proxy]:
+    """A proxy for the length of a test."""
+    made = Proxy(server)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.close()

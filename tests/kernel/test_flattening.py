@@ -1,0 +1,261 @@
+"""What is done about each symbol when everything is to be closed: the table, and each of its rows against a real engine."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import product
+
+import pytest
+
+from holdfast.kernel.flattening import ROWS, Action, Facts, action_for
+from holdfast.model import OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
+from holdfast.model.events import FlattenRequested, ReconcileRequested, TradingStateChanged
+from holdfast.runner import Runner
+from holdfast.testing import InProcessBot, refuse, time_out_after, time_out_before
+from holdfast.testing.checks import journaled_intents
+from holdfast.venue.engine import NewOrder
+from tests.runner.helpers import bar, buy, trading
+
+EVERY_CASE = [Facts(*cells) for cells in product([False, True], repeat=6)]
+
+
+# -- the table -----------------------------------------------------------------------------------
+
+
+def test_every_case_has_a_row_and_every_row_has_a_case() -> None:
+    """Nothing falls through, and no row stands there that can never be reached."""
+    assert {action_for(facts).label for facts in EVERY_CASE} == {row.label for row in ROWS}
+
+
+@pytest.mark.parametrize("facts", EVERY_CASE, ids=str)
+def test_what_must_hold_of_every_case(facts: Facts) -> None:
+    """Nothing is closed twice; what never was ours is closed only where all is; an exit by number needs a sure number."""
+    action = action_for(facts).action
+
+    if facts.closing:
+        assert action is Action.WAIT
+    if action is Action.EXIT:
+        assert facts.ours
+        assert not facts.doubt
+    if action is Action.CLOSE:
+        assert facts.theirs
+        assert facts.doubt or facts.all
+    if not facts.ours and not facts.doubt and not facts.all and not facts.resting:
+        assert action in (Action.NOTHING, Action.WAIT)
+    if facts.ours and not facts.closing:
+        assert action is not Action.NOTHING
+
+
+# -- against an engine ---------------------------------------------------------------------------
+
+
+async def ask(bot: InProcessBot, number: int = 1, *, everything: bool = False) -> None:
+    """One round."""
+    bot.runner.inbox.post(lambda ts: (FlattenRequested(ts=ts, reason="test", everything=everything, round=number),))
+    await bot.settle()
+
+
+async def look(bot: InProcessBot) -> None:
+    """A comparison of the books."""
+    bot.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="test"),))
+    await bot.settle()
+
+
+async def holding(quantity: int = 10) -> InProcessBot:
+    """A bot that holds SPY, and whose books were compared since."""
+    bot = await trading()
+    await bot.submit(buy(quantity))
+    await bot.play(bar(2))
+    await look(bot)
+    return bot
+
+
+def trade_by_hand(bot: InProcessBot, symbol: str, side: OrderSide, quantity: int) -> None:
+    """Somebody else trades in the same account; nobody streams it to us."""
+    bot.engine.submit(NewOrder(symbol, side, OrderType.MARKET, TimeInForce.DAY, Decimal(quantity)), bot.clock.now_ns())
+    bot.broker.copies = 0
+
+
+def left(bot: InProcessBot, *, everything: bool = False) -> tuple[str, ...]:
+    """What is not closed."""
+    return bot.kernel.flattening.left(everything=everything)
+
+
+async def test_what_we_hold_leaves_by_a_journaled_intent_of_its_own() -> None:
+    """P1, P2: the guarded path, one order, reducing; new positions are out of the question meanwhile."""
+    bot = await holding()
+    await ask(bot)
+    await ask(bot, 2)  # while it is under way it is not done again
+    assert left(bot) != ()
+    refused = await bot.submit(buy(1))
+    await bot.play(bar(3))
+    await look(bot)
+
+    assert left(bot) == ()
+    assert bot.engine.positions() == []
+    assert not refused.approved
+    assert bot.kernel.portfolio.trading_state is TradingState.REDUCING
+    sent = bot.broker.made("place")
+    assert [call.subject for call in sent] == list(journaled_intents(bot.journal.records()))
+    assert bot.broker.made("request_close") == []
+
+
+async def test_what_rests_is_cancelled_first() -> None:
+    """The exit waits for the venue's word on the limit order, then sends everything."""
+    bot = await holding()
+    await bot.submit(buy(5, limit=50.0))
+    await ask(bot)
+    await bot.play(bar(3))
+    await look(bot)
+
+    assert [call.method for call in bot.broker.requests if call.method in ("request_cancel", "place")][-2:] == [
+        "request_cancel",
+        "place",
+    ]
+    assert left(bot) == ()
+
+
+async def test_a_halted_bot_may_still_be_flattened() -> None:
+    """A halt stops exits too; whoever asks for flat asks for exits."""
+    bot = await holding()
+    bot.runner.inbox.post(lambda ts: (TradingStateChanged(ts=ts, state=TradingState.HALTED, reason="test"),))
+    await ask(bot)
+    await bot.play(bar(3))
+
+    assert bot.engine.positions() == []
+
+
+async def test_where_the_venue_holds_another_number_it_closes_by_its_own() -> None:
+    """We think ten, it has seven: its call closes seven, tracked as ours, and our books follow with a label."""
+    bot = await holding()
+    trade_by_hand(bot, "SPY", OrderSide.SELL, 3)
+    await bot.play(bar(3))
+    bot.broker.copies = 1
+    await look(bot)
+    await ask(bot)
+    assert [call.subject for call in bot.broker.made("request_close")] == ["SPY"]
+    await ask(bot, 2)
+    assert len(bot.broker.made("request_close")) == 1, "its order is open: nothing is asked for twice"
+    await bot.play(bar(4))
+    await look(bot)
+    assert bot.engine.positions() == []
+    assert bot.kernel.portfolio.positions.quantity("SPY") == 3
+    await ask(bot, 3)
+    assert left(bot) != (), "the venue's views may lag: not believed at once"
+    await bot.advance(6)
+    await ask(bot, 4)
+
+    assert left(bot) == ()
+    assert bot.kernel.portfolio.tracker.open_orders() == []
+    assert "the venue holds nothing" in " ".join(bot.alerts.titles())
+
+
+async def test_an_unknown_order_makes_our_number_doubtful() -> None:
+    """The buy of five timed out after it arrived, and its look-ups fail: the venue's call closes all fifteen."""
+    bot = await holding()
+    bot.broker.script("place", time_out_after)
+    bot.broker.script("find_order", *[time_out_before] * 50)
+    bot.broker.copies = 0
+    await bot.submit(buy(5))
+    await bot.play(bar(3))
+    assert [order.status for order in bot.kernel.portfolio.tracker.open_orders()] == [OrderStatus.UNKNOWN]
+    await ask(bot)
+    bot.broker.heal()
+    await bot.play(bar(4))
+
+    assert [call.subject for call in bot.broker.made("request_close")] == ["SPY"]
+    assert bot.engine.positions() == []
+    await bot.advance(15)
+    await look(bot)
+    assert left(bot) == (), "the look-up and the account's executions have told the rest"
+    assert bot.kernel.portfolio.positions.quantity("SPY") == 0
+
+
+async def test_a_refused_close_is_told_and_asked_for_again() -> None:
+    """A no is no end: the next round asks again."""
+    bot = await holding()
+    trade_by_hand(bot, "SPY", OrderSide.SELL, 3)
+    await bot.play(bar(3))
+    await look(bot)
+    bot.broker.script("request_close", refuse("insufficient qty available"), time_out_before)
+    await ask(bot)
+    await ask(bot, 2)
+    await ask(bot, 3)
+
+    assert len(bot.broker.made("request_close")) == 3
+    assert "SPY: not closed by the venue" in bot.alerts.titles()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_what_never_was_ours_stays_unless_all_is_asked_for(*, everything: bool) -> None:
+    """A person's own QQQ in the same account."""
+    bot = await holding()
+    trade_by_hand(bot, "QQQ", OrderSide.BUY, 4)
+    await bot.play(bar(3, 200.0, "QQQ"))
+    bot.broker.copies = 1
+    await look(bot)
+    await ask(bot, everything=everything)
+    await bot.play(bar(4), bar(4, 200.0, "QQQ"))
+    await look(bot)
+
+    assert left(bot, everything=everything) == ()
+    assert [row.symbol for row in bot.engine.positions()] == ([] if everything else ["QQQ"])
+
+
+async def test_orders_that_are_not_ours_are_cancelled_only_where_all_is_asked_for() -> None:
+    """A person's own resting order."""
+    bot = await trading()
+    bot.engine.submit(
+        NewOrder("QQQ", OrderSide.BUY, OrderType.LIMIT, TimeInForce.DAY, Decimal(1), Decimal(10)), bot.clock.now_ns()
+    )
+    await look(bot)
+    await ask(bot)
+    assert bot.broker.made("request_cancel") == []
+    assert left(bot) == ()
+    assert left(bot, everything=True) == ("an order in QQQ that is not ours",)
+    await ask(bot, 2, everything=True)
+    await look(bot)
+
+    assert left(bot, everything=True) == ()
+    assert bot.engine.orders("open") == []
+
+
+async def test_a_close_that_nobody_answered_before_a_crash_is_looked_at_afresh() -> None:
+    """The next run knows nothing of the answer: it compares, and goes on from what is there."""
+    bot = await holding()
+    trade_by_hand(bot, "SPY", OrderSide.SELL, 3)
+    await bot.play(bar(3))
+    await look(bot)
+    bot.broker.script("request_close", time_out_after)
+    await ask(bot)
+    await bot.journal.sync()
+    again = await bot.crash()
+    await again.start()
+    await again.play(bar(4))
+    assert again.engine.positions() == []
+    await look(again)
+    await ask(again)
+    await again.advance(6)
+    await ask(again, 2)
+
+    assert left(again) == ()
+    assert again.broker.made("request_close") == []
+
+
+async def test_the_journal_leads_to_the_same_state_again() -> None:
+    """P8: a flatten in the middle of which the bot is killed is recovered as it was; nothing is decided otherwise."""
+    bot = await holding()
+    trade_by_hand(bot, "SPY", OrderSide.SELL, 3)
+    await bot.play(bar(3))
+    bot.broker.copies = 1
+    await look(bot)
+    await ask(bot)
+    await bot.journal.sync()
+    orders = [(order.client_order_id, order.status) for order in bot.kernel.portfolio.tracker.orders()]
+    again = await bot.crash()
+    recovery = again.runner.recover()
+
+    assert recovery.differences == ()
+    assert [(o.client_order_id, o.status) for o in again.kernel.portfolio.tracker.orders()] == orders
+    assert again.kernel.portfolio.trading_state is TradingState.REDUCING
+    assert isinstance(again.runner, Runner)
