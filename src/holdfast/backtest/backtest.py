@@ -126,7 +126,8 @@ class Backtest:
                     self._drain(now)
 
     def _handle(self, event: Event) -> None:
-        out = self.kernel.handle(event)
+        self.kernel.dispatch(event)
+        out = self.kernel.take_commands()
         if out:
             self._commands.extend(out)
 

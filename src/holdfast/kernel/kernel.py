@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from decimal import getcontext, setcontext
+from decimal import getcontext
 from typing import Any
 
 from holdfast.kernel.adjustments import Adjustments
@@ -212,16 +212,13 @@ class Kernel(MarketFlow, Restorable):
             StrategyError: A strategy raised; names it and the place.
             InvariantError: A bug of ours; the state is void.
         """
-        outer = getcontext()
-        if outer is EXACT:  # the driver's own: to change it twice an event would cost as much as many events do
+        with Exact():
             self._handlers[event.__class__](event)
-        else:
-            setcontext(EXACT)
-            try:
-                self._handlers[event.__class__](event)
-            finally:
-                setcontext(outer)
         return self.take_commands()
+
+    def dispatch(self, event: Event) -> None:
+        """``handle`` for drivers that have made the Decimal context exact; commands are fetched with ``take_commands``."""
+        self._handlers[event.__class__](event)
 
     def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
         """Take one event of a journal together with the commands that were given then, which win.
@@ -387,10 +384,8 @@ class Kernel(MarketFlow, Restorable):
             if self._tracker.adopted:
                 self._take_counted()
             book = self._books[order.symbol]
-            if book.order_listeners or book.exit is not None:
+            if book.order_listeners or book.exit is not None or self.unknowns.has_any:
                 self._order_changed(order)
-            else:
-                self.unknowns.on_heard(order)
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
@@ -602,14 +597,16 @@ class Kernel(MarketFlow, Restorable):
         self._out.append(command)
 
     def _order_changed(self, order: InFlightOrder) -> None:
-        book, tracker = self._books[order.symbol], self._tracker
-        self.unknowns.on_heard(order)
-        if order.status in CLOSED and (book.fee_uncertainty or self.portfolio.cash_uncertainty):
-            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+        symbol, portfolio, tracker = order.symbol, self.portfolio, self._tracker
+        book = self._books[symbol]
+        if self.timers or self.unknowns.has_any:
+            self.unknowns.on_heard(order)
+        if (book.fee_uncertainty or portfolio.cash_uncertainty) and order.status in CLOSED:
+            self.timers.setdefault(RECHECK, portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
-            or tracker.has_open(order.symbol)
-            or (tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
+            or tracker.has_open(symbol)
+            or (tracker.missing_count > 0 and bool(portfolio.closed_with_fills_missing(symbol)))
         )
         if book.order_listeners:
             self._tell_order(book, order)

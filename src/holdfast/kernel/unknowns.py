@@ -173,6 +173,12 @@ class Unknowns:
 
     # -- what else tells -------------------------------------------------------------------------
 
+    @property
+    def has_any(self) -> bool:
+        """Whether anything is remembered of any order; where nothing is, ``on_heard`` has only a timer to remove."""
+        state = self.state
+        return bool(state.doubts or state.asked or state.cancels or state.cancel_when_known)
+
     def on_heard(self, order: InFlightOrder) -> None:
         """The venue has spoken of the order, or it is over: there is no doubt of it any more."""
         state, client_order_id = self.state, order.client_order_id

@@ -238,6 +238,8 @@ class Process:
 
     async def unwind(self) -> None:
         """Let the dead process's tasks come to their ends, so that nothing of it is left."""
+        for stream_ in self.container.streams.values():
+            stream_.abandon()
         for _ in range(_UNWINDS):
             left = self.owner.living()
             if not left:
