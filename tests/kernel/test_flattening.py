@@ -100,6 +100,22 @@ async def test_what_we_hold_leaves_by_a_journaled_intent_of_its_own() -> None:
     assert bot.broker.made("request_close") == []
 
 
+async def test_what_somebody_buys_after_it_is_not_left_by_the_next_wish() -> None:
+    """That we closed something in the symbol once does not make ours what another has bought there since."""
+    bot = await holding()
+    await ask(bot)
+    await bot.play(bar(3))
+    await look(bot)
+    trade_by_hand(bot, "SPY", OrderSide.BUY, 5)
+    await bot.play(bar(4))
+    await look(bot)
+    assert left(bot) != (), "within the wish it may be a late fill of ours"
+    await ask(bot)
+
+    assert left(bot) == ()
+    assert bot.broker.made("request_close") == []
+
+
 async def test_what_rests_is_cancelled_first() -> None:
     """The exit waits for the venue's word on the limit order, then sends everything."""
     bot = await holding()

@@ -449,6 +449,18 @@ def test_a_cancel_that_is_not_confirmed_is_asked_for_again_and_people_are_told_o
     assert bench.kernel.timers == {}
 
 
+def test_a_cancel_that_ends_without_a_verdict_late_is_asked_for_no_sooner_than_before() -> None:
+    """A venue in trouble is not hammered: the pause that was reached holds for answers of that kind, too."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    bench.fire()
+    bench.fire()
+    bench.cancel_refused(resting, Outcome.RATE_LIMITED)
+    assert bench.kernel.timers["lookup:J-1"] - bench.now == 40 * NS_PER_SECOND
+
+
 def test_not_found_is_not_cancelled() -> None:
     """P2: an order whose cancel was refused and that look-ups do not find is open until the venue says otherwise."""
     bench = Bench()
