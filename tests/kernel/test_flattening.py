@@ -16,6 +16,7 @@ from holdfast.testing import InProcessBot, refuse, time_out_after, time_out_befo
 from holdfast.testing.checks import journaled_intents
 from holdfast.venue.engine import NewOrder
 from tests.kernel.helpers import Bench, of
+from tests.kernel.helpers import buy as buy_shares
 from tests.runner.helpers import bar, buy, trading
 
 EVERY_CASE = [Facts(*cells) for cells in product([False, True], repeat=6)]
@@ -338,6 +339,17 @@ def test_a_new_run_believes_nothing_that_the_last_one_saw() -> None:
     bench.wait(6)
     _wish(bench, 2)
     assert bench.position() == 0
+    assert bench.strategy.view("SPY").flat
+
+
+def test_fills_that_are_told_of_and_have_not_come_make_our_number_doubtful() -> None:
+    """By our books there is nothing to close; the venue knows better."""
+    bench = Bench()
+    intent = bench.order(buy_shares(10))
+    bench.updated(intent, OrderStatus.FILLED, filled_qty=Decimal(10))
+    bench.reported(positions={"SPY": 10})
+    assert bench.position() == 0
+    assert [command.symbol for command in of(ClosePosition, _wish(bench))] == ["SPY"]
 
 
 async def test_a_close_that_nobody_answered_before_a_crash_is_looked_at_afresh() -> None:
