@@ -103,9 +103,7 @@ def test_a_sound_strategy_survives(strategies: Path, capsys: pytest.CaptureFixtu
     assert outcome["failures"] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "complaint"), [("Gambler", "P8 "), ("Broken", "failure: bot-1 ended with StrategyError")]
-)
+@pytest.mark.parametrize(("name", "complaint"), [("Gambler", "P8 "), ("Broken", "failure: bot-")])
 def test_an_unsound_strategy_is_found_and_shown(
     strategies: Path, name: str, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
