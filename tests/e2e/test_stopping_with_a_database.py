@@ -12,7 +12,8 @@ import pytest
 
 from holdfast.journal import DatabaseUrl, read_owner
 from holdfast.runner.liveness import read_liveness
-from tests.e2e.helpers import LOCAL_KEYS, SAMPLE_SYMBOL, STRATEGIES, Commands, open_orders, save_waves
+from holdfast.testing.processes import LOCAL_KEYS
+from tests.e2e.helpers import SAMPLE_SYMBOL, STRATEGIES, Commands, open_orders, save_waves
 from tests.journal.postgres import Schemas, answering_server
 
 SECONDS = 10.0
@@ -52,15 +53,15 @@ def test_a_stopped_bot_with_its_journal_in_a_database_is_flattened(commands: Com
 
     bot.process.send_signal(signal.SIGSTOP)
     before = time.monotonic()
-    ended = commands.start("flatten", env=env).end()
+    ended = commands.start("flatten", env=env).finish()
     assert ended.code == 0, ended.err
     assert time.monotonic() - before < SECONDS
     assert f"the bot (pid {owner.pid}) does not answer; it is ended." in ended.err
-    assert bot.end().code == -signal.SIGKILL
+    assert bot.finish().code == -signal.SIGKILL
     assert positions() == []
     assert open_orders(venue.url) == []
 
-    watched = commands.start("watch", "--once", env=env).end()
+    watched = commands.start("watch", "--once", env=env).finish()
     assert (watched.code, watched.out) == (0, "all is well.\n"), watched.err
 
 

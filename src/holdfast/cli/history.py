@@ -14,8 +14,8 @@ from rich.text import Text
 from holdfast.cli.logs import configure_logs
 from holdfast.di.explain import Life, explain
 from holdfast.di.replaying import replay_journal
-from holdfast.di.report import plain
 from holdfast.journal import JournalReader
+from holdfast.model.decimals import plain
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339
 from holdfast.runner.replay import EpochReplay, Replay
 

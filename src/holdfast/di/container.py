@@ -465,7 +465,7 @@ class Container:
         self.runner.outbox.closed = True
 
     def request_reconcile(self, reason: str) -> None:
-        """The same without waiting."""
+        """Have the books compared, without waiting for it."""
         self.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason=reason),))
 
     # -- inside ---------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from holdfast.di.config import Config
-from holdfast.di.report import plain
 from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
+from holdfast.model.decimals import plain
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.notify.heartbeat import Heartbeat
 from holdfast.runner.halt_file import HaltFile, HaltOrder, HaltState, new_id

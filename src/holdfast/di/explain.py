@@ -13,13 +13,13 @@ from typing import Any
 import msgspec
 
 from holdfast.di.epochs import bare_kernel, recipe_of
-from holdfast.di.report import plain
 from holdfast.journal import EpochRecord, Record
 from holdfast.kernel import Kernel
 from holdfast.kernel.guards import guards_asked
 from holdfast.kernel.signal_path import EXIT_WAITS
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, Quote, Verdict
 from holdfast.model.commands import CancelOrder, Command, LookupOrder, RecordVerdict, SendAlert, SubmitOrder
+from holdfast.model.decimals import plain
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.events import (
     BrokerReported,

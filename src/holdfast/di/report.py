@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.kernel import Kernel
 from holdfast.model import ClosedTrade
-from holdfast.model.decimals import EXACT
+from holdfast.model.decimals import EXACT, plain
 from holdfast.model.timestamps import format_rfc3339, to_datetime
 
 if TYPE_CHECKING:
@@ -80,12 +80,6 @@ def exact_equity(kernel: Kernel) -> Decimal:
         if price:
             equity += EXACT.multiply(position.quantity, Decimal(repr(price)))
     return equity.quantize(_CENT, context=EXACT)
-
-
-def plain(number: Decimal) -> str:
-    """A Decimal without exponent and without trailing zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def snapshot(container: Container) -> dict[str, Any]:

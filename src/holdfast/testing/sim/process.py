@@ -46,12 +46,6 @@ class Wall:
         return self._began_at + self._loop.now_ns() + self.offset
 
 
-class Hazards(msgspec.Struct, kw_only=True):
-    """Where a run may be killed: at the n-th passage of a point, counted over the process's life."""
-
-    countdown: dict[str, int]
-
-
 class SimNotifier(Notifier):
     """Writes to the trace what people would be told."""
 

@@ -72,23 +72,20 @@ class Catch(msgspec.Struct, frozen=True, kw_only=True):
     mistake: str
 
 
-def torture(
-    seeds: Sequence[int], *, strategy: str | None = None, bars_max: int = 390, workers: int | None = None
-) -> Iterator[Result]:
+def torture(seeds: Sequence[int], *, strategy: str | None = None, bars_max: int = 390) -> Iterator[Result]:
     """Run seeds, in processes of their own where there are several; results come in the order of the seeds.
 
     Args:
         seeds: Which.
         strategy: ``FILE.py:Class`` or ``module:Class`` to trade in place of the simulator's own.
         bars_max: The longest session (minutes).
-        workers: How many processes; default: one a processor.
     """
-    yield from _spread(_run_seed, [(seed, strategy, bars_max) for seed in seeds], workers)
+    yield from _spread(_run_seed, [(seed, strategy, bars_max) for seed in seeds])
 
 
-def catch(names: Iterable[str], *, workers: int | None = None) -> Iterator[Catch]:
+def catch(names: Iterable[str]) -> Iterator[Catch]:
     """Run canaries until they are caught, or their seeds are used up."""
-    yield from _spread(catch_one, [(name,) for name in names], workers)
+    yield from _spread(catch_one, [(name,) for name in names])
 
 
 def catch_one(name: str, seeds: int = CANARY_SEEDS) -> Catch:
@@ -152,8 +149,8 @@ def quiet() -> Iterator[None]:
             structlog.reset_defaults()
 
 
-def _spread(work: Callable[..., T], jobs: Sequence[tuple[object, ...]], workers: int | None) -> Iterator[T]:
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+def _spread(work: Callable[..., T], jobs: Sequence[tuple[object, ...]]) -> Iterator[T]:
+    count = min(os.cpu_count() or 1, len(jobs))
     if count <= 1:
         for job in jobs:
             yield work(*job)
