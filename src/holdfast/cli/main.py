@@ -483,7 +483,8 @@ def _call(work: Callable[[], None]) -> None:
 
 
 def _fail(error: HoldfastError, code: int) -> None:
-    typer.echo(f"holdfast: {error}", err=True)
+    # What a strategy raised may have lines of its own; the sentence stays one line, which a log keeps together.
+    typer.echo(f"holdfast: {' '.join(str(error).split())}", err=True)
     raise typer.Exit(code) from None
 
 
