@@ -149,6 +149,15 @@ CASES = (
         strategy("class Mine: pass\n"),
     ),
     Case(
+        "raises in lines",
+        "backtest --strategy {dir}/mine.py:Mine",
+        ("raised ValueError in on_bar", "mine.py:4): first second"),
+        strategy(
+            "from holdfast.strategies import Strategy\nclass Mine(Strategy):\n    def on_bar(self, bar):\n"
+            "        raise ValueError('first\\nsecond')\n"
+        ),
+    ),
+    Case(
         "raises at import",
         "backtest --strategy {dir}/mine.py:Mine",
         ("mine.py", "ZeroDivisionError"),

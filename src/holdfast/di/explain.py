@@ -155,7 +155,7 @@ class _Telling:
             message = f"the intent of order {self._id} is in the journal and led to no order"
             raise ConfigurationError(message)
         life.broker_id, life.status, life.evidence = order.broker_id, order.status.value, order.evidence
-        life.took = _took(life, order)
+        life.took = _took(life)
         return life
 
     # -- what a record adds ---------------------------------------------------------------------
@@ -330,19 +330,18 @@ def _reports(event: OrderUpdated | OrderFilled | BrokerReported) -> tuple[OrderR
     return () if event.report is None else (event.report,)
 
 
-def _took(life: Life, order: InFlightOrder) -> dict[str, float]:
+def _took(life: Life) -> dict[str, float]:
     """Milliseconds by what they were spent on; what was not recorded is left out."""
     at: dict[str, int] = {}
     for step in life.steps:
         at.setdefault(step.what, step.at)
-    at["end"] = order.closed_at or 0
     pairs = {
         "decision": ("taken", "decided"),
         "journal sync": ("decided", "durable"),
         "rate limit": ("durable", "released"),
         "request": ("released", "answered"),
         "until the first fill": ("released", "filled"),
-        "from decision to close": ("decided", "end"),
+        "from decision to close": ("decided", "closed"),
     }
     return {
         name: (at[last] - at[first]) / NS_PER_MS

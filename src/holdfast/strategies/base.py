@@ -216,9 +216,8 @@ class Strategy:
         reason: str,
     ) -> Verdict:
         if (quantity is None) == (notional is None):
-            message = (
-                f"{self.name}: give either quantity or notional for {symbol}, not {'both' if quantity else 'neither'}"
-            )
+            given = "there is none" if quantity is None else "not both"
+            message = f"{self.name}: give either quantity or notional for {symbol}; {given}"
             raise StrategyError(message)
         if quantity is None:
             price = float(limit) if limit is not None else self.view(symbol).last_price
