@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.backtest.broker import InProcessBroker, report_of
+from holdfast.backtest.broker import InProcessBroker, replacement_of, report_of
 from holdfast.model import (
     Account,
     AccountActivity,
@@ -152,6 +152,13 @@ class ScriptedBroker:
         )
         return report
 
+    async def replace(self, intent: OrderIntent, broker_id: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Ask, once, to put an order in the place of an open one."""
+        report: OrderReport = await self._request(
+            "replace", intent.client_order_id, lambda: self._replace(intent, broker_id), admit=admit
+        )
+        return report
+
     async def find_order(self, client_order_id: str) -> OrderReport | None:
         """The order with this id of ours, or None."""
         report: OrderReport | None = await self._request(
@@ -253,6 +260,15 @@ class ScriptedBroker:
         )
         try:
             order = self.engine.submit(new, self._clock.now_ns())
+        except Refusal as refusal:
+            raise _refused(refusal) from None
+        report = report_of(order)
+        self.deliver()
+        return report
+
+    def _replace(self, intent: OrderIntent, broker_id: str) -> OrderReport:
+        try:
+            order = self.engine.replace(broker_id, replacement_of(intent), self._clock.now_ns())
         except Refusal as refusal:
             raise _refused(refusal) from None
         report = report_of(order)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from holdfast.journal import JournalReader, Record
 from holdfast.model import OrderIntent, OrderStatus
-from holdfast.model.commands import SubmitOrder
+from holdfast.model.commands import PLACING
 from holdfast.state.order_tracker import OrderTracker
 from holdfast.testing.answers import Call
 from holdfast.venue.engine import MatchingEngine
@@ -26,7 +26,7 @@ def journaled_intents(records: Iterable[Record]) -> dict[str, OrderIntent]:
         for record in records
         if isinstance(record.content, tuple)
         for command in record.content
-        if isinstance(command, SubmitOrder)
+        if isinstance(command, PLACING)
     }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.kernel import Kernel
 from holdfast.model import OrderStatus, TradingState, Verdict
-from holdfast.model.commands import Command, Reconcile, RecordVerdict, SubmitOrder
+from holdfast.model.commands import PLACING, Command, Reconcile, RecordVerdict
 from holdfast.model.events import AccountUpdated, BrokerReported, StreamConnected, TradingStateChanged
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.state.order_machine import IN_FLIGHT
@@ -209,7 +209,7 @@ def no_stale_entries(world: World) -> Iterator[str]:
         if type(event).__name__ in {"Bar", "Quote"} and symbol is not None:
             seen[symbol] = max(seen.get(symbol, 0), ts)
         for command in commands:
-            if type(command) is SubmitOrder and not command.intent.reduce_only:
+            if isinstance(command, PLACING) and not command.intent.reduce_only:
                 age = command.intent.created_at - seen.get(command.intent.symbol, 0)
                 if age > age_max:
                     yield f"order {command.intent.client_order_id} opens on a price that is {age / 1e9:.0f} s old"
@@ -263,7 +263,7 @@ def halts_hold(world: World) -> Iterator[str]:
         if type(event) is TradingStateChanged:
             state = event.state
         for command in commands:
-            if type(command) is SubmitOrder and (
+            if isinstance(command, PLACING) and (
                 state is TradingState.HALTED or (state is TradingState.REDUCING and not command.intent.reduce_only)
             ):
                 yield f"order {command.intent.client_order_id} was decided on while trading was {state}"
