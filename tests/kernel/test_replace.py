@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from holdfast.kernel.portfolio import Portfolio
 from holdfast.model import OrderIntent, OrderStatus, Outcome, Source, Stage, TradingState
 from holdfast.model.commands import ORDER_COMMANDS, LookupOrder, ReplaceOrder, SubmitOrder
 from holdfast.model.errors import StrategyError
@@ -353,3 +354,20 @@ def test_a_journal_of_replaced_orders_gives_the_same_kernel() -> None:
     followed = ours.get(new.client_order_id)
     assert followed is not None
     assert followed.replaces == old.client_order_id
+
+
+# -- canaries: variants that the tests above must catch ---------------------------------------------
+
+
+class _CountsBoth(Portfolio):
+    def _beyond_old(self, order: InFlightOrder) -> Decimal:
+        return order.remaining
+
+
+def test_a_portfolio_that_counts_both_is_caught() -> None:
+    """By the position, and by the limit that both together would break."""
+    bench = Bench(limits=RiskLimits(max_position_notional=Decimal(2_000)))
+    bench.kernel.portfolio.__class__ = _CountsBoth
+    old = rest(bench)
+    bench.order(ask(old, limit=99.5))
+    assert bench.kernel.portfolio.position_quantity(SPY) == 20, "and 10 is what the test asks for"

@@ -34,7 +34,7 @@ from holdfast.model.errors import BrokerRefusedError, UnknownSymbolError, invari
 from holdfast.model.events import BrokerReported, Event
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.runner.inbox import Post
-from holdfast.testing.answers import Answer, Call, carry_out
+from holdfast.testing.answers import PLACING_METHODS, Answer, Call, carry_out
 from holdfast.time import Clock
 from holdfast.venue.engine import MatchingEngine, NewOrder, Refusal
 
@@ -114,7 +114,7 @@ class ScriptedBroker:
 
     def sent(self) -> list[str]:
         """The client order ids of the orders that left, in order."""
-        return [call.subject for call in self.requests if call.method == "place" and call.left]
+        return [call.subject for call in self.requests if call.method in PLACING_METHODS and call.left]
 
     # -- the market -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from holdfast.model import Bar, OrderSide, TimeInForce
 from holdfast.model.errors import StrategyError
+from holdfast.state.order_tracker import InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.testing.sim.chance import stream
 
@@ -62,14 +63,16 @@ class Monkey(Strategy):
             if view.position:
                 self.exit(bar.symbol, reason="quiet")
             return
+        rests = self.context.order(self.resting.get(bar.symbol, ""))
+        if rests is not None and rests.is_open and chance.random() < 0.6:
+            self._move(bar, rests, chance.uniform(-0.002, 0.004), chance.random())
+            return
         roll = chance.random()
         if view.position and roll < 0.35:
             part = None if chance.random() < 0.6 else abs(view.position) / 2
             self.exit(bar.symbol, part or None, reason=chance.choice(("exit", "stop_loss")))
         elif roll < 0.45:
             self.cancel(bar.symbol)
-        elif roll < 0.65 and bar.symbol in self.resting:
-            self._move(bar, chance.uniform(-0.003, 0.003), chance.random())
         else:
             self._trade(bar, chance.random(), chance.random(), chance.uniform(-0.003, 0.003))
 
@@ -89,11 +92,8 @@ class Monkey(Strategy):
         if limit is not None and verdict.client_order_id is not None:
             self.resting[bar.symbol] = verdict.client_order_id
 
-    def _move(self, bar: Bar, offset: float, kind: float) -> None:
+    def _move(self, bar: Bar, order: InFlightOrder, away: float, kind: float) -> None:
         """Another price for what rests, and perhaps another quantity; whether it can be, the verdict says."""
-        order = self.context.order(self.resting.pop(bar.symbol))
-        if order is None or not order.is_open:
-            return
         quantity = None if kind < 0.5 else order.remaining * 2 if kind < 0.75 else order.remaining / 2
-        verdict = self.replace(order, limit=round(bar.close * (1 + offset), 2), quantity=quantity)
+        verdict = self.replace(order, limit=round(bar.close * (1 - order.side.sign * away), 2), quantity=quantity)
         self.resting[bar.symbol] = verdict.client_order_id or order.client_order_id
