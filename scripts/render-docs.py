@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from holdfast.kernel import unknown_table
+from holdfast.kernel import unknown_page
 from holdfast.state import order_machine
 from holdfast.testing.sim.canaries import CANARIES
 from holdfast.testing.sim.checkers import AT_THE_BOUND, CHECKERS
@@ -73,6 +73,8 @@ Four rules stand above all rows:
 - **Silence is never evidence.** No row lets the passing of time alone close an order.
 - **Nothing is sent twice.** There is no row that sends an order again, in the same run or after a restart. A cancel may
   come twice.
+- **An order and its replacement are one.** Until the venue's word on the old one, the guards count the larger of the
+  two, never both and never neither.
 - **What is not known counts as filled.** Until an order is closed, every guard counts it as filled in whole, in the
   direction that is worse: for the size of the position, the exposure, the number of open orders, the buying power,
   and for what an exit may still take. While an exit is unknown, nothing is opened in its symbol.
@@ -80,15 +82,15 @@ Four rules stand above all rows:
   an execution, a list of orders) wins. An order that we had closed by inference, or that an error answer had refused, is
   then open again, and people are told.
 
-*The grace period* is {unknown_table.KernelSettings().lookup_grace // unknown_table.NS_PER_SECOND} seconds. Its clock runs
+*The grace period* is {unknown_page.KernelSettings().lookup_grace // unknown_page.NS_PER_SECOND} seconds. Its clock runs
 only while the order stream is up: beside a stream that tells nothing, "not found" says nothing.
 
 ## The table
 
-{unknown_table.render_markdown()}
+{unknown_page.render_markdown()}
 ## How often
 
-{unknown_table.render_schedules()}
+{unknown_page.render_schedules()}
 An order that is known to be open and gives no reason for doubt is looked up as slowly, in case its closing word got
 lost. When the order stream comes back, everything unknown is asked for at once.
 """

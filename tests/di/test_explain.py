@@ -240,3 +240,23 @@ async def test_without_recorded_settings_the_guards_are_not_guessed() -> None:
     assert "holds no settings" in life.unknown_guards
     assert life.steps[0].detail == "signal from outside (request 1)"
     assert life.status == "filled"
+
+
+async def test_a_replaced_order_and_the_one_in_its_place_name_each_other() -> None:
+    """The old one's life tells what was asked for and by whom it was replaced; the new one's whose place it took."""
+    made = Bot({2: lambda s, b: s.buy(b.symbol, 4, limit=90)})
+    made.acts[3] = lambda s, _: s.replace(made.bot.kernel.portfolio.tracker.orders()[0], limit=91)
+    bot = await made.start()
+    await bot.play(bar(1), bar(2), bar(3))
+    await bot.settle()
+    records = await made.records()
+    old, new = explain(records, "1"), explain(records, "2")
+
+    asked = old.steps[steps(old).index("replace asked for")]
+    assert asked.detail == f"4 at 91, as order {new.intent.client_order_id}"
+    assert old.steps[-1].what == "closed"
+    assert old.steps[-1].detail.startswith(f"replaced by order {new.intent.client_order_id}: ")
+    decided = new.steps[steps(new).index("decided")]
+    assert f"in the place of order {old.intent.client_order_id}" in decided.detail
+    assert new.guards[1].name == "not_replaceable"
+    assert "released" in steps(new)

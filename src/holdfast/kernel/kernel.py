@@ -60,6 +60,7 @@ from holdfast.model.commands import (
     LookupOrder,
     QueryAccount,
     RecordVerdict,
+    ReplaceOrder,
     SendAlert,
     SubmitOrder,
 )
@@ -256,6 +257,10 @@ class Kernel(MarketFlow, Restorable):
         with Exact():  # a strategy is asked to trade by its own caller, not by the kernel
             return self._decide(book, signal, request).verdict
 
+    def order(self, client_order_id: str) -> InFlightOrder | None:
+        """The order of ours with this client order id."""
+        return self._tracker.get(client_order_id)
+
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel every open order of ours on the symbol."""
         orders = [order for order in self._tracker.open_orders(symbol) if not order.cancel_requested]
@@ -328,7 +333,13 @@ class Kernel(MarketFlow, Restorable):
             order = self._tracker.track_submitted(intent)
             book.busy = True
             self.counters.orders += 1
-            self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
+            deadline = intent.created_at + self.settings.submit_deadline
+            if intent.replaces:
+                old = self._tracker.get(intent.replaces)
+                broker_id = (old.broker_id if old is not None else None) or ""
+                self._out.append(ReplaceOrder(intent=intent, broker_id=broker_id, deadline=deadline))
+            else:
+                self._out.append(SubmitOrder(intent=intent, deadline=deadline))
             if book.order_listeners:
                 self._tell_order(book, order)
         elif not verdict.approved:

@@ -22,7 +22,7 @@ from holdfast.di.parts import Parts
 from holdfast.kernel import Kernel
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.reconciliation import Drift, Reconciliation
-from holdfast.kernel.signal_path import SignalPath
+from holdfast.kernel.signal_path import Decision, SignalPath
 from holdfast.kernel.state import KernelState
 from holdfast.kernel.unknowns import USER_STREAM, Unknowns
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source, TradingState
@@ -239,6 +239,39 @@ class TakesACancelForCancelled(Kernel):
     """Asking for a cancel closes the order: the venue's word is not waited for."""
 
     unknowns_kind = _CancelIsCancelled
+
+
+class TakesAReplaceForReplaced(Kernel):
+    """Asking for a replace closes the old order: the venue's word is not waited for."""
+
+    def _enact(self, book: SymbolBook, decision: Decision, request: int | None) -> None:
+        super()._enact(book, decision, request)
+        old = None if decision.intent is None else self._tracker.get(decision.intent.replaces)
+        if old is not None and old.broker_id is not None:
+            word = OrderReport(
+                broker_id=old.broker_id,
+                client_order_id=old.client_order_id,
+                symbol=old.symbol,
+                side=old.side,
+                status=OrderStatus.REPLACED,
+                quantity=old.quantity,
+                filled_qty=old.filled_quantity,
+            )
+            self._tracker.apply_report(word, Source.RESPONSE, self.portfolio.now_ns)
+            self._order_changed(old)
+
+
+class RetriesAReplace(AlpacaConnector):
+    """Asks for a replace again when the first got no answer."""
+
+    async def replace(
+        self, intent: OrderIntent, broker_id: str, *, admit: Callable[[], str | None] | None = None
+    ) -> OrderReport:
+        """Ask, and make the mistake."""
+        try:
+            return await super().replace(intent, broker_id, admit=admit)
+        except OutcomeUnknownError:
+            return await super().replace(intent, broker_id, admit=admit)
 
 
 class DoesNotAskAfterAGap(Kernel):
@@ -528,6 +561,20 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         _kernel(TakesACancelForCancelled),
         _with(rates={"lost": 0.2, "slow": 0.3}),
         ("P2", "P3", "P7", "P9"),
+    ),
+    (
+        "replace-is-replaced",
+        TakesAReplaceForReplaced,
+        _kernel(TakesAReplaceForReplaced),
+        _with(rates={"lost": 0.3, "slow": 0.3}),
+        ("P2", "P3", "P7", "P9"),
+    ),
+    (
+        "replace-retried",
+        RetriesAReplace,
+        Parts(connector=RetriesAReplace),
+        _with(rates=_LOSSY),
+        ("P2 sent once",),
     ),
     (
         "no-look-after-gap",

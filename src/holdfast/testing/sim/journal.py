@@ -16,7 +16,7 @@ from holdfast.journal import EpochRecord, Kind, Record, Snapshot
 from holdfast.journal.log import SNAPSHOTS_KEPT, check_snapshot
 from holdfast.journal.rows import FORM, Row, SnapshotRow, encode, open_snapshot, seal, seal_snapshot, seed, verified
 from holdfast.model import OrderIntent
-from holdfast.model.commands import Command, SubmitOrder
+from holdfast.model.commands import PLACING, Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
 from holdfast.testing.sim.faults import Faults
@@ -124,7 +124,7 @@ class SimJournal:
 
     def append_commands(self, commands: Sequence[Command]) -> None:
         """Append what the kernel answered."""
-        intents = tuple(command.intent for command in commands if type(command) is SubmitOrder)
+        intents = tuple(command.intent for command in commands if isinstance(command, PLACING))
         self._append(Kind.COMMANDS, tuple(commands), intents)
 
     async def sync(self) -> None:
