@@ -277,12 +277,14 @@ def snapshot(seq: int) -> Snapshot:
     return Snapshot(seq=seq, form=1, state=bytes([seq]) * 500)
 
 
-def test_a_snapshot_whose_number_was_changed_is_not_trusted() -> None:
+def test_a_snapshot_of_another_record_or_of_none_is_not_trusted() -> None:
     """Its checksum holds for a history, and two records of one history may have the same checksum."""
     row = seal_snapshot(snapshot(3), 7)
     assert open_snapshot(row, 7) == snapshot(3)
     with pytest.raises(JournalError, match="after record 4 says that it was taken after record 3"):
         open_snapshot(row._replace(seq=4), 7)
+    with pytest.raises(JournalError, match="after record 3 belongs to a record that is not there"):
+        open_snapshot(row, None)
 
 
 async def with_snapshots(bench: Bench, *seqs: int) -> None:
