@@ -244,6 +244,14 @@ async def test_ids_after_a_cut_are_new(bench: Bench) -> None:
     journal.close()
 
 
+def test_a_record_with_a_fitting_checksum_that_is_no_message_is_damage_and_no_tear() -> None:
+    """It was written whole: nothing is cut off, and its place is named."""
+    payload = b"\xc1"  # the one byte that MessagePack never uses
+    row = Row(1, Kind.EVENT, FORM, payload, seal(seed("j"), FORM, Kind.EVENT, payload))
+    with pytest.raises(JournalDamagedError, match=r"journal record 1 is damaged .*cannot be read"):
+        find_end([row], "j", "here")
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_journal_whose_beginning_is_gone_says_so(count: int) -> None:
     """The last records alone are no journal: nothing says what the first of them goes on from."""
