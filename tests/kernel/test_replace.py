@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from holdfast.kernel.portfolio import Portfolio
-from holdfast.model import OrderIntent, OrderStatus, Outcome, Source, Stage, TradingState
+from holdfast.model import (
+    OrderIntent,
+    OrderSide,
+    OrderStatus,
+    Outcome,
+    Signal,
+    Source,
+    Stage,
+    TimeInForce,
+    TradingState,
+)
 from holdfast.model.commands import ORDER_COMMANDS, LookupOrder, ReplaceOrder, SubmitOrder
 from holdfast.model.errors import StrategyError
-from holdfast.model.events import TradingStateChanged
+from holdfast.model.events import SignalReceived, TradingStateChanged
 from holdfast.risk import RiskLimits
 from holdfast.state.order_tracker import InFlightOrder
 from tests.kernel.helpers import SPY, Action, Bench, of
@@ -141,6 +152,45 @@ def test_what_the_venue_would_refuse_is_refused_here() -> None:
     market = bench.order(lambda s: s.buy(SPY, 1))
     bench.accepted(market)
     assert "only a limit order" in refusal(bench, ask(market, limit=97))
+
+
+def test_what_is_unchanged_once_it_is_rounded_is_not_sent() -> None:
+    """The venue refuses it, too."""
+    bench = Bench()
+    old = rest(bench)
+    assert "already" in refusal(bench, ask(old, limit=99.004))
+    bench.filled(old, 4, 99.0)
+    assert "already" in refusal(bench, ask(old, quantity=6))
+    assert "already" in refusal(bench, ask(old, quantity=10))
+    assert bench.order(ask(old, quantity=7)).quantity == 7
+
+
+def test_a_part_of_a_share_can_be_moved_and_not_resized() -> None:
+    """Its quantity is one that the venue does not change."""
+    bench = Bench()
+    bench.load(fractionable=True)
+    old = bench.order(lambda s: s.buy(SPY, 1.5, limit=99))
+    bench.accepted(old)
+    assert "fractions" in refusal(bench, ask(old, quantity=1))
+    assert bench.order(ask(old, limit=98)).quantity == Decimal("1.5")
+
+
+def test_a_signal_from_outside_replaces_too_and_keeps_the_time_in_force() -> None:
+    """Whatever the default would be; another one, another side or another symbol is refused."""
+    bench = Bench()
+    old = bench.order(lambda s: s.buy(SPY, 10, limit=99, time_in_force=TimeInForce.GTC))
+    bench.accepted(old)
+    wish = Signal(symbol=SPY, side=OrderSide.BUY, quantity=Decimal(10), price=Decimal(98), replaces=old.client_order_id)
+    for other in (
+        msgspec.structs.replace(wish, side=OrderSide.SELL),
+        msgspec.structs.replace(wish, time_in_force=TimeInForce.DAY),
+        msgspec.structs.replace(wish, price=None),
+        msgspec.structs.replace(wish, replaces="nobody"),
+    ):
+        assert bench.kernel.submit(other).guard == "not_replaceable"
+    bench.kernel.take_commands()
+    (command,) = of(ReplaceOrder, bench.show(SignalReceived(ts=bench.now, signal=wish, request=1)))
+    assert command.intent.time_in_force is TimeInForce.GTC
 
 
 def test_an_order_that_never_was_is_the_strategys_mistake() -> None:

@@ -74,6 +74,7 @@ def rich() -> Bench:
     bench.hold(-4, 200.0, symbol="QQQ")
     limit = bench.order(lambda s: s.buy("QQQ", 2, limit=150.0), 200.0, symbol="QQQ")
     bench.accepted(limit)
+    bench.order(lambda s: s.replace(limit.client_order_id, limit=151.0), 200.0, symbol="QQQ")
     bench.act(lambda s: s.exit("QQQ"), 200.0, symbol="QQQ")
     bench.unknown(bench.order(buy(3, limit=90.0), 98.0))
     bench.act(lambda s: s.cancel(SPY), 98.0)  # it has no id yet to be cancelled by

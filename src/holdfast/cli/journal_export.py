@@ -57,7 +57,7 @@ COLUMNS: dict[str, list[Column]] = {
         *_own(TEXT, "status"),
         *_own(AMOUNT, "filled_quantity", "average_price"),
         *_own(FLAG, "reduce_only"),
-        *_own(TEXT, "strategy_id", "reason", "evidence"),
+        *_own(TEXT, "strategy_id", "reason", "evidence", "replaces", "replaced_by"),
     ],
     "fills": [
         *_own(TIME, "at"),

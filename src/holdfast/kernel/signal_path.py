@@ -186,16 +186,33 @@ class SignalPath:
         portfolio = self._portfolio
         portfolio.left_out = old
         try:
-            if not old.reduce_only and not signal.reduce_only:
-                if not held or (held > 0) == (signal.side.sign > 0):
-                    return self._decide_opening(signal, book, held, client_order_id)
-                if signal.quantity > self._reducible(book, held):
-                    reason = f"{signal.side} {signal.quantity} would turn the position of {held} around; exit first"
-                    return self._refuse(signal, Stage.POSITION, "no_flip", reason)
-            reduction = signal if signal.reduce_only else msgspec.structs.replace(signal, reduce_only=True)
-            return self._decide_reduction(reduction, book, held, client_order_id)
+            decision = self._judge_replacement(signal, book, held, old, client_order_id)
         finally:
             portfolio.left_out = None
+        intent = decision.intent
+        if (
+            intent is not None
+            and intent.limit_price == old.limit_price
+            and intent.quantity in (old.quantity, old.remaining)
+        ):
+            # Rounded to what the symbol allows, there is nothing left to change.
+            reason = f"order {signal.replaces} has this price and this quantity already"
+            return self._refuse(signal, Stage.POSITION, NOT_REPLACEABLE, reason, decision.verdict.observed)
+        return decision
+
+    def _judge_replacement(
+        self, signal: Signal, book: SymbolBook, held: Decimal, old: InFlightOrder, client_order_id: str
+    ) -> Decision:
+        if signal.time_in_force is None:
+            signal = msgspec.structs.replace(signal, time_in_force=old.time_in_force)
+        if not old.reduce_only and not signal.reduce_only:
+            if not held or (held > 0) == (signal.side.sign > 0):
+                return self._decide_opening(signal, book, held, client_order_id)
+            if signal.quantity > self._reducible(book, held):
+                reason = f"{signal.side} {signal.quantity} would turn the position of {held} around; exit first"
+                return self._refuse(signal, Stage.POSITION, "no_flip", reason)
+        reduction = signal if signal.reduce_only else msgspec.structs.replace(signal, reduce_only=True)
+        return self._decide_reduction(reduction, book, held, client_order_id)
 
     def _obstacle(self, signal: Signal, book: SymbolBook, old: InFlightOrder | None) -> str:
         """Why the order that a signal names cannot be replaced by it; empty where it can."""
@@ -217,8 +234,6 @@ class SignalPath:
             return f"the venue has not spoken yet on what replaces order {name}"
         if old.cancel_requested or book.exit is not None:
             return f"order {name} is about to be cancelled"
-        if (signal.price, signal.quantity) == (old.limit_price, old.remaining):
-            return f"order {name} has this price and this quantity already"
         if "/" not in old.symbol and old.quantity % 1 and signal.quantity != old.quantity:
             return f"order {name} is one in fractions of a share, of which the venue changes no quantity"
         return ""

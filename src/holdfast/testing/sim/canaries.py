@@ -261,6 +261,16 @@ class TakesAReplaceForReplaced(Kernel):
             self._order_changed(old)
 
 
+class CountsOldAndNewAsTwo(OrderTracker):
+    """Forgets which order took whose place: the old one and the new one count as two."""
+
+    __slots__ = ()
+
+    def track_submitted(self, intent: OrderIntent) -> InFlightOrder:
+        """Hold it, as an order of its own."""
+        return super().track_submitted(msgspec.structs.replace(intent, replaces=""))
+
+
 class RetriesAReplace(AlpacaConnector):
     """Asks for a replace again when the first got no answer."""
 
@@ -568,6 +578,13 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         _kernel(TakesAReplaceForReplaced),
         _with(rates={"lost": 0.3, "slow": 0.3}),
         ("P2", "P3", "P7", "P9"),
+    ),
+    (
+        "old-and-new-are-two",
+        CountsOldAndNewAsTwo,
+        _tracker(CountsOldAndNewAsTwo),
+        _with(),
+        ("P2 one at a time",),
     ),
     (
         "replace-retried",
