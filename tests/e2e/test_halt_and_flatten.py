@@ -5,15 +5,18 @@ Real processes, a real venue beside them, real signals. The venue runs at a spee
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
-from holdfast.journal import read_owner
+from holdfast.di.companions import companions
+from holdfast.journal import DatabaseUrl, read_owner
 from holdfast.journal.owner import this_process
 from holdfast.model import TradingState
 from holdfast.model.events import FlattenRequested, OrderFilled, TradingStateChanged
@@ -33,6 +36,7 @@ from tests.e2e.helpers import (
     open_orders,
     save_waves,
 )
+from tests.journal.postgres import Schemas, answering_server
 
 HOLDER = ("--strategy", f"{STRATEGIES / 'holder.py'}:Holder")
 SECONDS = 10.0
@@ -41,9 +45,11 @@ SECONDS = 10.0
 class Scene:
     """A venue, a bot that holds a position and has an order resting, and its journal."""
 
-    def __init__(self, commands: Commands, *, speed: int = 300) -> None:
+    def __init__(self, commands: Commands, *, speed: int = 300, database: DatabaseUrl | None = None) -> None:
         self.commands = commands
-        self.journal = commands.folder / "journal"
+        self.place: Path | DatabaseUrl = database or commands.folder / "journal"
+        self.journal = self.place if database is None else database.address  # as the command takes it
+        self.files = companions(self.place)
         data = save_waves(commands.folder / "waves.csv", 3_000)
         self.venue: Venue = commands.venue("--data", data, "--symbol", SAMPLE_SYMBOL, "--speed", speed)
         self.bot = self.start()
@@ -66,7 +72,7 @@ class Scene:
 
     def beat(self) -> Liveness | None:
         """What the bot last said of itself."""
-        return read_liveness(self.journal)
+        return read_liveness(self.files)
 
     def flatten(self, *more: object) -> str:
         """Run ``holdfast flatten``; returns what it said. Within ten seconds, and flat at the venue."""
@@ -83,7 +89,7 @@ class Scene:
 
     def assert_told(self) -> None:
         """The journal tells the story, and no order at the venue is unexplained."""
-        events = [record.content for record in journal_records(self.journal)]
+        events = [record.content for record in journal_records(self.place)]
         asked = next(i for i, event in enumerate(events) if isinstance(event, FlattenRequested))
         filled = max(i for i, event in enumerate(events) if isinstance(event, OrderFilled))
         states = [(i, event) for i, event in enumerate(events) if isinstance(event, TradingStateChanged)]
@@ -93,11 +99,11 @@ class Scene:
         replayed = self.commands.run("replay", self.journal)
         assert replayed.code == 0, replayed.out + replayed.err
         at_venue = {order["client_order_id"] for order in VenueBooks.ask(self.venue.url).orders}
-        assert at_venue <= {intent.client_order_id for intent in journaled_intents(self.journal)}
+        assert at_venue <= {intent.client_order_id for intent in journaled_intents(self.place)}
 
     def halt_file(self) -> HaltOrder:
         """What stands in it."""
-        return msgspec.json.decode(Path(f"{self.journal}.halt").read_bytes(), type=HaltOrder)
+        return msgspec.json.decode(Path(f"{self.files}.halt").read_bytes(), type=HaltOrder)
 
 
 @pytest.fixture
@@ -106,6 +112,19 @@ def scene(commands: Commands) -> Scene:
     found = Scene(commands)
     found.until_it_holds()
     return found
+
+
+@pytest.fixture
+def database(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseUrl]:
+    """A schema of the PostgreSQL server that answers; skips where none does."""
+    address = answering_server()
+    if address is None:
+        pytest.skip("no PostgreSQL server answers (HOLDFAST_TEST_POSTGRES names another)")
+    monkeypatch.setenv("HOLDFAST_HOME", str(commands.home))  # where the commands keep theirs
+    schemas = Schemas(address)
+    yield schemas.url(f"holdfast_outside_{secrets.token_hex(6)}")
+    commands.clean_up()
+    schemas.drop()
 
 
 # -- flatten -------------------------------------------------------------------------------------
@@ -125,7 +144,7 @@ def test_a_bot_that_answers_closes_by_its_own_books_and_lives_on_halted(scene: S
     summary = scene.bot.end(signal.SIGTERM).json
     assert (summary["trading_state"], summary["positions"], summary["drift"]) == ("halted", {}, [])
     scene.assert_told()
-    assert len(epochs(scene.journal)) == 1
+    assert len(epochs(scene.place)) == 1
 
 
 @pytest.mark.slow
@@ -136,7 +155,7 @@ def test_a_stopped_bot_is_ended_and_its_positions_closed_within_ten_seconds(scen
     assert f"the bot (pid {scene.bot.process.pid}) does not answer; it is ended." in said
     assert scene.bot.end().code == -signal.SIGKILL
     scene.assert_told()
-    assert len(epochs(scene.journal)) == 2
+    assert len(epochs(scene.place)) == 2
 
     again = scene.start()
     again.until(lambda: (beat := scene.beat()) is not None and beat.pid == again.process.pid)
@@ -146,10 +165,39 @@ def test_a_stopped_bot_is_ended_and_its_positions_closed_within_ten_seconds(scen
 
 
 @pytest.mark.slow
+def test_all_of_it_works_where_the_journal_is_a_database(commands: Commands, database: DatabaseUrl) -> None:
+    """Halt, resume and watch find the bot by its address; SIGSTOP, then flatten: ended, taken over, closed, told."""
+    scene = Scene(commands, database=database)
+    scene.until_it_holds()
+    assert str(scene.files).startswith(str(commands.home))
+    said = commands.run("watch", "--journal", scene.journal, "--once")
+    assert (said.code, said.out) == (0, "all is well.\n"), said.err
+    said = commands.run("halt", "--reduce", "--journal", scene.journal)
+    assert (said.code, "has heard it" in said.out) == (0, True), said.err
+    said = commands.run("resume", "--journal", scene.journal)
+    assert (said.code, "trades." in said.out) == (0, True), said.err
+    scene.until_it_holds()
+
+    scene.bot.process.send_signal(signal.SIGSTOP)
+    said_by_flatten = scene.flatten("--reason", "it hangs")
+    assert f"the bot (pid {scene.bot.process.pid}) does not answer; it is ended." in said_by_flatten
+    assert scene.bot.end().code == -signal.SIGKILL
+    scene.assert_told()
+    assert len(epochs(scene.place)) == 2
+    said = commands.run("watch", "--journal", scene.journal, "--once")
+    assert (said.code, said.out) == (0, "all is well.\n"), said.err
+
+    neighbour = database.address + "_of_somebody_else"
+    said = commands.run("halt", "--journal", neighbour)
+    assert said.code != 0, "another schema is another journal"
+    assert said.err.startswith("holdfast: ")
+
+
+@pytest.mark.slow
 def test_a_bot_that_is_gone_is_closed_from_its_journal(scene: Scene) -> None:
     """SIGKILL: no owner. A resting order and a position are left behind at the venue; flatten finds both."""
     scene.bot.kill()
-    assert read_owner(scene.journal) is None
+    assert read_owner(scene.place) is None
     said = scene.flatten()
     assert "does not answer" not in said
     scene.assert_told()
@@ -250,7 +298,7 @@ def test_a_halt_is_heard_survives_a_restart_and_is_lifted(scene: Scene) -> None:
     assert summary["trading_state"] == "active"
     reasons = [
         (record.content.state.value, record.content.reason)
-        for record in journal_records(scene.journal)
+        for record in journal_records(scene.place)
         if isinstance(record.content, TradingStateChanged)
     ]
     assert [state for state, _ in reasons] == ["halted", "halted", "active"]
@@ -278,7 +326,7 @@ def test_reducing_lets_only_exits_leave(scene: Scene) -> None:
     assert beat is not None
     assert beat.trading_state == "reducing"
     scene.bot.end(signal.SIGTERM)
-    Path(f"{scene.journal}.halt").unlink()
+    Path(f"{scene.files}.halt").unlink()
 
     again = scene.start()
     again.until(lambda: (beat := scene.beat()) is not None and beat.pid == again.process.pid)
@@ -292,9 +340,9 @@ def test_reducing_lets_only_exits_leave(scene: Scene) -> None:
 def test_a_process_with_the_owners_number_and_another_start_is_left_alone(scene: Scene) -> None:
     """The journal names our own pid with a start that is not ours: nobody is ended, and nobody is taken for the owner."""
     scene.bot.kill()
-    lock = Path(f"{scene.journal}.lock")
+    lock = Path(f"{scene.files}.lock")
     lock.write_bytes(msgspec.json.encode(msgspec.structs.replace(this_process(), birth="another life")))
-    assert read_owner(scene.journal) is None
+    assert read_owner(scene.place) is None
     scene.flatten()
 
 

@@ -5,6 +5,7 @@
     hangs, or is stopped         the sender finds the file when it  silent for two seconds: ended by pid and start time, then as
                                  comes back, before anything leaves if there were none
     is not there                 the next one starts as it says     the journal is taken over: recover, look up, cancel, close, HALTED
+    runs on another machine      refused where the journal is in a database: its files are there, not here
 
 An answer is the liveness file naming the request, written by the runner after it has taken it.
 """
@@ -20,72 +21,77 @@ import msgspec
 import typer
 
 from holdfast.cli.logs import configure_logs
-from holdfast.cli.state_dir import state_dir
 from holdfast.cli.trade import local_venue
+from holdfast.di.companions import companions, state_dir
 from holdfast.di.config import Config, load
 from holdfast.di.container import Container
 from holdfast.di.control import make_order, operator
-from holdfast.journal import read_owner
-from holdfast.journal.places import DatabaseUrl
+from holdfast.journal import Owner, read_owner
+from holdfast.journal.places import DatabaseUrl, Place
+from holdfast.journal.reader import journal_exists
 from holdfast.model.errors import (
     BrokerAuthError,
     BrokerRefusedError,
     ConfigurationError,
     HoldfastError,
+    JournalError,
     VenueError,
 )
 from holdfast.runner.end_owner import end_owner
 from holdfast.runner.flatten import FLAT
 from holdfast.runner.halt_file import HaltFile, HaltOrder
-from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
+from holdfast.runner.liveness import age_seconds, liveness_path, read_liveness
 
-_TICK_SECONDS = 0.05
+_TICK_SECONDS, _DATABASE_TICK_SECONDS = 0.05, 0.2
 _SILENCE_SECONDS = 2.0
 # What closing, comparing and stopping may take beyond the time that was given for closing.
 _END_SECONDS = 10.0
 _QUIET_SECONDS = 5.0
+_LET_GO_SECONDS = 5.0
 _TRIES, _TRY_AGAIN_SECONDS = 5, 1.0
 _MODES = ("paper", "live")
 
 
-async def halt(journal: Path | None, config: Path | None, reason: str, *, reduce: bool) -> None:
+async def halt(journal: Place | None, config: Path | None, reason: str, *, reduce: bool) -> None:
     """Put the halt file in place, and say whether the bot has heard."""
-    path = find_journal(journal, config)
+    place = find_journal(journal, config)
     order = make_order("reducing" if reduce else "halted", reason)
-    HaltFile(path).write(order)
+    HaltFile(companions(place)).write(order)
     what = "reducing: only orders that reduce a position leave" if reduce else "halted: no order leaves"
-    owner = read_owner(path)
+    owner = _owner(place)
     if owner is None:
-        typer.echo(f"{what}. No bot runs on {path}; the next one starts so, until `holdfast resume`.")
-    elif await _heard(path, order.id):
+        typer.echo(f"{what}. No bot runs on {place}; the next one starts so, until `holdfast resume`.")
+    elif await _heard(place, order.id):
         typer.echo(f"{what}. The bot (pid {owner.pid}) has heard it; `holdfast resume` lifts it.")
     else:
+        _check_same_files(place, owner)
         typer.echo(
             f"{what}. The bot (pid {owner.pid}) does not answer, but it looks at the halt file before each order "
             "request; `holdfast flatten` ends it and closes its positions."
         )
 
 
-async def resume(journal: Path | None, config: Path | None) -> None:
+async def resume(journal: Place | None, config: Path | None) -> None:
     """Take the halt file away and ask for trading; says whether the bot trades again."""
-    path = find_journal(journal, config)
-    file = HaltFile(path)
+    place = find_journal(journal, config)
+    file = HaltFile(companions(place))
     file.resume(operator())
-    owner = read_owner(path)
+    owner = _owner(place)
     if owner is None:
-        typer.echo(f"resumed: no bot runs on {path}; the next one trades.")
+        typer.echo(f"resumed: no bot runs on {place}; the next one trades.")
         return
     for _ in range(round(_SILENCE_SECONDS / _TICK_SECONDS)):
         if not file.resume_path.exists():
             typer.echo(f"resumed: the bot (pid {owner.pid}) trades.")
             return
         await asyncio.sleep(_TICK_SECONDS)
+    _check_same_files(place, owner)
     message = f"the halt file is gone, but the bot (pid {owner.pid}) does not answer; it trades again when it does"
     raise HoldfastError(message)
 
 
 async def flatten(
-    journal: Path | None,
+    journal: Place | None,
     config_path: Path | None,
     venue: str | None,
     *,
@@ -94,13 +100,13 @@ async def flatten(
     everything: bool,
 ) -> None:
     """Close everything, and say so; raises where something is left."""
-    path = find_journal(journal, config_path)
-    file = HaltFile(path)
+    place = find_journal(journal, config_path)
+    file = HaltFile(companions(place))
     order = msgspec.structs.replace(make_order("flatten", reason, everything=everything), seconds=seconds)
     file.write(order)
-    outcome = await _by_the_bot(path, order)
+    outcome = await _by_the_bot(place, order)
     if outcome is None:
-        outcome = await _by_ourselves(path, config_path, venue)
+        outcome = await _by_ourselves(place, config_path, venue)
     # What was asked for stays in force, now without an order to close anything.
     told = "everything is closed" if outcome == FLAT else "not everything is closed"
     file.write(make_order("halted", f"flatten: {told}"))
@@ -110,19 +116,18 @@ async def flatten(
     typer.echo("flat: everything is closed; trading is halted until `holdfast resume`.")
 
 
-def find_journal(journal: Path | None, config: Path | None) -> Path:
+def find_journal(journal: Place | None, config: Path | None) -> Place:
     """The journal that is meant.
 
     Raises:
         ConfigurationError: There is none, or more than one could be.
+        JournalError: Its database cannot be asked whether there is one, and no bot of ours was seen on it.
     """
     named = journal or (load(config).journal.path if config is not None else load().journal.path)
-    if isinstance(named, DatabaseUrl):
-        message = f"the journal {named} is no file: expected one, for what stops a bot from outside lies beside it"
-        raise ConfigurationError(message)
     if named is not None:
-        if not named.is_file():
-            message = f"there is no journal {named}: expected the file that the bot was started with"
+        if not _is_there(named):
+            what = "file" if isinstance(named, Path) else "address"
+            message = f"there is no journal {named}: expected the {what} that the bot was started with"
             raise ConfigurationError(message)
         return named
     kept = [path for mode in _MODES if (path := state_dir() / f"alpaca-{mode}.journal").is_file()]
@@ -136,39 +141,111 @@ def find_journal(journal: Path | None, config: Path | None) -> Path:
 # -- inside -------------------------------------------------------------------------------------
 
 
-async def _heard(path: Path, request: str) -> bool:
+def _is_there(place: Place) -> bool:
+    # A bot of ours that has run on a database is word enough: a halt may not depend on its server.
+    seen = isinstance(place, DatabaseUrl) and liveness_path(companions(place)).is_file()
+    return seen or journal_exists(place)
+
+
+def _owner(place: Place) -> Owner | None:
+    """The process that runs on a journal.
+
+    While its database cannot be asked, it is the one that was last seen at work, as long as that lives.
+
+    Raises:
+        HoldfastError: The owner runs where our files are not looked at, or it cannot be known who it is.
+    """
+    try:
+        owner = read_owner(place)
+    except JournalError as error:
+        owner = _last_seen(place)
+        if owner is None:
+            message = (
+                f"the files are in place ({companions(place)}.*), but who runs on the journal is not known: {error}"
+            )
+            raise HoldfastError(message) from None
+    if owner is not None and isinstance(place, DatabaseUrl) and not owner.is_here:
+        message = (
+            f"the bot (pid {owner.pid}) runs on {owner.host} and looks for its files there, so this was not for it: "
+            "run the command on that machine"
+        )
+        raise HoldfastError(message)
+    return owner
+
+
+def _last_seen(place: Place) -> Owner | None:
+    beat = read_liveness(companions(place))
+    if beat is None or beat.ended or not beat.birth:
+        return None
+    owner = Owner(pid=beat.pid, host=beat.host, birth=beat.birth)
+    return owner if owner.is_here and owner.is_alive else None
+
+
+def _check_same_files(place: Place, owner: Owner) -> None:
+    """Raises where the owner was never seen to keep its files where ours are: nothing says that it looks there."""
+    beat = read_liveness(companions(place))
+    if isinstance(place, DatabaseUrl) and (beat is None or (beat.pid, beat.birth) != (owner.pid, owner.birth)):
+        message = (
+            f"the bot (pid {owner.pid}) was not seen to look at {companions(place)}.halt: expected the user that runs "
+            "it, with its HOLDFAST_HOME and the address that it was started with"
+        )
+        raise HoldfastError(message)
+
+
+async def _heard(place: Place, request: str) -> bool:
+    files = companions(place)
     for _ in range(round(_SILENCE_SECONDS / _TICK_SECONDS)):
-        beat = read_liveness(path)
+        beat = read_liveness(files)
         if beat is not None and beat.heard == request:
             return True
         await asyncio.sleep(_TICK_SECONDS)
     return False
 
 
-async def _by_the_bot(path: Path, order: HaltOrder) -> str | None:
+async def _by_the_bot(place: Place, order: HaltOrder) -> str | None:
     """The outcome, where the bot answers and brings it to an end; None where there is no bot (any more)."""
     loop = asyncio.get_running_loop()
-    asked = loop.time()
-    while (owner := read_owner(path)) is not None:
-        beat = read_liveness(path)
+    asked = waited_from = loop.time()
+    files = companions(place)
+    while True:
+        beat = read_liveness(files)
         heard = beat is not None and beat.heard == order.id
         if beat is not None and heard and beat.flat:
-            typer.echo(f"the bot (pid {owner.pid}) has heard it and closed by its own books.", err=True)
+            typer.echo(f"the bot (pid {beat.pid}) has heard it and closed by its own books.", err=True)
             return beat.flat
+        try:
+            owner = read_owner(place)
+        except JournalError:
+            # A bot can do no more than wait while its database is away, so its silence says nothing; nor could we take over.
+            if isinstance(place, Path) or loop.time() - asked > order.seconds:
+                raise
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+            waited_from = loop.time()
+            continue
+        if owner is None:
+            return None
         # Silent: it does not take the request up, or took it up and then stopped beating.
-        silent = age_seconds(beat) if beat is not None and heard else loop.time() - asked
+        silent = age_seconds(beat) if beat is not None and heard else loop.time() - waited_from
         if silent > _SILENCE_SECONDS or loop.time() - asked > order.seconds + _END_SECONDS:
             typer.echo(f"the bot (pid {owner.pid}) does not answer; it is ended.", err=True)
             await end_owner(owner)
-            break
-        await asyncio.sleep(_TICK_SECONDS)
-    return None
+            await _until_let_go(place)
+            return None
+        await asyncio.sleep(_TICK_SECONDS if isinstance(place, Path) else _DATABASE_TICK_SECONDS)
 
 
-async def _by_ourselves(path: Path, config_path: Path | None, venue: str | None) -> str:
+async def _until_let_go(place: Place) -> None:
+    """A server takes a moment to notice that a session of a process that was ended is over."""
+    for _ in range(round(_LET_GO_SECONDS / _DATABASE_TICK_SECONDS)):
+        if isinstance(place, Path) or read_owner(place) is None:
+            return
+        await asyncio.sleep(_DATABASE_TICK_SECONDS)
+
+
+async def _by_ourselves(place: Place, config_path: Path | None, venue: str | None) -> str:
     """Take the journal over and close what it knows of."""
     configure_logs(quiet=True)
-    config = bot_config(path, config_path, venue, read_liveness(path))
+    config = bot_config(place, config_path, venue)
     for _ in range(_TRIES - 1):
         try:
             return await _take_over(config)
@@ -205,17 +282,17 @@ async def _take_over(config: Config) -> str:
         await container.stop()
 
 
-def bot_config(path: Path, config_path: Path | None, venue: str | None, beat: Liveness | None) -> Config:
+def bot_config(journal: Place, config_path: Path | None, venue: str | None) -> Config:
     """The configuration of the bot that owns, or owned, a journal, without what trades.
 
     Where it traded is told by its last beat, unless somebody says otherwise.
     """
-    config = load(config_path)
+    config, beat = load(config_path), read_liveness(companions(journal))
     mode = beat.mode if beat is not None else config.account.mode
     values: dict[str, Any] = {
         # Whoever closes real positions has said so already: the confirmation is for opening them.
         "account": {"mode": mode, "live_confirmed": mode == "live"},
-        "journal": {"path": path, "snapshot_every": 0},  # the next run of the bot goes on from its own
+        "journal": {"path": journal, "snapshot_every": 0},  # the next run of the bot goes on from its own
         "strategy": {"symbols": ()},
         "watch": (),
         "status": {"enabled": False},

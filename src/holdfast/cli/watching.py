@@ -12,12 +12,13 @@ from holdfast.cli.logs import configure_logs
 from holdfast.cli.state_dir import token_path
 from holdfast.cli.stopping import bot_config, find_journal
 from holdfast.di.assembly import make_kernel
+from holdfast.di.companions import companions
 from holdfast.di.config import Config
 from holdfast.journal import JournalReader
+from holdfast.journal.places import Place
 from holdfast.model.errors import HoldfastError
 from holdfast.net import create_combined_throttler
 from holdfast.notify import Notifier
-from holdfast.runner.liveness import read_liveness
 from holdfast.runner.recovery import recover
 from holdfast.runner.watch import Books, Watch
 from holdfast.time import RealTimeClock
@@ -27,16 +28,25 @@ _LIMIT = {"alpaca_trading": {"limit": 20, "period": 60.0, "reserve": 0.0}}
 _SECOND_LOOK_SECONDS = 3.0
 
 
-async def watch(journal: Path | None, config_path: Path | None, venue: str | None, *, every: float, once: bool) -> None:
+async def watch(
+    journal: Place | None, config_path: Path | None, venue: str | None, *, every: float, once: bool
+) -> None:
     """Look until told to stop; with ``once`` print what is wrong, and raise where something is."""
     configure_logs(quiet=True)
-    path = find_journal(journal, config_path)
-    config = bot_config(path, config_path, venue, read_liveness(path))
+    place = find_journal(journal, config_path)
+    config = bot_config(place, config_path, venue)
     notifier = Notifier(config.notify.channels(), RealTimeClock())
     broker = _broker(config)
     try:
         await notifier.start()
-        watcher = Watch(path, broker, _Journaled(path, config), _Printing(notifier), token=_token(config))
+        watcher = Watch(
+            place,
+            broker,
+            _Journaled(place, config),
+            _Printing(notifier),
+            files=companions(place),
+            token=_token(config),
+        )
         if not once:
             await watcher.run(every)
         if not await watcher.look() and not watcher.suspected:
@@ -70,21 +80,28 @@ class _Printing:
 class _Journaled:
     """The bot's books by its journal, read anew only when the journal has grown."""
 
-    def __init__(self, path: Path, config: Config) -> None:
-        self._path, self._config = path, config
+    def __init__(self, place: Place, config: Config) -> None:
+        self._place, self._config = place, config
         self._size: tuple[int, ...] = ()
         self._books = Books({}, ())
 
     def __call__(self) -> Books:
-        size = tuple(file.stat().st_size if file.exists() else 0 for file in (self._path, Path(f"{self._path}-wal")))
+        size = self._measure()
         if size != self._size:
             self._books = self._read()
             self._size = size
         return self._books
 
+    def _measure(self) -> tuple[int, ...]:
+        if isinstance(self._place, Path):
+            files = (self._place, Path(f"{self._place}-wal"))
+            return tuple(file.stat().st_size if file.exists() else 0 for file in files)
+        with JournalReader(self._place) as reader:
+            return (reader.last_seq,)
+
     def _read(self) -> Books:
         kernel = make_kernel(self._config, ())
-        with JournalReader(self._path) as reader:
+        with JournalReader(self._place) as reader:
             recover(reader, kernel, books_only=True)
             journal_id = reader.journal_id
         portfolio = kernel.portfolio

@@ -1,7 +1,7 @@
 """What others may do to a running bot, and learn of it, without its help: halt file, liveness file, heartbeat.
 
-One object per container. Without a journal in a file there is no place for the two files, and nobody to find them
-there; the heartbeat works all the same.
+One object per container. A journal in memory has no place for the two files, and nobody would find them there; the
+heartbeat works all the same.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.di.companions import companions
 from holdfast.di.config import Config
 from holdfast.di.report import plain
 from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
+from holdfast.journal.places import DatabaseUrl, Place
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.notify.heartbeat import Heartbeat
 from holdfast.runner.halt_file import HaltFile, HaltOrder, HaltState, new_id
@@ -40,17 +42,17 @@ class Control:
         journal: An opened journal, where one was given instead.
 
     Attributes:
-        file: The halt file; None without a journal in a file.
+        file: The halt file; None where the journal is in memory alone.
         status_url: What the liveness file says of the status API; set by whoever serves it.
         proof_seconds: How long the runner may take for a beat before it counts as hanging (real time).
 
     Raises:
-        ConfigurationError: The heartbeat's URL is none.
+        ConfigurationError: The heartbeat's URL is none, or there is no place for the files of a journal in a database.
     """
 
     def __init__(self, config: Config, journal: Journal | None = None) -> None:
-        path = config.journal.path if journal is None else getattr(journal, "path", None)
-        self._path: Path | None = path if isinstance(path, Path) else None
+        place = config.journal.path if journal is None else _place_of(journal)
+        self._path: Path | None = None if place is None else companions(place)
         self.file = None if self._path is None else HaltFile(self._path)
         self.status_url = ""
         self.proof_seconds = 5.0
@@ -115,6 +117,12 @@ class Control:
             if watch.look() or watch.outcome != outcome:
                 outcome = watch.outcome
                 pulse.nudge()
+
+
+def _place_of(journal: Journal) -> Place | None:
+    """Where an opened journal is kept; None in memory."""
+    place = getattr(journal, "path", None) or getattr(journal, "url", None)
+    return place if isinstance(place, Path | DatabaseUrl) else None
 
 
 def make_order(state: HaltState, reason: str, *, everything: bool = False) -> HaltOrder:
