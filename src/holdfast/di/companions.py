@@ -58,8 +58,16 @@ def companions(journal: Place) -> Path:
             "expected HOLDFAST_HOME to name a folder that can be written"
         )
         raise ConfigurationError(message) from None
-    name = hashlib.sha256("\0".join(_what_it_is(journal)).encode()).hexdigest()[:_NAME_CHARACTERS]
-    return folder / f"postgresql-{name}"
+    return folder / companion_name(journal)
+
+
+def companion_name(url: DatabaseUrl) -> str:
+    """What the files of a journal in a database are called, in whichever state folder.
+
+    Raises:
+        ConfigurationError: The address is none, or the database's driver is not installed.
+    """
+    return f"postgresql-{hashlib.sha256(chr(0).join(_what_it_is(url)).encode()).hexdigest()[:_NAME_CHARACTERS]}"
 
 
 def _what_it_is(url: DatabaseUrl) -> tuple[str, ...]:

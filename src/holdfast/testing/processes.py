@@ -96,17 +96,25 @@ class Command:
         self.process.kill()
         self.process.wait(_PATIENCE_SECONDS)
 
+    def until_it_ends(self) -> int:
+        """Wait for its end; its exit code.
+
+        Raises:
+            ProcessFailedError: It does not end within ten minutes.
+        """
+        try:
+            return self.process.wait(5 * _PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            message = f"{self._out.stem} does not end; it said: {self.err[-2_000:]}"
+            raise ProcessFailedError(message) from None
+
     def end(self) -> dict[str, Any]:
         """Wait for its end; the one JSON object that it printed.
 
         Raises:
             ProcessFailedError: It ended with an error, or not within ten minutes.
         """
-        try:
-            code = self.process.wait(5 * _PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            message = f"{self._out.stem} does not end; it said: {self.err[-2_000:]}"
-            raise ProcessFailedError(message) from None
+        code = self.until_it_ends()
         if code:
             message = f"{self._out.stem} ended with {code}; it said: {self.err[-2_000:]}"
             raise ProcessFailedError(message)
