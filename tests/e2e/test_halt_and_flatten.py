@@ -98,6 +98,9 @@ class Scene:
         assert "flatten: everything is closed" in [event.reason for _, event in states]
         replayed = self.commands.run("replay", self.journal)
         assert replayed.code == 0, replayed.out + replayed.err
+        closing = next(event.execution.client_order_id for event in reversed(events) if isinstance(event, OrderFilled))
+        explained = self.commands.run("explain", self.journal, closing)
+        assert (explained.code, "filled" in explained.out) == (0, True), explained.err
         at_venue = {order["client_order_id"] for order in VenueBooks.ask(self.venue.url).orders}
         assert at_venue <= {intent.client_order_id for intent in journaled_intents(self.place)}
 
