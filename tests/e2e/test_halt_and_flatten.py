@@ -168,6 +168,29 @@ def test_a_stopped_bot_is_ended_and_its_positions_closed_within_ten_seconds(scen
 
 
 @pytest.mark.slow
+def test_a_stopped_bot_with_a_venue_of_its_own_is_closed_there_too(commands: Commands) -> None:
+    """Its venue ends with it; flatten starts that again on its book, from another folder, and the next run finds both flat."""
+    data, journal = save_waves(commands.folder / "waves.csv", 3_000), commands.folder / "journal"
+    arguments = ["paper", "--data", data.name, "--symbol", SAMPLE_SYMBOL, *HOLDER, "--journal", journal.name, "--json"]
+    bot = commands.start(*arguments, "--speed", "300")
+    bot.until(lambda: (beat := read_liveness(journal)) is not None and beat.positions and beat.open_orders)
+    bot.process.send_signal(signal.SIGSTOP)
+    before = time.monotonic()
+    ended = commands.run("flatten", "--journal", journal)
+    assert (ended.code, ended.out.startswith("flat: ")) == (0, True), ended.err
+    assert time.monotonic() - before < 2 * SECONDS  # with a venue to be started in between
+    assert bot.end().code == -signal.SIGKILL
+    replayed = commands.run("replay", journal)
+    assert replayed.code == 0, replayed.out + replayed.err
+
+    again = commands.start(*arguments, "--speed", "300")
+    again.until(lambda: (beat := read_liveness(journal)) is not None and beat.pid == again.process.pid)
+    summary = again.end(signal.SIGTERM).json
+    assert (summary["positions"], summary["venue_positions"], summary["drift"]) == ({}, {}, [])
+    assert summary["trading_state"] == "halted"
+
+
+@pytest.mark.slow
 def test_all_of_it_works_where_the_journal_is_a_database(commands: Commands, database: DatabaseUrl) -> None:
     """Halt, resume and watch find the bot by its address; SIGSTOP, then flatten: ended, taken over, closed, told."""
     scene = Scene(commands, database=database)

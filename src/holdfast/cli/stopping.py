@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import typer
 
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.trade import local_venue
+from holdfast.cli.venue_process import VenueProcess
 from holdfast.di.companions import companions, state_dir
 from holdfast.di.config import Config, load
 from holdfast.di.container import Container
@@ -245,7 +247,28 @@ async def _until_let_go(place: Place) -> None:
 async def _by_ourselves(place: Place, config_path: Path | None, venue: str | None) -> str:
     """Take the journal over and close what it knows of."""
     configure_logs(quiet=True)
-    config = bot_config(place, config_path, venue)
+    beat = read_liveness(companions(place))
+    if venue is not None or beat is None or "--book" not in beat.own_venue:
+        return await _until_taken_over(bot_config(place, config_path, venue))
+    # A venue that the bot had started went with it; what it knew is in its book.
+    process = await _venue_again(beat.own_venue)
+    try:
+        return await _until_taken_over(bot_config(place, config_path, process.url))
+    finally:
+        await process.stop()
+
+
+async def _venue_again(arguments: Sequence[str]) -> VenueProcess:
+    for _ in range(_TRIES - 1):
+        try:
+            return await VenueProcess.start_again(arguments)
+        except (ConfigurationError, VenueError):
+            # The old one may be about to end, and has the book until then.
+            await asyncio.sleep(_DATABASE_TICK_SECONDS)
+    return await VenueProcess.start_again(arguments)
+
+
+async def _until_taken_over(config: Config) -> str:
     for _ in range(_TRIES - 1):
         try:
             return await _take_over(config)

@@ -95,6 +95,8 @@ def _free_book(journal: Place) -> Path:
 
 async def _trade(config: Config, options: Options, process: VenueProcess | None) -> None:
     container = await Container.connect(config)
+    if process is not None:
+        container.control.own_venue = process.arguments
     session = Session(container, keep_open=not options.once, resume=options.resume)
     stopped = asyncio.Event()
 

@@ -43,6 +43,7 @@ class Control:
 
     Attributes:
         file: The halt file; None where the journal is in memory alone.
+        own_venue: What a venue was started with that ends with this process; set by whoever started it.
         status_url: What the liveness file says of the status API; set by whoever serves it.
         proof_seconds: How long the runner may take for a beat before it counts as hanging (real time).
 
@@ -55,6 +56,7 @@ class Control:
         self._path: Path | None = None if place is None else companions(place)
         self.file = None if self._path is None else HaltFile(self._path)
         self.status_url = ""
+        self.own_venue: tuple[str, ...] = ()
         self.proof_seconds = 5.0
         self.watch: HaltWatch | None = None
         self._container: Container | None = None
@@ -159,6 +161,7 @@ def _describe(container: Container, control: Control, at: int) -> Liveness:
         mode=config.account.mode,
         base_url=config.alpaca.base_url or "",
         local_venue=container.venue is not None,
+        own_venue=control.own_venue,
         status_url=control.status_url,
         heard="" if watch is None else watch.heard,
         flat="" if watch is None else watch.outcome,
