@@ -8,12 +8,19 @@ nothing, and complains (exit code 1) where a page is not what it would be.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from holdfast.kernel import unknown_table
+from holdfast.kernel import unknown_page
 from holdfast.state import order_machine
+from holdfast.testing.sim.canaries import CANARIES
+from holdfast.testing.sim.checkers import AT_THE_BOUND, CHECKERS
+from holdfast.testing.sim.faults import FAULTS
+from holdfast.testing.sim.network import LATE_SECONDS_MAX, LISTED_LATE_SECONDS_MAX
+from holdfast.testing.sim.scenario import POINTS
+from holdfast.testing.sim.torture import CANARY_SEEDS
+from holdfast.testing.sim.world import SETTLE_SECONDS
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 
@@ -66,6 +73,8 @@ Four rules stand above all rows:
 - **Silence is never evidence.** No row lets the passing of time alone close an order.
 - **Nothing is sent twice.** There is no row that sends an order again, in the same run or after a restart. A cancel may
   come twice.
+- **An order and its replacement are one.** Until the venue's word on the old one, the guards count the larger of the
+  two, never both and never neither.
 - **What is not known counts as filled.** Until an order is closed, every guard counts it as filled in whole, in the
   direction that is worse: for the size of the position, the exposure, the number of open orders, the buying power,
   and for what an exit may still take. While an exit is unknown, nothing is opened in its symbol.
@@ -73,23 +82,130 @@ Four rules stand above all rows:
   an execution, a list of orders) wins. An order that we had closed by inference, or that an error answer had refused, is
   then open again, and people are told.
 
-*The grace period* is {unknown_table.KernelSettings().lookup_grace // unknown_table.NS_PER_SECOND} seconds. Its clock runs
+*The grace period* is {unknown_page.KernelSettings().lookup_grace // unknown_page.NS_PER_SECOND} seconds. Its clock runs
 only while the order stream is up: beside a stream that tells nothing, "not found" says nothing.
 
 ## The table
 
-{unknown_table.render_markdown()}
+{unknown_page.render_markdown()}
 ## How often
 
-{unknown_table.render_schedules()}
+{unknown_page.render_schedules()}
 An order that is known to be open and gives no reason for doubt is looked up as slowly, in case its closing word got
 lost. When the order stream comes back, everything unknown is asked for at once.
 """
 
 
+def testing() -> str:
+    """How Holdfast is tested under faults."""
+    return f"""# Testing under faults
+
+*The tables of this page are made from [`holdfast.testing.sim`](../src/holdfast/testing/sim) by
+`scripts/render-docs.py`: change the code, then run the script.*
+
+The promises of [the architecture](ARCHITECTURE.md) speak of moments that do not come when one waits for them: the answer
+that is lost after the order was taken, the power that goes between a commit and the request that it was for. So
+there is a simulator in which they come all the time.
+
+```console
+$ holdfast torture --seeds 300      # exit code 0 only where nothing was violated
+$ holdfast torture --seed 194       # that one run again, to the last byte
+$ holdfast torture --canary         # bots that are broken on purpose: each must be caught
+$ holdfast torture --strategy dip.py:Dip --seeds 50
+```
+
+## What is simulated
+
+The whole bot (the real container, kernel, runner, outbox, throttler, connector, streams) and the whole venue (the real exchange,
+matching engine and server application) run in one process, in an event loop whose time is a number: when nothing is
+left to do it jumps to the next timer. Real are also the journal's rows, checksums and snapshots. Replaced are, at
+their outermost edges, the network between the two, the disk under the journal, the wall clock and the dice.
+
+One seed decides everything: prices, strategies, limits, how long each message takes, which faults there are in this run and
+how often ("swarm" testing: what fails all the time never gets anywhere), when and where the bot is killed. Nothing else has a
+say: not the machine, not the process's own hash of texts. Each run is written down line by line and hashed; `--seed`
+shows the hash, and the same seed gives the same one, per minor version of Python and platform.
+
+A run has two phases and an end:
+
+1. **The storm.** For seven tenths of the market's time faults strike. Whenever the bot ends, it is started again on what was
+   durable, as a service manager would.
+2. **The calm.** Faults stop. Within {SETTLE_SECONDS:.0f} s nothing may be unknown, in flight or different any more (P9).
+3. The bot is stopped as by Ctrl-C, started once more on its journal, and the books are laid side by side.
+
+A kill means: the process's tasks are gone, and from that moment nothing that they still do reaches disk or network. What the
+network carries already is on its way, and may arrive. It strikes at any moment, or at one of these points:
+{_words(POINTS[1:])}.
+
+What is taken for granted: a request that ran into the client's time-out is carried out within {LATE_SECONDS_MAX:.0f} s of it or never, and the
+venue's views agree after {LISTED_LATE_SECONDS_MAX:.0f} s. A commit is atomic; what a torn one leaves behind is tested at the journal itself.
+
+## Faults
+
+| fault | where | what happens |
+| --- | --- | --- |
+{_rows((name, fault.place, fault.sentence) for name, fault in FAULTS.items())}
+
+## Checkers
+
+Each reads only what passed the network, the venue's own books, and the journal on the disk; and the bot's books where
+those are what is judged. Beside them, a run of the bot may end by itself only for a reason that the simulation gave it
+(`failure`), must be running at the end (`liveness`), and nothing may fail unheard (`loop`).
+
+| checker | what must hold |
+| --- | --- |
+{_rows((name, _first_line(check)) for name, check in [*CHECKERS.items(), *AT_THE_BOUND.items()])}
+
+## Canaries
+
+A checker that cannot complain proves nothing. These are mistakes that real systems have made, each a subclass of the
+part that would make it, passed in where the container takes its parts. Each must be caught within {CANARY_SEEDS} seeds;
+`holdfast torture --canary` names the seed and the complaint, and fails if one escapes.
+
+| canary | what it does wrong | complaints begin with |
+| --- | --- | --- |
+{_rows((name, canary.mistake, ", ".join(canary.caught_by)) for name, canary in CANARIES.items())}
+
+## Your own strategy
+
+`--strategy` takes what `paper` takes, and trades it in place of the simulator's own strategies (one that is typical,
+and a monkey that buys, sells, exits and cancels at random), on `SPY`, `QQQ` and `BTC/USD`. It must not need parameters. What is found then is one of three things:
+
+- it raised: `failure`, with the method and the line;
+- it decides otherwise when it is shown the same bars again: `P8`. It looked at a clock, drew a number, or keeps
+  something that `save_state` does not give;
+- a promise does not hold: that is a bug of Holdfast. Please send us the seed and the strategy.
+
+## Reading a failure
+
+Every seed that fails is shown with the complaints, with what the log tells of the first order that is named in them, with
+the log's end, and with the command that repeats it. A line is: virtual seconds, who, what, details. From
+Python the same is `holdfast.testing.sim.simulate(scenario(seed))`; its result has the whole log in `tail`.
+
+## A new fault, checker or canary
+
+A fault is a row in `faults.py` and the place in `network.py`, `journal.py` or `world.py` that draws it. A checker is a function from the
+world to sentences and its row in `checkers.py`. It needs a canary that it catches: a subclass and its row in
+`canaries.py`, and in `tests/sim/test_canaries.py`.
+"""
+
+
+def _first_line(check: Callable[..., object]) -> str:
+    return (check.__doc__ or "").split("\n\n")[0].strip().replace("\n    ", " ")
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| `{row[0]}` | {' | '.join(row[1:])} |" for row in rows)
+
+
+def _words(words: Sequence[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "ORDER-STATES.md": order_states,
     "UNKNOWN.md": unknown_outcomes,
+    "TESTING.md": testing,
 }
 
 

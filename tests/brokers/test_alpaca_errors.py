@@ -88,9 +88,10 @@ def test_every_known_answer_has_its_verdict(
     verdicts = [rule_for(method, status, read_answer(body)).error for method in ("GET", "POST", "DELETE")]
 
     assert verdicts == [read, submit, cancel]
+    assert rule_for("PATCH", status, read_answer(body)).error is submit, "a replace is a submit of the new order"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
 def test_every_status_has_a_verdict_with_and_without_words(method: str) -> None:
     """No answer falls through the table, and none but the known ones is a definite no without Alpaca's words."""
     for status in range(1000):
@@ -103,10 +104,10 @@ def test_every_status_has_a_verdict_with_and_without_words(method: str) -> None:
 
 def test_every_row_can_be_reached() -> None:
     """Canary: a row that a row above it hides would be a verdict that nobody ever gets."""
-    words = ["", "forbidden.", "client_order_id must be unique", "other"]
+    words = ["", "forbidden.", "client_order_id must be unique", "order is not open", "other"]
     codes = [None, *(code for _, code in REFUSALS)]
     answers = [Answer(code, text, is_alpaca=known) for text in words for known in (True, False) for code in codes]
-    reached = {rule_for(m, s, a) for m in ("GET", "POST", "DELETE") for s in range(1000) for a in answers}
+    reached = {rule_for(m, s, a) for m in ("GET", "POST", "PATCH", "DELETE") for s in range(1000) for a in answers}
 
     assert reached == set(HTTP_RULES)
 
@@ -125,6 +126,14 @@ def test_every_row_can_be_reached() -> None:
         ("POST", 504, b"", Outcome.SERVER_ERROR),
         ("POST", 408, b"", Outcome.SERVER_ERROR),
         ("POST", 302, b"", Outcome.FOREIGN_ANSWER),
+        ("PATCH", 403, said(40310000, "order parameters are not changed"), Outcome.REFUSED),
+        ("PATCH", 404, said(40410000, "order not found for 1"), Outcome.REFUSED),
+        ("PATCH", 422, said(40010001, "client_order_id must be unique"), Outcome.ID_TAKEN),
+        # A first copy of this very request may have replaced it.
+        ("PATCH", 422, said(42210000, "unable to replace order, order is not open"), Outcome.UNLISTED),
+        ("PATCH", 429, HTML, Outcome.RATE_LIMITED),
+        ("PATCH", 504, HTML, Outcome.SERVER_ERROR),
+        ("PATCH", 403, said(40399999, "no"), Outcome.UNLISTED),
         ("DELETE", 404, said(40410000, "order not found for 1"), Outcome.NOT_FOUND),
         ("DELETE", 422, said(42210000, 'order is already in \\"filled\\" state'), Outcome.REFUSED),
         ("DELETE", 429, HTML, Outcome.RATE_LIMITED),

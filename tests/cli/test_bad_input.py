@@ -13,16 +13,8 @@ import httpx
 import msgspec
 import pytest
 
-from tests.e2e.helpers import (
-    LOCAL_KEYS,
-    SAMPLE_SYMBOL,
-    Commands,
-    Finished,
-    VenueBooks,
-    assert_same_on_both_sides,
-    journal_records,
-    save_waves,
-)
+from holdfast.testing.processes import LOCAL_KEYS, Finished, VenueBooks
+from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, assert_same_on_both_sides, journal_records, save_waves
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 GOOD_ROWS = "2022-01-03T00:00:00Z,10,11,9,10,5\n2022-01-03T00:01:00Z,10,11,9,10,5\n"
@@ -155,6 +147,15 @@ CASES = (
         "backtest --strategy {dir}/mine.py:Mine",
         ("no subclass of Strategy named Mine",),
         strategy("class Mine: pass\n"),
+    ),
+    Case(
+        "raises in lines",
+        "backtest --strategy {dir}/mine.py:Mine",
+        ("raised ValueError in on_bar", "mine.py:4): first second"),
+        strategy(
+            "from holdfast.strategies import Strategy\nclass Mine(Strategy):\n    def on_bar(self, bar):\n"
+            "        raise ValueError('first\\nsecond')\n"
+        ),
     ),
     Case(
         "raises at import",
@@ -303,7 +304,7 @@ def test_a_second_runner_on_the_same_journal(commands: Commands) -> None:
     venue = commands.venue(*hour(commands))
     arguments = ["--venue", venue.url, "--once", "--journal", journal]
     assert_one_sentence(commands.run("paper", *arguments), str(journal), f"pid {first.process.pid}")
-    assert first.end(signal.SIGINT).json["drift"] == []
+    assert first.finish(signal.SIGINT).json["drift"] == []
 
 
 def test_a_second_bot_on_the_same_venue_and_key(commands: Commands) -> None:
@@ -313,7 +314,7 @@ def test_a_second_bot_on_the_same_venue_and_key(commands: Commands) -> None:
     first.status_url()
     first.until(lambda: venue_done(venue.url))
     assert_one_sentence(commands.run("paper", "--venue", venue.url, "--once", "--json"), "another driver")
-    assert first.end(signal.SIGINT).json["bars"] == 60
+    assert first.finish(signal.SIGINT).json["bars"] == 60
 
 
 def venue_done(url: str) -> bool:

@@ -18,7 +18,8 @@ from holdfast.cli.journal_export import COLUMNS, export_tables
 from holdfast.journal import DatabaseUrl, JournalReader, Snapshot, open_journal
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.events import TimerFired
-from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, Finished, save_waves
+from holdfast.testing.processes import Finished
+from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, save_waves
 from tests.journal.conftest import Bench, schema_name
 from tests.journal.postgres import Schemas, answering_server
 

@@ -40,7 +40,7 @@ def place() -> Iterator[DatabaseUrl]:
     schemas.drop()
 
 
-def beat(place: DatabaseUrl, **changes: Any) -> None:
+def beat(place: Path | DatabaseUrl, **changes: Any) -> None:
     """What a bot, which is this process, said just now."""
     me = this_process()
     said = Liveness(pid=me.pid, birth=me.birth, host=me.host, at=RealTimeClock().now_ns(), trading_state="active")
@@ -82,9 +82,37 @@ async def test_a_bot_on_another_machine_is_not_said_to_be_halted(place: Database
 async def test_a_bot_that_keeps_its_files_elsewhere_is_not_said_to_look_at_ours(place: DatabaseUrl) -> None:
     """Another user's, or another HOLDFAST_HOME: it owns the journal, and was never seen here."""
     journal = open_journal(place)
-    with pytest.raises(HoldfastError, match=r"was not seen to look at .*\.halt: expected the user that runs it"):
+    with pytest.raises(HoldfastError, match=r"was not seen to look at .*\.halt: .*the user that runs it"):
         await stopping.halt(place, None, "", reduce=False)
     journal.close()
+
+
+async def test_a_file_beside_which_nobody_beat_is_not_said_to_be_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bot was started with a journal.control that the command was not told; with it, it is found."""
+    file, control = tmp_path / "journal", tmp_path / "control"
+    journal = open_journal(file)
+    beat(control)
+    with pytest.raises(HoldfastError, match=r"was not seen to look at .*journal\.halt: expected the journal\.control"):
+        await stopping.halt(file, None, "", reduce=False)
+
+    config = tmp_path / "bot.toml"
+    config.write_text(f'[journal]\ncontrol = "{control}"\n')
+    await stopping.halt(file, config, "", reduce=False)
+    assert "does not answer, but it looks at the halt file" in capsys.readouterr().out
+    assert HaltFile(control).read() is not None
+    journal.close()
+
+
+async def test_a_name_for_the_files_goes_before_the_state_folder(
+    place: DatabaseUrl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """journal.control, where it is set; else the name that follows from the address."""
+    open_journal(place).close()
+    assert stopping.find_bot(place, None) == stopping.Where(place, companions(place))
+    monkeypatch.setenv("HOLDFAST_JOURNAL__CONTROL", str(tmp_path / "named"))
+    assert stopping.find_bot(place, None) == stopping.Where(place, tmp_path / "named")
 
 
 async def test_a_halt_does_not_need_the_database(capsys: pytest.CaptureFixture[str]) -> None:

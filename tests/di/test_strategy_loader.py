@@ -28,6 +28,11 @@ class Sulking(Strategy):
         raise LookupError("not today")
 
 
+class Bare(Strategy):
+    def __init__(self, **anything):
+        super().__init__(["SPY"])
+
+
 class NoStrategy:
     pass
 
@@ -94,7 +99,7 @@ def test_what_cannot_be_found_is_a_mistake_of_the_configuration(file: Path, sour
 @pytest.mark.parametrize(
     ("params", "complaint"),
     [
-        ({"sise": 1}, "strategy Mine: its parameters do not fit: .*sise"),
+        ({"sise": 1}, "strategy Mine: its parameters do not fit: there is no 'sise'; it takes size$"),
         ({"symbols": ["QQQ"]}, "strategy Mine: its parameters do not fit: .*symbols"),
     ],
 )
@@ -102,6 +107,22 @@ def test_wrong_parameters_are_named(file: Path, params: dict[str, object], compl
     """Before anything is started."""
     with pytest.raises(ConfigurationError, match=complaint):
         load_strategy(f"{file}:Mine", ["SPY"], params)
+
+
+def test_a_strategy_without_parameters_says_so(file: Path) -> None:
+    """And the base class, which every strategy file imports, is not offered as one of its strategies."""
+    with pytest.raises(ConfigurationError, match=r"there is no 'size'; it takes none$"):
+        load_strategy(f"{file}:Sulking", ["SPY"], {"size": 1})
+    with pytest.raises(ConfigurationError, match=r"it has Mine, Sulking, Bare, mine$"):
+        load_strategy(f"{file}:Nothing", ["SPY"], {})
+
+
+def test_a_constructor_that_takes_no_symbols_is_told_what_it_needs(file: Path) -> None:
+    """Python's own words count arguments that nobody sees."""
+    with pytest.raises(
+        ConfigurationError, match=r"strategy Bare: .* take the symbols first, as in __init__\(self, symb"
+    ):
+        load_strategy(f"{file}:Bare", ["SPY"], {})
 
 
 def test_a_parameter_out_of_range_keeps_the_strategys_own_words() -> None:

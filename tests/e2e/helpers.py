@@ -1,26 +1,17 @@
 """The command as its user meets it: real processes, a home of their own, and nothing left behind.
 
-Every process writes into files of the test's folder, so that no full pipe ever holds one up and what it
-said can be read while it runs. Nothing here waits for a guessed time: ``wait_until`` looks again and again
-at what must become true, and only its last resort is a clock.
+The processes themselves are those of ``holdfast.testing.processes``.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import httpx
-import msgspec
 import numpy as np
 import pytest
 
@@ -31,110 +22,16 @@ from holdfast.model.commands import SubmitOrder
 from holdfast.model.orders import OrderIntent
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, parse_rfc3339, to_ns
 from holdfast.samples import path as sample_path
+from holdfast.testing.kills import complaints
+from holdfast.testing.processes import LOCAL_KEYS, Command, Finished, VenueBooks, VenueProcess, venue_state
 
-T = TypeVar("T")
+C = TypeVar("C", bound=Command)
 
 ROOT = Path(__file__).parents[2]
 STRATEGIES = Path(__file__).with_name("strategies")
 SHARED_DATA = ROOT.parent / "shared" / "data"
 SAMPLE_SYMBOL = "BTC/USD"
-#: The account that ``holdfast paper`` opens on a built-in venue where no keys are configured.
-LOCAL_KEYS = {"APCA-API-KEY-ID": "HOLDFAST-LOCAL", "APCA-API-SECRET-KEY": "local-venue-only"}
 PATIENCE = 90.0
-_TICK = 0.02
-
-
-class Finished(msgspec.Struct, frozen=True):
-    """A process that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """The one JSON object on standard output; fails with what it said where it failed."""
-        assert self.code == 0, self.err
-        found: dict[str, Any] = msgspec.json.decode(self.out)
-        return found
-
-
-class Running:
-    """A process of the command, while it runs."""
-
-    def __init__(self, process: subprocess.Popen[bytes], out: Path, err: Path) -> None:
-        self.process = process
-        self._out, self._err = out, err
-
-    @property
-    def out(self) -> str:
-        """What it has written to standard output so far."""
-        return self._out.read_text(errors="replace")
-
-    @property
-    def err(self) -> str:
-        """What it has written to standard error so far."""
-        return self._err.read_text(errors="replace")
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is gone."""
-        return self.process.poll() is not None
-
-    def tick(self) -> None:
-        """Let a moment pass; less if the process ends in it."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_TICK)
-
-    def until(self, look: Callable[[], T | None]) -> T:
-        """What ``look`` finds, as soon as it finds something; fails if the process ends before."""
-        deadline = time.monotonic() + PATIENCE
-        while not (found := look()):
-            assert not self.has_ended, f"ended with {self.process.returncode}: {self.err}"
-            assert time.monotonic() < deadline, f"waited {PATIENCE} s in vain; it said: {self.err}"
-            self.tick()
-        return found
-
-    def end(self, number: signal.Signals | None = None) -> Finished:
-        """Send a signal, if one is given, and wait for the end."""
-        if number is not None:
-            self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        return Finished(code, self.out, self.err)
-
-    def kill(self) -> None:
-        """SIGKILL; waits until it is gone."""
-        self.process.kill()
-        self.process.wait(PATIENCE)
-
-    # -- what it serves ---------------------------------------------------------------------------
-
-    def venue_url(self) -> str:
-        """Where the venue that it trades on is, from its first lines."""
-        return self.until(lambda: _word_after(self.err, "built-in venue at "))
-
-    def status_url(self) -> str:
-        """Where its status API is."""
-        return self.until(lambda: _word_after(self.err, "status  ")).removesuffix("/status")
-
-
-class Venue(Running):
-    """A ``holdfast venue`` that listens."""
-
-    url: str
-    admin: str
-
-    def wait_ready(self) -> Venue:
-        """Returns once it has said where it is."""
-        line = self.until(lambda: self.out if self.out.endswith("\n") else None)
-        ready = msgspec.json.decode(line)
-        self.url, self.admin = ready["url"], ready["admin"]
-        return self
-
-    @property
-    def port(self) -> int:
-        """Of its trading API."""
-        return int(self.url.rpartition(":")[2])
 
 
 class Commands:
@@ -143,24 +40,19 @@ class Commands:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
-        self._started: list[Running] = []
+        self._started: list[Command] = []
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """This process's, without any key or setting of a user."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("APCA_", "HOLDFAST_"))}
-        return {**kept, "HOLDFAST_HOME": str(self.home), "COLUMNS": "100", **more}
-
-    def start(self, *arguments: object, env: Mapping[str, str] | None = None) -> Running:
+    def start(self, *arguments: object, env: Mapping[str, str] | None = None) -> Command:
         """Start ``holdfast ARGUMENTS``."""
-        return self._start(Running, arguments, env)
+        return self._kept(Command(self.folder, str(len(self._started)), arguments, env))
 
     def run(self, *arguments: object, env: Mapping[str, str] | None = None) -> Finished:
         """The same, to its end."""
-        return self.start(*arguments, env=env).end()
+        return self.start(*arguments, env=env).finish()
 
-    def venue(self, *arguments: object) -> Venue:
+    def venue(self, *arguments: object) -> VenueProcess:
         """Start ``holdfast venue ARGUMENTS`` and wait until it listens."""
-        return self._start(Venue, ("venue", *arguments), None).wait_ready()
+        return self._kept(VenueProcess(self.folder, str(len(self._started)), arguments))
 
     def paper(self, *arguments: object) -> dict[str, Any]:
         """The summary of a lock-step session."""
@@ -176,44 +68,12 @@ class Commands:
             if not running.has_ended:
                 running.kill()
 
-    def _start(self, kind: type[R], arguments: Sequence[object], env: Mapping[str, str] | None) -> R:
-        number = len(self._started)
-        out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
-        with out.open("wb") as stdout, err.open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "holdfast", *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=self.folder,
-                env=self.environment(**(env or {})),
-            )
-        running = kind(process, out, err)
+    def _kept(self, running: C) -> C:
         self._started.append(running)
         return running
 
 
-R = TypeVar("R", bound=Running)
-
-
-def _word_after(text: str, mark: str) -> str | None:
-    """The word after a mark in a complete line; None while there is none."""
-    for line in text.splitlines(keepends=True):
-        if mark in line and line.endswith("\n"):
-            return line.partition(mark)[2].split()[0]
-    return None
-
-
 # -- the venue, asked from outside ----------------------------------------------------------------
-
-
-def venue_state(url: str) -> dict[str, Any] | None:
-    """What the venue says of itself; None while nobody answers."""
-    try:
-        found: dict[str, Any] = httpx.get(url + "/", timeout=5.0, trust_env=False).json()
-    except httpx.HTTPError:
-        return None
-    return found
 
 
 def venue_time(url: str) -> int:
@@ -225,57 +85,6 @@ def venue_time(url: str) -> int:
 def open_orders(url: str) -> list[dict[str, Any]]:
     """What rests there for the bot. One request: they count against the bot's own rate limit."""
     return httpx.get(url + "/v2/orders", headers=LOCAL_KEYS, timeout=5.0, trust_env=False).raise_for_status().json()  # type: ignore[no-any-return]  # JSON is what it is
-
-
-class VenueBooks(msgspec.Struct, frozen=True):
-    """What the venue's REST API says of one account."""
-
-    orders: list[dict[str, Any]]
-    fills: list[dict[str, Any]]
-    positions: dict[str, str]
-    cash: str
-
-    @classmethod
-    def ask(cls, url: str, keys: Mapping[str, str] | None = None) -> VenueBooks:
-        """All of it, page by page."""
-        with httpx.Client(base_url=url, headers=keys or LOCAL_KEYS, timeout=30.0, trust_env=False) as client:
-            return cls(
-                orders=list(_all_orders(client)),
-                fills=list(_all_fills(client)),
-                positions={row["symbol"]: row["qty"] for row in client.get("/v2/positions").json()},
-                cash=client.get("/v2/account").json()["cash"],
-            )
-
-    @property
-    def execution_ids(self) -> list[str]:
-        """Of the fills, in their order."""
-        return [row["id"].rpartition("::")[2] for row in self.fills]
-
-
-def _all_orders(client: httpx.Client) -> Iterator[dict[str, Any]]:
-    seen: dict[str, None] = {}
-    after = "1970-01-01T00:00:00Z"
-    while True:
-        query = {"status": "all", "limit": "500", "direction": "asc", "after": after}
-        page = [
-            row for row in client.get("/v2/orders", params=query).raise_for_status().json() if row["id"] not in seen
-        ]
-        if not page:
-            return
-        seen |= dict.fromkeys(row["id"] for row in page)
-        yield from page
-        after = page[-1]["submitted_at"]
-
-
-def _all_fills(client: httpx.Client) -> Iterator[dict[str, Any]]:
-    token = ""
-    while True:
-        query = {"direction": "asc", "page_size": "100"} | ({"page_token": token} if token else {})
-        page = client.get("/v2/account/activities/FILL", params=query).raise_for_status().json()
-        if not page:
-            return
-        yield from page
-        token = page[-1]["id"]
 
 
 # -- the journal, read from outside ---------------------------------------------------------------
@@ -318,31 +127,9 @@ def assert_equal_books(summary: Mapping[str, Any]) -> None:
 def assert_same_on_both_sides(summary: Mapping[str, Any], venue: VenueBooks, journal: Path) -> None:
     """P2, P3 and P4, seen from outside: intents, orders, executions, positions and cash."""
     assert_equal_books(summary)
+    assert complaints(summary, venue, journal_records(journal)) == []
     intents = [intent.client_order_id for intent in journaled_intents(journal)]
     assert len(intents) == len(set(intents)), "an intent was journaled twice"
-    at_venue = [order["client_order_id"] for order in venue.orders]
-    assert len(at_venue) == len(set(at_venue)), "an intent has two orders"
-    assert set(at_venue) <= set(intents), "the venue has an order that was not journaled"
-    ours = {order["id"]: order for order in summary["orders"]}
-    assert set(ours) == set(intents)
-    for client_order_id in set(intents) - set(at_venue):
-        order = ours[client_order_id]
-        assert order["status"] in {"never_sent", "rejected", "dropped"}, order
-        assert order["evidence"], order
-    for order in venue.orders:
-        own = ours[order["client_order_id"]]
-        assert (own["status"], own["filled"]) == (order["status"], _plain(order["filled_qty"])), (own, order)
-    counted = [fill["id"] for fill in summary["fills"]]
-    assert sorted(counted) == sorted(venue.execution_ids)
-    assert len(counted) == len(set(counted)), "an execution was counted twice"
-    assert {symbol.replace("/", ""): quantity for symbol, quantity in summary["positions"].items()} == {
-        symbol: _plain(quantity) for symbol, quantity in venue.positions.items()
-    }
-    assert summary["cash"] == _plain(venue.cash)
-
-
-def _plain(amount: str) -> str:
-    return amount.rstrip("0").rstrip(".") if "." in amount else amount
 
 
 def decisions(summary: Mapping[str, Any]) -> list[tuple[Any, ...]]:

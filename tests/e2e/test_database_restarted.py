@@ -33,7 +33,7 @@ def test_a_bot_survives_the_end_of_its_database_server(commands: Commands) -> No
             bot.until(lambda count=count: records(url) >= count)  # type: ignore[misc]  # a number of this turn
             server.stop("immediate")
             server.start()
-        ended = bot.end()
+        ended = bot.finish()
 
         assert ended.code == 0, ended.err
         summary = ended.json

@@ -22,14 +22,11 @@ from holdfast.model import TradingState
 from holdfast.model.events import FlattenRequested, OrderFilled, TradingStateChanged
 from holdfast.runner.halt_file import HaltFile, HaltOrder
 from holdfast.runner.liveness import Liveness, read_liveness
+from holdfast.testing.processes import LOCAL_KEYS, Command, VenueBooks
 from tests.e2e.helpers import (
-    LOCAL_KEYS,
     SAMPLE_SYMBOL,
     STRATEGIES,
     Commands,
-    Running,
-    Venue,
-    VenueBooks,
     epochs,
     journal_records,
     journaled_intents,
@@ -51,10 +48,10 @@ class Scene:
         self.journal = self.place if database is None else database.address  # as the command takes it
         self.files = companions(self.place)
         data = save_waves(commands.folder / "waves.csv", 3_000)
-        self.venue: Venue = commands.venue("--data", data, "--symbol", SAMPLE_SYMBOL, "--speed", speed)
+        self.venue = commands.venue("--data", data, "--symbol", SAMPLE_SYMBOL, "--speed", speed)
         self.bot = self.start()
 
-    def start(self, *more: object) -> Running:
+    def start(self, *more: object) -> Command:
         """A run of the bot."""
         return self.commands.start(
             *("paper", "--venue", self.venue.url, "--symbol", SAMPLE_SYMBOL, *HOLDER),
@@ -144,7 +141,7 @@ def test_a_bot_that_answers_closes_by_its_own_books_and_lives_on_halted(scene: S
     assert not scene.bot.has_ended
     assert scene.halt_file().state == "halted"
 
-    summary = scene.bot.end(signal.SIGTERM).json
+    summary = scene.bot.finish(signal.SIGTERM).json
     assert (summary["trading_state"], summary["positions"], summary["drift"]) == ("halted", {}, [])
     scene.assert_told()
     assert len(epochs(scene.place)) == 1
@@ -156,13 +153,13 @@ def test_a_stopped_bot_is_ended_and_its_positions_closed_within_ten_seconds(scen
     scene.bot.process.send_signal(signal.SIGSTOP)
     said = scene.flatten()
     assert f"the bot (pid {scene.bot.process.pid}) does not answer; it is ended." in said
-    assert scene.bot.end().code == -signal.SIGKILL
+    assert scene.bot.finish().code == -signal.SIGKILL
     scene.assert_told()
     assert len(epochs(scene.place)) == 2
 
     again = scene.start()
     again.until(lambda: (beat := scene.beat()) is not None and beat.pid == again.process.pid)
-    summary = again.end(signal.SIGTERM).json
+    summary = again.finish(signal.SIGTERM).json
     assert (summary["trading_state"], summary["positions"], summary["drift"]) == ("halted", {}, [])
     assert summary["positions"] == summary["venue_positions"]
 
@@ -179,13 +176,13 @@ def test_a_stopped_bot_with_a_venue_of_its_own_is_closed_there_too(commands: Com
     ended = commands.run("flatten", "--journal", journal)
     assert (ended.code, ended.out.startswith("flat: ")) == (0, True), ended.err
     assert time.monotonic() - before < 2 * SECONDS  # with a venue to be started in between
-    assert bot.end().code == -signal.SIGKILL
+    assert bot.finish().code == -signal.SIGKILL
     replayed = commands.run("replay", journal)
     assert replayed.code == 0, replayed.out + replayed.err
 
     again = commands.start(*arguments, "--speed", "300")
     again.until(lambda: (beat := read_liveness(journal)) is not None and beat.pid == again.process.pid)
-    summary = again.end(signal.SIGTERM).json
+    summary = again.finish(signal.SIGTERM).json
     assert (summary["positions"], summary["venue_positions"], summary["drift"]) == ({}, {}, [])
     assert summary["trading_state"] == "halted"
 
@@ -207,7 +204,7 @@ def test_all_of_it_works_where_the_journal_is_a_database(commands: Commands, dat
     scene.bot.process.send_signal(signal.SIGSTOP)
     said_by_flatten = scene.flatten("--reason", "it hangs")
     assert f"the bot (pid {scene.bot.process.pid}) does not answer; it is ended." in said_by_flatten
-    assert scene.bot.end().code == -signal.SIGKILL
+    assert scene.bot.finish().code == -signal.SIGKILL
     scene.assert_told()
     assert len(epochs(scene.place)) == 2
     said = commands.run("watch", "--journal", scene.journal, "--once")
@@ -237,7 +234,7 @@ def test_positions_that_never_were_ours_stay_unless_all_is_asked_for(scene: Scen
     fresh = scene.commands.folder / "other"
     bot = scene.commands.start("paper", "--venue", scene.venue.url, "--symbol", SAMPLE_SYMBOL, "--journal", fresh)
     bot.until(lambda: read_liveness(fresh))
-    bot.end(signal.SIGTERM)
+    bot.finish(signal.SIGTERM)
     held = scene.positions()
 
     ended = scene.commands.run("flatten", "--journal", fresh)
@@ -278,7 +275,7 @@ def test_a_watch_finds_a_bot_well_hanging_and_gone(scene: Scene) -> None:
     watching.until(lambda: "takes no events any more" in watching.out)
     scene.bot.process.send_signal(signal.SIGCONT)
     watching.until(lambda: "over: the bot" in watching.out)
-    assert watching.end(signal.SIGINT).code == 130
+    assert watching.finish(signal.SIGINT).code == 130
 
     scene.bot.kill()
     found = scene.commands.run(*look)
@@ -305,7 +302,7 @@ def test_a_halt_is_heard_survives_a_restart_and_is_lifted(scene: Scene) -> None:
     beat = scene.beat()
     assert beat is not None
     assert beat.trading_state == "halted"
-    scene.bot.end(signal.SIGTERM)
+    scene.bot.finish(signal.SIGTERM)
 
     again = scene.start("--resume")
     again.until(lambda: "halted  the halt file says halted by " in again.err)
@@ -320,7 +317,7 @@ def test_a_halt_is_heard_survives_a_restart_and_is_lifted(scene: Scene) -> None:
     assert (said.code, "trades." in said.out) == (0, True)
     scene.bot = again
     scene.until_it_holds()
-    summary = again.end(signal.SIGTERM).json
+    summary = again.finish(signal.SIGTERM).json
     assert summary["trading_state"] == "active"
     reasons = [
         (record.content.state.value, record.content.reason)
@@ -351,7 +348,7 @@ def test_reducing_lets_only_exits_leave(scene: Scene) -> None:
     beat = scene.beat()
     assert beat is not None
     assert beat.trading_state == "reducing"
-    scene.bot.end(signal.SIGTERM)
+    scene.bot.finish(signal.SIGTERM)
     Path(f"{scene.files}.halt").unlink()
 
     again = scene.start()
@@ -359,7 +356,7 @@ def test_reducing_lets_only_exits_leave(scene: Scene) -> None:
     beat = scene.beat()
     assert beat is not None
     assert beat.trading_state == "reducing", "a file that somebody took away lifts nothing"
-    assert again.end(signal.SIGTERM).json["trading_state"] == "reducing"
+    assert again.finish(signal.SIGTERM).json["trading_state"] == "reducing"
 
 
 @pytest.mark.slow

@@ -14,7 +14,8 @@ import pytest
 
 from holdfast.journal.rows import FORM
 from holdfast.testing.postgres import PASSWORD, own_server, why_no_server
-from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, Finished, VenueBooks, assert_same_on_both_sides, save_waves
+from holdfast.testing.processes import Finished, VenueBooks, own_environment
+from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, assert_same_on_both_sides, save_waves
 from tests.e2e.test_paper_session import EAGER
 
 _NAMESPACE = ("unshare", "--mount", "--map-root-user")
@@ -61,7 +62,13 @@ def test_a_disk_that_fills_up_and_one_that_is_read_only(commands: Commands) -> N
     if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True, check=False).returncode:
         pytest.skip("a small disk takes a mount namespace, and this system gives us none")
     venue = commands.venue("--data", save_waves(commands.folder / "waves.csv", 400), "--symbol", SAMPLE_SYMBOL)
-    environment = commands.environment(PYTHON=sys.executable, URL=venue.url, SYMBOL=SAMPLE_SYMBOL, ROOM=str(160 * 1024))
+    environment = {
+        **own_environment(commands.home),
+        "PYTHON": sys.executable,
+        "URL": venue.url,
+        "SYMBOL": SAMPLE_SYMBOL,
+        "ROOM": str(160 * 1024),
+    }
     done = subprocess.run(
         [*_NAMESPACE, "sh", "-c", _ON_A_SMALL_DISK, "sh", str(disk), str(said)],
         capture_output=True,
@@ -131,7 +138,7 @@ def test_a_database_that_refuses_and_one_that_is_owned(commands: Commands) -> No
         told = sentence(commands.run("paper", *market, "--once", "--journal", address))
         assert f"is owned by another running process (pid {first.process.pid})" in told
         assert PASSWORD not in told
-        summary = first.end(signal.SIGINT).json
+        summary = first.finish(signal.SIGINT).json
     assert summary["drift"] == []
     assert summary["positions"] == summary["venue_positions"]
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from holdfast.testing.processes import own_environment
 from tests.e2e.helpers import PATIENCE, SAMPLE_SYMBOL, Commands, save_waves
 
 CTRL_C = b"\x03"
@@ -70,7 +71,7 @@ def terminal(commands: Commands, *arguments: object) -> Iterator[Terminal]:
         stdout=theirs,
         stderr=theirs,
         cwd=commands.folder,
-        env=commands.environment(TERM="xterm-256color", LINES="40"),
+        env={**own_environment(commands.home), "TERM": "xterm-256color", "LINES": "40"},
         start_new_session=True,
     )
     os.close(theirs)

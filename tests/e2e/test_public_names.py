@@ -40,8 +40,9 @@ from holdfast.risk.protections import (
 from holdfast.state import OrderStateMachine, PositionStore
 from holdfast.state.order_tracker import FillEvent, InFlightOrder, OrderSide, OrderTracker, OrderType
 from holdfast.strategies import Strategy, VwapMeanReversion
+from holdfast.testing.processes import VenueBooks, VenueProcess
 from holdfast.time import BacktestClock, Clock, RealTimeClock, get_clock
-from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, Venue, VenueBooks, save_waves
+from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, save_waves
 
 NOON = datetime(2025, 1, 6, 12, tzinfo=UTC)
 KEYS = {"APCA-API-KEY-ID": "KEY", "APCA-API-SECRET-KEY": "SECRET"}
@@ -191,14 +192,14 @@ async def test_notifier_only_enqueues() -> None:
 
 
 @pytest.fixture
-def venue(commands: Commands) -> Venue:
+def venue(commands: Commands) -> VenueProcess:
     """A day of a calm market at 300 times real time."""
     data = save_waves(commands.folder / "waves.csv", 1_440)
     return commands.venue("--data", data, "--symbol", SAMPLE_SYMBOL, "--speed", "300")
 
 
 @pytest.fixture
-async def container(venue: Venue) -> AsyncIterator[Container]:
+async def container(venue: VenueProcess) -> AsyncIterator[Container]:
     """Connected with the guide's dictionary, started, and past the first price."""
     config = {
         "alpaca": {
@@ -224,7 +225,7 @@ async def minutes(container: Container, count: float) -> None:
 
 
 @pytest.mark.slow
-async def test_the_guides_flow(container: Container, venue: Venue) -> None:
+async def test_the_guides_flow(container: Container, venue: VenueProcess) -> None:
     """Signal -> verdict -> order -> fill -> position -> exit -> closed trade -> equal books, with handlers and messages."""
     updates: list[dict[str, Any]] = []
     accounts: list[dict[str, Any]] = []
@@ -313,7 +314,7 @@ async def test_the_guides_refusals_messages_and_status(container: Container) -> 
 
 
 @pytest.mark.slow
-async def test_an_order_of_somebody_else_is_an_orphan_and_is_told(container: Container, venue: Venue) -> None:
+async def test_an_order_of_somebody_else_is_an_orphan_and_is_told(container: Container, venue: VenueProcess) -> None:
     """Placed past the container on the same account: found by the next comparison, reported, and left alone."""
     body = {"symbol": SAMPLE_SYMBOL, "qty": "0.01", "side": "buy", "type": "limit", "time_in_force": "gtc"}
     async with httpx.AsyncClient(base_url=venue.url, headers=KEYS, trust_env=False) as client:
@@ -326,7 +327,7 @@ async def test_an_order_of_somebody_else_is_an_orphan_and_is_told(container: Con
 
 
 @pytest.mark.slow
-async def test_connector_and_caches_alone(venue: Venue) -> None:
+async def test_connector_and_caches_alone(venue: VenueProcess) -> None:
     """Without a container: submit, look, cancel; and a security from the broker's own description."""
     throttler = create_combined_throttler()
     broker = AlpacaConnector(throttler=throttler, api_key="KEY", api_secret="SECRET", base_url=venue.url)

@@ -147,6 +147,22 @@ CASES = (
         partial=True,
     ),
     Case("ladder, unlimited", bundled_cut, (*LADDER, "--participation", "0", "--spread-bps", "6"), orders=80),
+    Case(
+        "ladder that moves its orders",
+        bundled_cut,
+        (*LADDER, "--param", "moves=true", "--param", "patience=7", "--participation", "0.0005"),
+        orders=60,
+        statuses=("filled", "canceled", "replaced"),
+        partial=True,
+    ),
+    Case(
+        "ladder that moves its shares",
+        one_equity,
+        (*LADDER, "--param", "moves=true", "--param", "patience=7", "--participation", "0.0002"),
+        orders=60,
+        statuses=("filled", "replaced"),
+        sides=("buy", "sell"),
+    ),
     Case("odd rows", odd_rows, ("--param", "deviations=1.2", "--param", "warmup_bars=5"), orders=6),
     Case(
         "ladder on odd rows",
@@ -204,7 +220,7 @@ def assert_interesting(session: dict[str, Any], case: Case) -> None:
     orders = session["orders"]
     assert len(orders) >= case.orders
     assert set(case.statuses) <= {order["status"] for order in orders}
-    assert {order["status"] for order in orders} <= {"filled", "canceled", "expired", "rejected"}
+    assert {order["status"] for order in orders} <= {"filled", "canceled", "expired", "rejected", "replaced"}
     assert set(case.sides) <= {trade["side"] for trade in session["trades"]}
     assert set(case.blocked) <= set(session["blocked"])
     if case.partial:

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, Running, save_waves
+from holdfast.testing.processes import Command
+from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, save_waves
 
 KEYS = {
     "clock",
@@ -25,18 +26,18 @@ KEYS = {
 }
 
 
-def ask(bot: Running, path: str = "/status", token: str | None = None) -> httpx.Response:
+def ask(bot: Command, path: str = "/status", token: str | None = None) -> httpx.Response:
     """One request, with a token or without."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     return httpx.get(bot.status_url() + path, headers=headers, timeout=10.0, trust_env=False)
 
 
-def until_healthy(bot: Running) -> dict[str, Any]:
+def until_healthy(bot: Command) -> dict[str, Any]:
     """What /healthz says once all is well."""
     return bot.until(lambda: answer.json() if (answer := ask(bot, "/healthz")).status_code == 200 else None)
 
 
-def start(commands: Commands, *more: object, env: dict[str, str] | None = None) -> Running:
+def start(commands: Commands, *more: object, env: dict[str, str] | None = None) -> Command:
     """A bot on an hour of a calm market, which stays after its end."""
     data = save_waves(commands.folder / "waves.csv", 60)
     arguments = ["--data", data, "--symbol", SAMPLE_SYMBOL, "--speed", "max", "--json", *more]
@@ -63,7 +64,7 @@ def test_the_status_needs_its_token_and_tells_everything(commands: Commands) -> 
     assert set(status) >= KEYS
     assert set(status["clock"]) == {"current_time", "is_market_hours"}
     assert status["counters"]["bars"] == 60
-    assert status["throttler"]["alpaca_orders"]["total_calls"] >= 0
+    assert status["throttler"]["alpaca_trading"]["total_calls"] > 0
     assert SAMPLE_SYMBOL in str(status["securities"])
 
 

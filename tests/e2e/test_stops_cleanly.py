@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
+from holdfast.testing.processes import Command, VenueBooks
 from tests.e2e.helpers import (
     SAMPLE_SYMBOL,
     STRATEGIES,
     Commands,
-    Running,
-    VenueBooks,
     assert_equal_books,
     assert_same_on_both_sides,
     epochs,
@@ -27,10 +26,10 @@ RESTING = ("--strategy", f"{STRATEGIES / 'resting.py'}:Resting")
 SECONDS = 5.0
 
 
-def stop(bot: Running, number: signal.Signals) -> dict[str, Any]:
+def stop(bot: Command, number: signal.Signals) -> dict[str, Any]:
     """The summary of a bot that was told to stop, and stopped in time."""
     before = time.monotonic()
-    ended = bot.end(number)
+    ended = bot.finish(number)
     took = time.monotonic() - before
     assert "Traceback" not in ended.err
     assert took < SECONDS
@@ -88,5 +87,5 @@ def test_a_signal_ends_a_lockstep_session_and_its_venue(commands: Commands) -> N
 def test_a_venue_ends_on_a_signal_too(commands: Commands, number: signal.Signals) -> None:
     """Exit code 0, nothing on standard error."""
     venue = commands.venue("--data", save_waves(commands.folder / "waves.csv", 10), "--symbol", SAMPLE_SYMBOL)
-    ended = venue.end(number)
+    ended = venue.finish(number)
     assert (ended.code, ended.err) == (0, "")

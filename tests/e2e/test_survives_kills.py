@@ -13,15 +13,8 @@ import pytest
 from holdfast.data import write_bars
 from holdfast.testing.kills import Plan, run
 from holdfast.testing.postgres import why_no_server
-from tests.e2e.helpers import (
-    SAMPLE_SYMBOL,
-    Commands,
-    Running,
-    VenueBooks,
-    assert_same_on_both_sides,
-    sample,
-    venue_time,
-)
+from holdfast.testing.processes import Command, VenueBooks
+from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, assert_same_on_both_sides, sample, venue_time
 
 LADDER = ("--strategy", "holdfast.testing.ladder:Ladder", "--param", "patience=2", "--param", "hold=5")
 
@@ -69,7 +62,7 @@ def test_a_venue_killed_in_mid_session_is_one_sentence_and_both_go_on_from_their
     write_bars(bars, data)
     market = ["--data", data, "--symbol", SAMPLE_SYMBOL, "--book", book]
 
-    def trade(url: str) -> Running:
+    def trade(url: str) -> Command:
         return commands.start(
             "paper", "--venue", url, "--symbol", SAMPLE_SYMBOL, *LADDER, "--journal", journal, "--once", "--json"
         )
@@ -78,13 +71,13 @@ def test_a_venue_killed_in_mid_session_is_one_sentence_and_both_go_on_from_their
     bot = trade(venue.url)
     bot.until(lambda: venue_time(venue.url) >= int(bars.ts[250]) or None)
     venue.kill()
-    ended = bot.end()
+    ended = bot.finish()
     assert ended.code not in {0, -signal.SIGKILL}
     assert "Traceback" not in ended.err
     assert ended.err.splitlines()[-1].startswith("holdfast: ")
     assert ended.out == ""
 
     venue = commands.venue(*market)
-    summary = trade(venue.url).end().json
+    summary = trade(venue.url).finish().json
     assert_same_on_both_sides(summary, VenueBooks.ask(venue.url), journal)
     assert summary["bars"] == len(bars)

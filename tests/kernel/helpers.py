@@ -30,7 +30,13 @@ from holdfast.model import (
     Source,
     Verdict,
 )
-from holdfast.model.commands import Command, RecordVerdict, SendAlert, SubmitOrder
+from holdfast.model.commands import (
+    Command,
+    RecordVerdict,
+    ReplaceOrder,
+    SendAlert,
+    SubmitOrder,
+)
 from holdfast.model.events import (
     BrokerReported,
     CancelRefused,
@@ -219,7 +225,8 @@ class Bench:
 
     def order(self, action: Action, close: float = 100.0, symbol: str = SPY) -> OrderIntent:
         """The one order that an action leads to."""
-        submits = of(SubmitOrder, self.act(action, close, symbol))
+        commands = self.act(action, close, symbol)
+        submits: list[SubmitOrder | ReplaceOrder] = [*of(SubmitOrder, commands), *of(ReplaceOrder, commands)]
         assert len(submits) == 1, self.verdict
         return submits[0].intent
 

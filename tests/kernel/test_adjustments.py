@@ -223,7 +223,7 @@ def test_a_spin_off_brings_shares_and_cash_under_one_label() -> None:
 
 @pytest.mark.parametrize("quantity", [10, -10], ids=["bought", "sold"])
 def test_a_busted_trade_is_reversed_once_by_an_adjustment(quantity: int) -> None:
-    """P3, P4: position and cash as before it; the execution stays recorded, and marked; nothing is synthetic."""
+    """P3, P4: position and cash as before it; the execution stays recorded; nothing is synthetic."""
     bench = Bench()
     intent = bench.hold(quantity)
     execution = _first(bench, intent)
@@ -236,7 +236,6 @@ def test_a_busted_trade_is_reversed_once_by_an_adjustment(quantity: int) -> None
     assert bench.kernel.portfolio.equity == pytest.approx(100_000.0)
     assert bench.state(intent).executions == [execution]
     assert bench.kernel.counters.executions == 1
-    assert bench.kernel.adjustments.is_marked(execution.execution_id)
     assert _labels(bench) == [f"trade busted: {execution.execution_id}"]
     assert alerts(bench.reported(positions={})) == []
 

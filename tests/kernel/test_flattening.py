@@ -8,12 +8,15 @@ from itertools import product
 import pytest
 
 from holdfast.kernel.flattening import ROWS, Action, Facts, action_for
-from holdfast.model import OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
-from holdfast.model.events import FlattenRequested, ReconcileRequested, TradingStateChanged
+from holdfast.model import OrderReport, OrderSide, OrderStatus, OrderType, TimeInForce, TradingState
+from holdfast.model.commands import ClosePosition, Command
+from holdfast.model.events import FlattenRequested, PositionCloseAccepted, ReconcileRequested, TradingStateChanged
 from holdfast.runner import Runner
 from holdfast.testing import InProcessBot, refuse, time_out_after, time_out_before
 from holdfast.testing.checks import journaled_intents
 from holdfast.venue.engine import NewOrder
+from tests.kernel.helpers import Bench, of
+from tests.kernel.helpers import buy as buy_shares
 from tests.runner.helpers import bar, buy, trading
 
 EVERY_CASE = [Facts(*cells) for cells in product([False, True], repeat=6)]
@@ -100,6 +103,22 @@ async def test_what_we_hold_leaves_by_a_journaled_intent_of_its_own() -> None:
     assert bot.broker.made("request_close") == []
 
 
+async def test_what_somebody_buys_after_it_is_not_left_by_the_next_wish() -> None:
+    """That we closed something in the symbol once does not make ours what another has bought there since."""
+    bot = await holding()
+    await ask(bot)
+    await bot.play(bar(3))
+    await look(bot)
+    trade_by_hand(bot, "SPY", OrderSide.BUY, 5)
+    await bot.play(bar(4))
+    await look(bot)
+    assert left(bot) != (), "within the wish it may be a late fill of ours"
+    await ask(bot)
+
+    assert left(bot) == ()
+    assert bot.broker.made("request_close") == []
+
+
 async def test_what_rests_is_cancelled_first() -> None:
     """The exit waits for the venue's word on the limit order, then sends everything."""
     bot = await holding()
@@ -148,6 +167,29 @@ async def test_where_the_venue_holds_another_number_it_closes_by_its_own() -> No
     assert left(bot) == ()
     assert bot.kernel.portfolio.tracker.open_orders() == []
     assert "the venue holds nothing" in " ".join(bot.alerts.titles())
+
+
+async def test_a_venue_that_holds_something_again_is_believed_anew_only_after_a_while() -> None:
+    """What it did not show before says nothing about what it does not show now."""
+    bot = await holding()
+    trade_by_hand(bot, "SPY", OrderSide.SELL, 10)
+    await bot.play(bar(3))
+    await look(bot)
+    await ask(bot)
+    trade_by_hand(bot, "SPY", OrderSide.BUY, 4)
+    await bot.play(bar(4))
+    bot.broker.copies = 1
+    await look(bot)
+    await ask(bot, 2)
+    assert [call.subject for call in bot.broker.made("request_close")] == ["SPY"]
+    await bot.play(bar(5))
+    await look(bot)
+    assert bot.kernel.portfolio.positions.quantity("SPY") == 6
+    await ask(bot, 3)
+    assert bot.kernel.portfolio.positions.quantity("SPY") == 6
+    await bot.advance(6)
+    await ask(bot, 4)
+    assert left(bot) == ()
 
 
 async def test_an_unknown_order_makes_our_number_doubtful() -> None:
@@ -218,6 +260,96 @@ async def test_orders_that_are_not_ours_are_cancelled_only_where_all_is_asked_fo
 
     assert left(bot, everything=True) == ()
     assert bot.engine.orders("open") == []
+
+
+async def test_an_order_that_closes_what_never_was_ours_is_left_to_do_so() -> None:
+    """While it is open it is neither asked for again nor cancelled as an order of somebody else."""
+    bot = await trading()
+    trade_by_hand(bot, "SPY", OrderSide.BUY, 5)
+    await bot.play(bar(2))
+    await look(bot)
+    await ask(bot, everything=True)
+    await ask(bot, 2, everything=True)
+    assert [call.subject for call in bot.broker.made("request_close")] == ["SPY"]
+    await look(bot)
+    await ask(bot, 3, everything=True)
+    assert len(bot.broker.made("request_close")) == 1
+    assert bot.broker.made("request_cancel") == []
+    assert left(bot, everything=True) == ("SPY is being closed by the venue", "5 SPY at the venue")
+    await bot.play(bar(3))
+    await look(bot)
+
+    assert left(bot, everything=True) == ()
+    assert bot.kernel.portfolio.tracker.orders() == [], "it moves nothing in our books"
+
+
+def _wish(bench: Bench, number: int = 1) -> list[Command]:
+    return bench.show(FlattenRequested(ts=bench.now, reason="test", everything=False, round=number))
+
+
+def _in_doubt() -> Bench:
+    """We hold ten and the venue seven, and it was asked to close them."""
+    bench = Bench()
+    bench.hold(10)
+    bench.reported(positions={"SPY": 7})
+    assert [command.symbol for command in of(ClosePosition, _wish(bench))] == ["SPY"]
+    return bench
+
+
+def test_the_venues_order_is_ours_also_where_a_look_was_quicker_than_its_answer() -> None:
+    """The look finds an order that nobody knows; the answer says whose it is."""
+    bench = _in_doubt()
+    report = OrderReport(
+        broker_id="B-1",
+        client_order_id="made-by-the-venue",
+        symbol="SPY",
+        side=OrderSide.SELL,
+        quantity=Decimal(7),
+        order_type="market",
+        time_in_force="day",
+        status=OrderStatus.NEW,
+    )
+    bench.reported(positions={"SPY": 7}, orders=[report])
+    assert list(bench.kernel.reconciliation.orphans) == ["B-1"]
+    bench.show(PositionCloseAccepted(ts=bench.now, symbol="SPY", report=report))
+    assert bench.kernel.reconciliation.orphans == {}
+    assert [order.reduce_only for order in bench.kernel.portfolio.tracker.open_orders()] == [True]
+
+
+def test_a_new_run_does_not_wait_for_what_the_last_one_asked() -> None:
+    """Nobody will answer it: it is asked for again."""
+    bench = _in_doubt()
+    assert of(ClosePosition, _wish(bench, 2)) == []
+    bench.begin(epoch=2)
+    bench.reported(positions={"SPY": 7})
+    assert [command.symbol for command in of(ClosePosition, _wish(bench))] == ["SPY"]
+
+
+def test_a_new_run_believes_nothing_that_the_last_one_saw() -> None:
+    """That the venue holds nothing must be seen for a while, and by one run."""
+    bench = Bench()
+    bench.hold(10)
+    bench.reported(positions={})
+    _wish(bench)
+    bench.begin(epoch=2)
+    bench.wait(6)
+    bench.reported(positions={})
+    _wish(bench)
+    assert bench.position() == 10
+    bench.wait(6)
+    _wish(bench, 2)
+    assert bench.position() == 0
+    assert bench.strategy.view("SPY").flat
+
+
+def test_fills_that_are_told_of_and_have_not_come_make_our_number_doubtful() -> None:
+    """By our books there is nothing to close; the venue knows better."""
+    bench = Bench()
+    intent = bench.order(buy_shares(10))
+    bench.updated(intent, OrderStatus.FILLED, filled_qty=Decimal(10))
+    bench.reported(positions={"SPY": 10})
+    assert bench.position() == 0
+    assert [command.symbol for command in of(ClosePosition, _wish(bench))] == ["SPY"]
 
 
 async def test_a_close_that_nobody_answered_before_a_crash_is_looked_at_afresh() -> None:

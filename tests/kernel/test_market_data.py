@@ -137,10 +137,10 @@ def test_a_strategy_that_raises_is_named_with_the_place(method: str) -> None:
 def test_a_strategy_that_asks_for_nonsense_is_told_so() -> None:
     """Both sizes at once, or none: the sentence names the strategy and the symbol."""
     bench = Bench()
-    with pytest.raises(StrategyError, match="give either quantity or notional for SPY, not both"):
+    with pytest.raises(StrategyError, match="give either quantity or notional for SPY; not both"):
         bench.act(lambda s: s.buy(SPY, 1, notional=100))
     bench = Bench()
-    with pytest.raises(StrategyError, match="give either quantity or notional for SPY, not neither"):
+    with pytest.raises(StrategyError, match="give either quantity or notional for SPY; there is none"):
         bench.act(lambda s: s.buy(SPY))
 
 

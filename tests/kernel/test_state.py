@@ -120,6 +120,7 @@ DERIVED = {
     "Portfolio": {
         *("fees", "_sessions_for"),  # how it was made
         "_recent_from",  # a hint, from which a search goes on
+        "left_out",  # None between two events
     },
     "SymbolBook": {
         *("sessions", "strategies", "fill_listeners", "order_listeners"),  # how it was made
@@ -397,7 +398,7 @@ def test_a_state_of_another_form_is_refused() -> None:
 
 
 # The form's number, and the hash of what the structs are. Whoever changes them raises STATE_FORM and pins them anew.
-PINNED = (2, "7a2c86e0fdfcd882")
+PINNED = (3, "9ca9675c284c6b20")
 
 
 def test_the_form_has_another_number_when_the_structs_are_others() -> None:

@@ -68,6 +68,29 @@ def test_it_is_asked_for_again_by_timers_that_grow_up_to_a_bound() -> None:
     assert bench.state(intent).status is OrderStatus.UNKNOWN
 
 
+def test_a_stream_that_is_back_has_them_asked_for_quickly_again() -> None:
+    """What made the look-ups rare, a venue in trouble, may be over."""
+    bench = Bench()
+    intent = _unknown(bench)
+    for _ in range(4):
+        bench.lookup_failed(intent)
+        bench.fire()
+    bench.stream_lost()
+    assert [c.client_order_id for c in of(LookupOrder, bench.connected())] == ["J-1"]
+    bench.lookup_failed(intent)
+    assert bench.kernel.timers["lookup:J-1"] - bench.now == bench.kernel.settings.lookup_interval
+
+
+def test_a_cancel_without_the_venues_id_is_sent_as_soon_as_the_id_is_known() -> None:
+    """There is nothing to name before; and to wait for the next timer would leave it working for a minute."""
+    bench = Bench()
+    intent = _unknown(bench)
+    assert bench.kernel.cancel(SPY) == 1
+    assert of(CancelOrder, bench.kernel.take_commands()) == []
+    assert [c.broker_id for c in of(CancelOrder, bench.accepted(intent, source=Source.LOOKUP))] == ["B-J-1"]
+    assert of(CancelOrder, bench.accepted(intent)) == [], "once"
+
+
 def test_a_miss_alone_settles_nothing_however_late_it_comes() -> None:
     """P2: a 404 needs the stream, the grace period and a list of orders that was asked for after it."""
     bench = Bench()
@@ -99,6 +122,18 @@ def test_a_list_of_orders_that_was_asked_for_too_early_proves_nothing() -> None:
     bench.reported()
     bench.missed(intent)
     assert bench.state(intent).status is OrderStatus.NEVER_SENT
+
+
+def test_a_list_of_orders_within_the_grace_period_is_no_witness() -> None:
+    """P2: books are compared for many reasons; only a list that was asked for because of the order, late enough, counts."""
+    bench = Bench()
+    intent = _unknown(bench)
+    bench.wait(5)
+    bench.reported()
+    bench.wait(6)
+    assert [c.reason for c in of(Reconcile, bench.missed(intent))] == ["unknown order"]
+    bench.missed(intent)
+    assert bench.state(intent).status is OrderStatus.UNKNOWN
 
 
 def test_the_clock_of_the_grace_period_stands_still_while_the_stream_is_down() -> None:
@@ -412,6 +447,18 @@ def test_a_cancel_that_is_not_confirmed_is_asked_for_again_and_people_are_told_o
     bench.canceled(resting)
     assert bench.state(resting).status is OrderStatus.CANCELED
     assert bench.kernel.timers == {}
+
+
+def test_a_cancel_that_ends_without_a_verdict_late_is_asked_for_no_sooner_than_before() -> None:
+    """A venue in trouble is not hammered: the pause that was reached holds for answers of that kind, too."""
+    bench = Bench()
+    resting = bench.order(buy(10, limit=90.0))
+    bench.accepted(resting)
+    bench.act(lambda s: s.cancel(SPY))
+    bench.fire()
+    bench.fire()
+    bench.cancel_refused(resting, Outcome.RATE_LIMITED)
+    assert bench.kernel.timers["lookup:J-1"] - bench.now == 40 * NS_PER_SECOND
 
 
 def test_not_found_is_not_cancelled() -> None:

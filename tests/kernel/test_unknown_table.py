@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from holdfast.kernel import KernelSettings
+from holdfast.kernel.unknown_page import render_markdown, render_schedules
 from holdfast.kernel.unknown_table import (
     CASES,
     SCHEDULES,
@@ -19,8 +20,6 @@ from holdfast.kernel.unknown_table import (
     Standing,
     combinations,
     decide,
-    render_markdown,
-    render_schedules,
 )
 from holdfast.model import Outcome
 from holdfast.model.timestamps import NS_PER_SECOND
@@ -40,7 +39,7 @@ def _misfits(cases: tuple[Case, ...]) -> list[Combination]:
 
 def test_every_combination_has_exactly_one_row() -> None:
     """No hole, no overlap: the order of the rows decides nothing."""
-    assert len(list(combinations())) == len(Request) * len(Outcome) * len(Standing) * 8
+    assert len(list(combinations())) == len(Request) * len(Outcome) * len(Standing) * 16
     assert _misfits(CASES) == []
 
 
@@ -68,26 +67,29 @@ def test_every_row_says_why_and_what_settles_it(case: Case) -> None:
 
 
 def test_never_sent_needs_all_three_proofs() -> None:
-    """P2: the one row that closes an order by inference asks the stream, the clock and the list of orders."""
-    (case,) = [case for case in CASES if case.trigger is OrderEvent.NEVER_SENT]
+    """P2: the row that closes an order by inference asks the stream, the clock and the list of orders."""
+    case, other = [case for case in CASES if case.trigger is OrderEvent.NEVER_SENT]
     assert (case.stream_up, case.waited, case.compared) == (True, True, True)
     assert case.outcomes == (Outcome.NOT_FOUND,)
-    assert case.standing == (Standing.UNHEARD,)
+    assert case.standing == other.standing == (Standing.UNHEARD,)
+    # The other one needs the venue's closing word on the order whose place was to be taken, and a look-up all the same.
+    assert (other.ended, other.outcomes) == (True, (Outcome.NOT_FOUND,))
 
 
-def test_only_definite_answers_close_a_submit() -> None:
+@pytest.mark.parametrize(
+    ("request_", "also"), [(Request.SUBMIT, {}), (Request.REPLACE, {Outcome.NOT_FOUND: OrderEvent.REFUSED})]
+)
+def test_only_definite_answers_close_what_was_sent(request_: Request, also: dict[Outcome, OrderEvent]) -> None:
     """P2: unknown is never rejected; what closes is our own word, a listed refusal, or a 429."""
-    closing = {
-        outcome: decide(
-            Request.SUBMIT, outcome, Facts(standing=Standing.UNHEARD, stream_up=True, waited=True, compared=True)
-        ).trigger
-        for outcome in Outcome
-    }
-    assert {outcome: trigger for outcome, trigger in closing.items() if trigger not in _OPEN_TRIGGERS} == {
-        Outcome.NOT_SENT: OrderEvent.SUBMIT_DROPPED,
-        Outcome.REFUSED: OrderEvent.REFUSED,
-        Outcome.RATE_LIMITED: OrderEvent.REFUSED,
-    }
+    for ended in (False, True):
+        facts = Facts(standing=Standing.UNHEARD, stream_up=True, waited=True, compared=True, ended=ended)
+        closing = {outcome: decide(request_, outcome, facts).trigger for outcome in Outcome}
+        assert {outcome: trigger for outcome, trigger in closing.items() if trigger not in _OPEN_TRIGGERS} == {
+            Outcome.NOT_SENT: OrderEvent.SUBMIT_DROPPED,
+            Outcome.REFUSED: OrderEvent.REFUSED,
+            Outcome.RATE_LIMITED: OrderEvent.REFUSED,
+            **also,
+        }
 
 
 _OPEN_TRIGGERS = (OrderEvent.SUBMIT_UNKNOWN, OrderEvent.RESTARTED)
@@ -103,7 +105,7 @@ def test_nothing_that_happens_to_a_cancel_closes_the_order() -> None:
 
 def test_whatever_is_open_is_asked_for_again() -> None:
     """P9: every row of an order that is not over asks at once, or sets a schedule, unless it is settled."""
-    settled = {"S1", "S2", "S3", "L1", "L8"}
+    settled = {"S1", "S2", "S3", "L1", "L8", "L11", "R1", "R3"}
     for request, outcome, facts in combinations():
         case = decide(request, outcome, facts)
         if facts.standing is not Standing.CLOSED and case.label not in settled:
@@ -112,7 +114,8 @@ def test_whatever_is_open_is_asked_for_again() -> None:
 
 def test_no_row_asks_for_an_order_to_be_sent() -> None:
     """P2: there is no such question in the vocabulary."""
-    assert {ask for case in CASES for ask in case.asks} == {Ask.LOOKUP, Ask.COMPARE, Ask.CANCEL, Ask.ACCOUNT}
+    assert {ask for case in CASES for ask in case.asks} == set(Ask)
+    assert set(Ask) == {Ask.LOOKUP, Ask.OLD, Ask.COMPARE, Ask.CANCEL, Ask.ACCOUNT}
 
 
 def test_schedules_grow_and_are_bounded() -> None:

@@ -228,3 +228,50 @@ def test_crypto_increments_come_from_the_asset_and_crypto_is_never_shortable() -
     assert (BTC.min_price_increment, BTC.lot_size, BTC.min_order_size) == (D("0.01"), D("1E-9"), D("0.000013047"))
     assert (bare.min_price_increment, bare.lot_size, bare.shortable) == (D("1E-9"), D("1E-9"), False)
     assert bare.min_notional is None
+
+
+@given(
+    quantity=st.decimals(min_value=-5, max_value=10**6, places=2)
+    | st.sampled_from([Decimal("NaN"), Decimal("Infinity")])
+    | st.integers(-2, 500).map(Decimal),
+    side=st.sampled_from(list(OrderSide)),
+    reduce_only=st.booleans(),
+    position=st.none() | st.integers(-200, 200).map(Decimal),
+    tif=st.none() | st.sampled_from(list(TimeInForce)),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "shortable": st.booleans(),
+            "fractionable": st.booleans(),
+            "lot_size": st.sampled_from([Decimal(1), Decimal(10), Decimal("0.5"), Decimal("0.3")]),
+            "min_order_size": st.sampled_from([Decimal(1), Decimal(5)]),
+        },
+    ),
+)
+def test_whole_shares_at_the_market_are_judged_by_all_rules(
+    quantity: Decimal,
+    side: OrderSide,
+    reduce_only: bool,
+    position: Decimal | None,
+    tif: TimeInForce | None,
+    options: dict[str, Any],
+) -> None:
+    """The short way for most orders gives the quantity and the reason of the long one."""
+    quick, slow = SymbolProperties("SPY", **options), SymbolProperties("SPY", **options)
+    slow._trades_whole = False
+    answers = []
+    for properties in (quick, slow):
+        try:
+            answers.append(
+                properties.round_then_validate(
+                    quantity=quantity,
+                    side=side,
+                    reduce_only=reduce_only,
+                    position=position,
+                    time_in_force=tif,
+                    reference_price=100.0,
+                )
+            )
+        except OrderError as error:
+            answers.append((Decimal(0), None, str(error)))
+    assert answers[0] == answers[1]

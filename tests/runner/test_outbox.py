@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.model import OrderIntent, OrderSide, OrderType, Outcome, Source, TimeInForce, TradingState
@@ -17,6 +18,7 @@ from holdfast.model.commands import (
     QueryAccount,
     Reconcile,
     RecordVerdict,
+    ReplaceOrder,
     SendAlert,
     SubmitOrder,
 )
@@ -105,6 +107,11 @@ class Desk:
 
 
 SUBMIT = SubmitOrder(intent=intent(), deadline=START + 5 * NS_PER_SECOND)
+REPLACE = ReplaceOrder(
+    intent=msgspec.structs.replace(intent(), limit_price=Decimal(51), replaces="j-0"),
+    broker_id="set by the test",
+    deadline=START + 5 * NS_PER_SECOND,
+)
 CANCEL = CancelOrder(client_order_id="j-1", broker_id="set by the test")
 LOOK_UP = LookupOrder(client_order_id="j-1")
 ACCOUNT = QueryAccount()
@@ -119,6 +126,12 @@ ROWS: list[tuple[Command, str, Answer, type[Any] | None]] = [
     (SUBMIT, "place", cut_off, SubmitUnknown),
     (SUBMIT, "place", carry_out, OrderUpdated),
     (SUBMIT, "place", refuse(), OrderRefused),
+    (REPLACE, "replace", never_left, SubmitDropped),
+    (REPLACE, "replace", time_out_before, SubmitUnknown),
+    (REPLACE, "replace", time_out_after, SubmitUnknown),
+    (REPLACE, "replace", cut_off, SubmitUnknown),
+    (REPLACE, "replace", carry_out, OrderUpdated),
+    (REPLACE, "replace", refuse(), OrderRefused),
     (CANCEL, "request_cancel", never_left, CancelUnknown),
     (CANCEL, "request_cancel", time_out_before, CancelUnknown),
     (CANCEL, "request_cancel", time_out_after, CancelUnknown),
@@ -160,6 +173,9 @@ async def test_a_row_of_the_table(command: Command, method: str, answer: Answer,
         placed = await desk.broker.place(intent(), admit=lambda: None)
         if isinstance(command, CancelOrder):
             command = CancelOrder(client_order_id="j-1", broker_id=placed.broker_id)
+    if isinstance(command, ReplaceOrder):
+        placed = await desk.broker.place(intent(0), admit=lambda: None)
+        command = msgspec.structs.replace(command, broker_id=placed.broker_id)
     desk.broker.script(method, answer)
 
     events = await desk.carry_out(command)
@@ -167,7 +183,7 @@ async def test_a_row_of_the_table(command: Command, method: str, answer: Answer,
     assert [type(event) for event in events] == ([] if expected is None else [expected])
     for event in events:
         if isinstance(event, OrderUpdated):
-            assert event.source is (Source.RESPONSE if method == "place" else Source.LOOKUP)
+            assert event.source is (Source.RESPONSE if method in ("place", "replace") else Source.LOOKUP)
             assert event.report.client_order_id == "j-1"
         elif hasattr(event, "client_order_id"):
             assert event.client_order_id == "j-1"
@@ -204,6 +220,28 @@ async def held_submit(desk: Desk, command: SubmitOrder) -> Held:
     desk.outbox.start(command)
     await until(lambda: desk.broker.held)
     return slot
+
+
+async def test_a_replacement_is_stopped_at_the_last_moment_like_a_submit() -> None:
+    """A deadline that has passed, a halt, a bot that stops: the old order lives on."""
+    desk = Desk()
+    placed = await desk.broker.place(intent(0), admit=lambda: None)
+    command = msgspec.structs.replace(REPLACE, broker_id=placed.broker_id)
+    desk.state = TradingState.REDUCING
+    (halted,) = await desk.carry_out(command)
+    desk.state = TradingState.ACTIVE
+    slot = Held()
+    desk.broker.script("replace", slot)
+    desk.outbox.start(command)
+    await until(lambda: desk.broker.held)
+    desk.clock.advance_to(command.deadline + 1)
+    slot.release()
+    (late,) = await desk.carry_out()
+
+    assert isinstance(halted, SubmitDropped)
+    assert isinstance(late, SubmitDropped)
+    assert (halted.reason, late.client_order_id) == ("trading is reducing", "j-1")
+    assert [order.is_open for order in desk.engine.orders("all")] == [True]
 
 
 async def test_a_deadline_that_passed_in_the_queue_drops_the_order() -> None:

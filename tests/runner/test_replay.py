@@ -13,6 +13,7 @@ from holdfast.kernel import Kernel
 from holdfast.model.commands import SendAlert, SubmitOrder
 from holdfast.model.errors import StrategyError
 from holdfast.model.events import EpochStarted, ShutdownStarted, StateHashed
+from holdfast.runner.recovery import recover
 from holdfast.runner.replay import Replay, replay
 from holdfast.testing import FaultyJournal, InProcessBot
 from holdfast.testing.bot import make_kernel
@@ -69,6 +70,21 @@ def with_commands(records: list[Record], kind: type) -> list[Record]:
     return [r for r in records if isinstance(r.content, tuple) and any(isinstance(c, kind) for c in r.content)]
 
 
+async def a_copy(records: list[Record]) -> MemoryJournal:
+    """A journal with these records."""
+    journal = MemoryJournal(next(r.content.journal_id for r in records if isinstance(r.content, EpochStarted)))
+    for record in records:
+        content = record.content
+        if isinstance(content, EpochRecord):
+            journal.append_epoch(content)
+        elif isinstance(content, tuple):
+            journal.append_commands(content)
+        else:
+            journal.append_event(content)
+    await journal.sync()
+    return journal
+
+
 async def test_p8_a_journal_gives_the_same_again() -> None:
     """Through faults, two runs, snapshots and a clean stop: each command and each hash is compared."""
     records = await a_journal()
@@ -84,21 +100,25 @@ async def test_p8_a_journal_gives_the_same_again() -> None:
     assert records[-1] == hashes[-1]
 
 
+async def test_p8_a_journal_that_ends_between_an_event_and_its_answer_is_whole() -> None:
+    """Its bot is dead, or about to write it: what was never written down is no difference."""
+    records = await a_journal(1, clean=False)
+    cut = with_commands(records, SubmitOrder)[-1].seq - 1
+    assert replay(records[:cut], fresh()).difference is None
+
+
+async def test_of_many_differences_a_restart_tells_the_first_few() -> None:
+    """And how many there were: people read the message."""
+    journal = await a_copy(await a_journal(4))
+    recovery = recover(journal, make_kernel(maker(quantity=8)))
+    assert len(recovery.differences) == 20 < recovery.difference_count
+
+
 async def test_p8_also_after_a_crash_that_cut_off_an_answer() -> None:
     """An event whose commands were never written down is followed, as the restart did; the next run agrees."""
     records = await a_journal(1, clean=False)
     cut = with_commands(records, SubmitOrder)[-1].seq - 1
-    journal_id = next(r.content.journal_id for r in records if isinstance(r.content, EpochStarted))
-    bot = InProcessBot(told, journal=FaultyJournal(MemoryJournal(journal_id)))
-    for record in records[:cut]:
-        content = record.content
-        if isinstance(content, EpochRecord):
-            bot.journal.append_epoch(content)
-        elif isinstance(content, tuple):
-            bot.journal.append_commands(content)
-        else:
-            bot.journal.append_event(content)
-    await bot.journal.sync()
+    bot = InProcessBot(told, journal=FaultyJournal(await a_copy(records[:cut])))
     bot.clock.advance_to(bar(200).ts)
     recovery = await bot.start()
     assert recovery.difference_count == 1

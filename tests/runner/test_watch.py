@@ -273,7 +273,7 @@ class Elsewhere:
 
     def __init__(self, place: Path | DatabaseUrl, files: Path) -> None:
         self.files, self.alerts = files, RecordingAlerts()
-        self.watch = Watch(place, Venue(), lambda: NOTHING, self.alerts, files=files)
+        self.watch = Watch(files, Venue(), lambda: NOTHING, self.alerts, owned=place)
 
     def beat(self, **changes: Any) -> None:
         """What the bot said just now."""

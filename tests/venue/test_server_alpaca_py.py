@@ -119,6 +119,7 @@ async def test_the_trading_client_reads_and_writes_every_model(venue: VenueProce
         GetOrdersRequest,
         LimitOrderRequest,
         MarketOrderRequest,
+        ReplaceOrderRequest,
     )
 
     symbol, tif = "BTC/USD", TimeInForce.GTC
@@ -139,7 +140,11 @@ async def test_the_trading_client_reads_and_writes_every_model(venue: VenueProce
     opened = trading.get_orders(GetOrdersRequest(status=QueryOrderStatus.OPEN, symbols=[symbol]))
     positions = trading.get_all_positions()
     position = trading.get_open_position("BTCUSD")
-    trading.cancel_order_by_id(resting.id)
+    moved = trading.replace_order_by_id(resting.id, ReplaceOrderRequest(limit_price=51_000.0, client_order_id="moved"))
+    replaced = trading.get_order_by_id(resting.id)
+    with pytest.raises(APIError) as not_open:
+        trading.replace_order_by_id(resting.id, ReplaceOrderRequest(limit_price=52_000.0))
+    trading.cancel_order_by_id(moved.id)
     canceled = trading.cancel_orders()
     closing = trading.close_position("BTCUSD")
     configuration = trading.get_account_configurations()
@@ -151,6 +156,11 @@ async def test_the_trading_client_reads_and_writes_every_model(venue: VenueProce
     assert [one.id for one in opened] == [resting.id]
     assert (resting.qty, resting.limit_price) == ("0.00002", "50000")
     assert [one.qty for one in positions] == [position.qty] == ["0.09975"]
+    assert (moved.client_order_id, moved.limit_price, moved.qty) == ("moved", "51000", "0.00002")
+    assert (moved.replaces, moved.status) == (resting.id, OrderStatus.NEW)
+    assert (replaced.status, replaced.replaced_by) == (OrderStatus.REPLACED, moved.id)
+    assert replaced.replaced_at is not None
+    assert "order is not open" in not_open.value.message
     assert canceled == []
     assert (closing.side, Decimal(closing.qty)) == (OrderSide.SELL, Decimal("0.09975"))
     assert configuration.no_shorting is False

@@ -391,3 +391,28 @@ def test_no_frame_brings_the_venue_down(lasting_venue: VenueProcess, frames: lis
             await listen(trade, key="thrower")
 
     asyncio.run(throw())
+
+
+async def test_a_replaced_order_is_told_of_before_the_one_in_its_place(venue: VenueProcess) -> None:
+    """The event ``replaced`` carries the old order; then the new one is new."""
+    async with Bot.connected(venue) as bot:
+        await bot.advance()
+        with venue.client() as client:
+            old = client.post("/v2/orders", json=limit("1", "30000", client_order_id="a")).json()
+            answer = client.patch(f"/v2/orders/{old['id']}", json={"limit_price": "31000", "client_order_id": "b"})
+            bodies: list[Any] = [[], {"stop_price": "1"}, {"qty": True}, {"client_order_id": 3}, {"time_in_force": "x"}]
+            malformed = [client.patch(f"/v2/orders/{old['id']}", json=body) for body in bodies]
+            nobody = client.patch("/v2/orders/nobody", json={"qty": "2"})
+        first, second, third = [await bot.next_update() for _ in range(3)]
+
+    new = answer.json()
+    assert (answer.status_code, new["replaces"], new["limit_price"], new["qty"]) == (200, old["id"], "31000", "1")
+    assert [response.status_code for response in (*malformed, nobody)] == [422] * 6
+    assert [(told["event"], told["order"]["id"]) for told in (first, second, third)] == [
+        ("new", old["id"]),
+        ("replaced", old["id"]),
+        ("new", new["id"]),
+    ]
+    assert (second["order"]["status"], second["order"]["replaced_by"]) == ("replaced", new["id"])
+    assert second["order"]["replaced_at"] is not None
+    assert (first["order"]["replaced_by"], third["order"]["replaces"]) == (None, old["id"])

@@ -206,6 +206,20 @@ async def test_a_terminal_sees_frames_and_keeps_the_last() -> None:
     assert f"{source.asked:,}" in output.getvalue().rpartition("bars")[2]
 
 
+@pytest.mark.parametrize("height", [12, 24, 45])
+async def test_what_the_terminal_echoes_does_not_move_the_frames(height: int) -> None:
+    """The cursor rests behind a short line, which fits below the view: ``^C`` begins no line of its own."""
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=60, height=height, _environ={"TERM": "xterm"})
+    await run_until_enough(Counted(enough=3), console)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue())
+
+    lines = shown.rstrip("\n").split("\n")
+    assert lines[-1].strip() == "Ctrl-C stops"
+    assert len(lines[-1]) < 60 - len("^C^C")
+    assert lines[-2].startswith("╰")
+
+
 async def test_a_log_gets_lines_only_and_each_alert_once() -> None:
     """No control sequence in a file."""
     output = io.StringIO()

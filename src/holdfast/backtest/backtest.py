@@ -8,7 +8,7 @@ whichever is first, and everything that follows from one moment is done before t
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import getcontext, setcontext
 
 import msgspec
@@ -25,7 +25,6 @@ from holdfast.venue.replay import Replay
 
 _LAST_TIMERS = 1_000
 _GC_ALLOCATIONS = 200_000
-EventSink = Callable[[Event], None]
 
 
 class BacktestResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +125,8 @@ class Backtest:
                     self._drain(now)
 
     def _handle(self, event: Event) -> None:
-        out = self.kernel.handle(event)
+        self.kernel.dispatch(event)
+        out = self.kernel.take_commands()
         if out:
             self._commands.extend(out)
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.model import Account, AccountActivity, ActivityKind, BrokerPosition, Execution, OrderReport, Source
+from holdfast.model import (
+    Account,
+    AccountActivity,
+    ActivityKind,
+    BrokerPosition,
+    Execution,
+    OrderIntent,
+    OrderReport,
+    Source,
+)
 from holdfast.model.commands import (
     CancelOrder,
     Command,
@@ -17,6 +26,7 @@ from holdfast.model.commands import (
     LookupOrder,
     QueryAccount,
     Reconcile,
+    ReplaceOrder,
     SubmitOrder,
 )
 from holdfast.model.events import (
@@ -35,6 +45,7 @@ from holdfast.model.events import (
 )
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
+from holdfast.venue.replacing import Replacement
 
 _STREAM = Source.STREAM
 
@@ -61,6 +72,7 @@ class InProcessBroker:
             QueryAccount: self._query_account,
             LoadSecurity: self._load_security,
             Reconcile: self._reconcile,
+            ReplaceOrder: self._replace,
         }
 
     def execute(self, command: Command, now: int) -> None:
@@ -106,6 +118,17 @@ class InProcessBroker:
             self._deliver(OrderAccepted(ts=now, client_order_id=intent.client_order_id, broker_id=order.id))
         else:
             self.deliver_events(now)
+
+    def _replace(self, command: ReplaceOrder, now: int) -> None:
+        intent = command.intent
+        try:
+            self._engine.replace(command.broker_id, replacement_of(intent), now)
+        except Refusal as refusal:
+            self._deliver(
+                OrderRefused(ts=now, client_order_id=intent.client_order_id, reason=refusal.message, code=refusal.code)
+            )
+            return
+        self.deliver_events(now)
 
     def _cancel(self, command: CancelOrder, now: int) -> None:
         try:
@@ -169,6 +192,11 @@ class InProcessBroker:
             multiplier=view.multiplier,
             shorting_enabled=view.shorting_enabled,
         )
+
+
+def replacement_of(intent: OrderIntent) -> Replacement:
+    """What an intent that replaces an order asks of the engine."""
+    return Replacement(intent.quantity, intent.limit_price, intent.client_order_id)
 
 
 def report_of(order: VenueOrder) -> OrderReport:

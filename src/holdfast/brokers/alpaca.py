@@ -406,6 +406,32 @@ class AlpacaConnector:
             raise MalformedMessageError(message, row)
         return report
 
+    async def replace(self, intent: OrderIntent, broker_id: str, *, admit: Admit | None = None) -> OrderReport:
+        """Ask, once, to put an intent in the place of an open order.
+
+        Args:
+            intent: The new order, journaled already. Its quantity is what it may trade itself, whatever the old one has.
+            broker_id: The venue's id of the old order.
+            admit: As for ``place``.
+
+        Returns:
+            The new order. That the venue took the request is not yet the end of the old one, which may fill first.
+
+        Raises:
+            OrderDroppedError: Nothing left this process.
+            BrokerRefusedError: A definite no: the old order is as it was.
+            OutcomeUnknownError: No verdict: look the new order up.
+        """
+        reduces = intent.reduce_only
+        url, may_leave = f"{self._base}/v2/orders/{_escaped(broker_id)}", self._admission(admit, reduces=reduces)
+        body = wire.replace_body(intent)
+        row = await self._http.send(_ORDERS, "PATCH", url, body=body, admit=may_leave, reserved=reduces)
+        report = wire.order_report(row)
+        if report.client_order_id != intent.client_order_id:
+            message = f"the venue answered replacement {intent.client_order_id} with order {report.client_order_id}"
+            raise MalformedMessageError(message, row)
+        return report
+
     async def find_order(self, client_order_id: str) -> OrderReport | None:
         """The order with this id of ours; None where Alpaca itself says that it has none.
 

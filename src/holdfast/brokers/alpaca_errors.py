@@ -12,7 +12,7 @@ id and a bad quantity), so the text decides first where it has to.
 
 Each row also names the ``Outcome``, by which ``holdfast.kernel.unknown_table`` decides what follows.
 The first row that matches decides. For reads "unknown" means that nothing was learned; they alone may be
-tried again, POST and DELETE are never sent a second time.
+tried again, POST, PATCH and DELETE are never sent a second time.
 """
 
 from __future__ import annotations
@@ -67,13 +67,16 @@ def _from(first: int, last: int) -> range:
     return range(first, last + 1)
 
 
-_ANY = frozenset({"GET", "POST", "DELETE"})
+_ANY = frozenset({"GET", "POST", "PATCH", "DELETE"})
 _GET = frozenset({"GET"})
-_POST = frozenset({"POST"})
+# A replace is a submit of the new order: the same answers mean the same.
+_POST = frozenset({"POST", "PATCH"})
+_PATCH = frozenset({"PATCH"})
 _DEL = frozenset({"DELETE"})
 
 _ANY_WORDS = re.compile("")
 _FORBIDDEN = re.compile(r"^forbidden\b", re.IGNORECASE)
+_NOT_OPEN = re.compile("order is not open", re.IGNORECASE)
 _ARRIVED = re.compile("client_order_id must be unique", re.IGNORECASE)
 
 KEYS_REFUSED = (
@@ -104,6 +107,8 @@ HTTP_RULES: tuple[Rule, ...] = (
     Rule(_ANY,  _from(403, 403), _FORBIDDEN, _A, _O.REFUSED,        KEYS_REFUSED),
     # A duplicate id says that the FIRST request arrived. It is the opposite of a rejection.
     Rule(_POST, _from(400, 499), _ARRIVED,   _U, _O.ID_TAKEN,       "it arrived before, for its id is taken: look it up"),
+    # The old order may be filled; or it was replaced, by a first copy of this very request.
+    Rule(_PATCH, _from(400, 499), _NOT_OPEN, _U, _O.UNLISTED,       "the order to be replaced is not open: look up both"),
     Rule(_ANY,  _from(408, 408), None,       _U, _O.SERVER_ERROR,   "the venue timed out"),
     # A cancel is refused only where Alpaca says that there is nothing to cancel. Everything else is looked up, also
     # "too many requests": a cancel that did not happen must be asked for again.

@@ -138,11 +138,11 @@ class AlpacaHttp:
         admit: Admit | None = None,
         reserved: bool = False,
     ) -> Any:
-        """POST or DELETE, once.
+        """POST, PATCH or DELETE, once.
 
         Args:
             limit: The throttler's limit.
-            method: ``POST`` or ``DELETE``.
+            method: ``POST``, ``PATCH`` or ``DELETE``.
             url: Where.
             params: Its query.
             body: Sent as JSON.
@@ -293,7 +293,7 @@ def _no_response(method: str, what: str, failure: Failure, detail: str, cause: B
     message = f"{what}: {failure.sentence}: {detail}"
     _log.warning("alpaca.no_response", request=what, error=type(cause).__name__, detail=detail)
     verdict: BrokerError | OrderDroppedError
-    if method == "POST" and not failure.was_sent:
+    if method in ("POST", "PATCH") and not failure.was_sent:
         verdict = OrderDroppedError(message)
     else:
         verdict = OutcomeUnknownError(message, outcome=failure.outcome)

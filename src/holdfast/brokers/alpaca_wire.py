@@ -68,8 +68,9 @@ SIDES: dict[str, OrderSide] = {
 FILL_EVENTS = frozenset({"fill", "partial_fill"})
 
 # Events after which the order alone does not tell the whole story: the venue changed its mind about
-# an execution, so the executions have to be asked for again.
+# an execution, so the executions have to be asked for again; or about a replacement, and the message is of the old order.
 REVISION_EVENTS: dict[str, str] = {
+    "order_replace_rejected": "the venue did not replace an order",
     "trade_bust": "the venue took an execution back",
     "trade_correct": "the venue corrected an execution",
     "restated": "the venue restated the order",
@@ -209,6 +210,15 @@ def intent_body(intent: OrderIntent) -> dict[str, str]:
         limit_price=intent.limit_price,
         client_order_id=intent.client_order_id,
     )
+
+
+def replace_body(intent: OrderIntent) -> dict[str, str]:
+    """The body of ``PATCH /v2/orders/{id}``: all that a replacement says, since the venue keeps what is left out.
+
+    Left out, the quantity would be the old order's original one, whatever of it has traded.
+    """
+    body = intent_body(intent)
+    return {name: body[name] for name in ("qty", "limit_price", "client_order_id") if name in body}
 
 
 def order_report(order: Json) -> OrderReport:

@@ -14,9 +14,9 @@ from rich.text import Text
 from holdfast.cli.logs import configure_logs
 from holdfast.di.explain import Life, explain
 from holdfast.di.replaying import replay_journal
-from holdfast.di.report import plain
 from holdfast.journal import JournalReader
-from holdfast.model.timestamps import NS_PER_MS, format_rfc3339
+from holdfast.model.decimals import plain
+from holdfast.model.timestamps import NS_PER_MS, format_rfc3339, to_datetime
 from holdfast.runner.replay import EpochReplay, Replay
 
 _PLACES_SHOWN = 600  # characters of a command in the report for people; --json has all of them
@@ -161,10 +161,13 @@ def _print_life(life: Life) -> None:
     console = Console(highlight=False)
     title = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol}, order {intent.client_order_id}"
     console.print(Text(f"{title}, venue's id {life.broker_id or 'not known'}"))
-    table = Table("time (UTC)", "+ms", "step", "detail", "record", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("time (UTC)", "+ms", "step", "detail", "record"):
+        table.add_column(name, no_wrap=name != "detail", justify="right" if name in {"+ms", "record"} else "left")
     for step, after in _with_waits(life):
-        moment = format_rfc3339(step.at)
-        cells = (moment.removesuffix("Z").replace("T", " "), f"{after:,.1f}", step.what, step.detail, str(step.seq))
+        # To the millisecond: the waits are beside it, and --json has every digit.
+        moment = to_datetime(step.at).isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+        cells = (moment, f"{after:,.1f}", step.what, step.detail, str(step.seq))
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     if life.unknown_guards:

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 from holdfast.di.assembly import make_kernel
 from holdfast.di.config import build
-from holdfast.di.report import plain
 from holdfast.journal import EpochRecord, JournalReader
 from holdfast.kernel import Kernel
 from holdfast.model import Verdict
 from holdfast.model.commands import Command, RecordVerdict
-from holdfast.model.decimals import EXACT
+from holdfast.model.decimals import EXACT, plain
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.events import Event
 from holdfast.model.timestamps import format_rfc3339

@@ -31,26 +31,38 @@ app = typer.Typer(
 # -- options that several commands share --------------------------------------------------------
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML file with settings (see docs/CONFIGURATION.md).")
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings (see docs/CONFIGURATION.md).")
 ]
 DataOption = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="CSV file (or folder of SYMBOL.csv) with timestamp,open,high,low,close,volume; .gz is fine."
+        "--data",
+        metavar="PATH",
+        help="CSV file (or folder of SYMBOL.csv) with timestamp,open,high,low,close,volume; .gz is fine.",
     ),
 ]
-SymbolOption = Annotated[str | None, typer.Option("--symbol", help="What to trade, e.g. BTC/USD; several with commas.")]
+SymbolOption = Annotated[
+    str | None, typer.Option("--symbol", metavar="SYMBOL", help="What to trade, e.g. BTC/USD; several with commas.")
+]
 SyntheticOption = Annotated[
     str | None,
-    typer.Option("--synthetic", help="Make seeded equity sessions for these symbols instead of reading data."),
+    typer.Option(
+        "--synthetic",
+        metavar="SYMBOL,...",
+        help="Make seeded equity sessions for these symbols instead of reading data.",
+    ),
 ]
-SessionsOption = Annotated[int, typer.Option("--sessions", min=1, help="How many synthetic sessions.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the synthetic sessions.")]
+SessionsOption = Annotated[
+    int, typer.Option("--sessions", min=1, metavar="NUMBER", help="How many synthetic sessions.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, metavar="NUMBER", help="Seed of the synthetic sessions.")]
 StrategyOption = Annotated[
-    str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class; default: VwapMeanReversion.")
+    str | None,
+    typer.Option("--strategy", metavar="SOURCE", help="FILE.py:Class or module:Class; default: VwapMeanReversion."),
 ]
 ParamOption = Annotated[
-    list[str] | None, typer.Option("--param", help="A parameter of the strategy as name=value; may be repeated.")
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the strategy; may be repeated."),
 ]
 JournalOption = Annotated[
     str | None,
@@ -89,9 +101,19 @@ CashOption = Annotated[
 ]
 ParticipationOption = Annotated[
     float,
-    typer.Option("--participation", min=0.0, help="Share of a bar's volume that orders may take; 0 is unlimited."),
+    typer.Option(
+        "--participation",
+        min=0.0,
+        metavar="SHARE",
+        help="Share of a bar's volume that orders may take; 0 is unlimited.",
+    ),
 ]
-SpreadOption = Annotated[float, typer.Option("--spread-bps", min=0.0, help="Full spread around the traded price.")]
+SpreadOption = Annotated[
+    float,
+    typer.Option(
+        "--spread-bps", min=0.0, metavar="NUMBER", help="Full spread around the traded price, in basis points."
+    ),
+]
 
 
 def _version(value: bool) -> None:
@@ -120,9 +142,16 @@ def paper(
     strategy: StrategyOption = None,
     param: ParamOption = None,
     speed: Annotated[
-        str, typer.Option("--speed", help="How many times faster than real replayed data runs, or max (lock-step).")
+        str,
+        typer.Option(
+            "--speed",
+            metavar="NUMBER|max",
+            help="How many times faster than real replayed data runs, or max (lock-step).",
+        ),
     ] = "300",
-    venue: Annotated[str | None, typer.Option("--venue", help="URL of a built-in venue that already runs.")] = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", metavar="URL", help="URL of a built-in venue that already runs.")
+    ] = None,
     journal: JournalOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Lift a halt that an earlier run left behind.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Exit at the end of replayed data.")] = False,
@@ -132,10 +161,13 @@ def paper(
     spread_bps: SpreadOption = 0.0,
     status_port: Annotated[
         int | None,
-        typer.Option("--status-port", min=0, max=65535, help="Port of the status API; 0 takes any free one."),
+        typer.Option(
+            "--status-port", min=0, max=65535, metavar="PORT", help="Port of the status API; 0 takes any free one."
+        ),
     ] = None,
     open_orders: Annotated[
-        str | None, typer.Option("--open-orders", help="What a stop does to open orders: cancel or leave.")
+        str | None,
+        typer.Option("--open-orders", metavar="cancel|leave", help="What a stop does to open orders; default: cancel."),
     ] = None,
 ) -> None:
     """Trade with play money.
@@ -174,7 +206,9 @@ def live(
     json: JsonOption = False,
     status_port: Annotated[
         int | None,
-        typer.Option("--status-port", min=0, max=65535, help="Port of the status API; 0 takes any free one."),
+        typer.Option(
+            "--status-port", min=0, max=65535, metavar="PORT", help="Port of the status API; 0 takes any free one."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Lift a halt that an earlier run left behind.")] = False,
     i_accept_real_orders: Annotated[
@@ -290,8 +324,9 @@ def halt(
 ) -> None:
     """Let no order leave any more, also when the bot hangs.
 
-    Puts a file beside the journal (for a database: in the state folder) that the bot looks at before each order
-    request; cancels still leave. It stays in force, over restarts too, until `holdfast resume`.
+    Puts a file beside the journal (for a database: in the state folder; or where journal.control says) that the bot
+    looks at before each order request; cancels still leave. It stays in force, over restarts too, until
+    `holdfast resume`.
     """
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
@@ -313,7 +348,8 @@ def flatten(
     journal: BotJournalOption = None,
     config: ConfigOption = None,
     venue: Annotated[
-        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+        str | None,
+        typer.Option("--venue", metavar="URL", help="URL of a built-in venue; default: where the bot traded last."),
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", min=1.0, help="Give up after so many seconds.")] = 30.0,
     reason: ReasonOption = "",
@@ -337,7 +373,8 @@ def watch(
     journal: BotJournalOption = None,
     config: ConfigOption = None,
     venue: Annotated[
-        str | None, typer.Option("--venue", help="URL of a built-in venue; default: where the bot traded last.")
+        str | None,
+        typer.Option("--venue", metavar="URL", help="URL of a built-in venue; default: where the bot traded last."),
     ] = None,
     every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 30.0,
     once: Annotated[
@@ -364,7 +401,8 @@ JournalArgument = Annotated[
 def replay(
     journal: JournalArgument,
     config: Annotated[
-        Path | None, typer.Option("--config", help="Settings in place of those that the journal has recorded.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Settings in place of those that the journal has recorded."),
     ] = None,
     strategy: Annotated[
         str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class in place of the recorded strategy.")
@@ -455,7 +493,8 @@ def _call(work: Callable[[], None]) -> None:
 
 
 def _fail(error: HoldfastError, code: int) -> None:
-    typer.echo(f"holdfast: {error}", err=True)
+    # What a strategy raised may have lines of its own; the sentence stays one line, which a log keeps together.
+    typer.echo(f"holdfast: {' '.join(str(error).split())}", err=True)
     raise typer.Exit(code) from None
 
 

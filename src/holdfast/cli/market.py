@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import msgspec
 
 from holdfast.model import BarSeries
 from holdfast.model.errors import ConfigurationError
+
+_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9]+)?")
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -30,9 +33,20 @@ class Market(msgspec.Struct, frozen=True):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """The symbols asked for, as they were written."""
-        text = self.synthetic or self.symbol or ""
-        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+        """The symbols asked for, as they were written.
+
+        Raises:
+            ConfigurationError: One cannot be a symbol, or they are named twice and differently.
+        """
+        if self.synthetic is not None and self.symbol is not None and _split(self.synthetic) != _split(self.symbol):
+            message = "give --symbol or --synthetic, not both: --synthetic names the symbols itself"
+            raise ConfigurationError(message)
+        symbols = _split(self.synthetic or self.symbol or "")
+        for symbol in symbols:
+            if _SYMBOL.fullmatch(symbol) is None:
+                message = f"{symbol!r} is no symbol: expected one like SPY, BRK.B or BTC/USD"
+                raise ConfigurationError(message)
+        return symbols
 
     def load(self) -> dict[str, BarSeries]:
         """The bars.
@@ -89,6 +103,10 @@ class Market(msgspec.Struct, frozen=True):
     def participation_limit(self) -> Decimal | None:
         """For the engine: zero means no limit."""
         return Decimal(repr(self.participation)) if self.participation else None
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
 def parse_params(params: tuple[str, ...]) -> dict[str, object]:

@@ -61,3 +61,9 @@ def last_status_url() -> str | None:
         return (state_dir() / "status.url").read_text(encoding="ascii").strip()
     except OSError:
         return None
+
+
+def shown(path: Path) -> str:
+    """A path as a person writes it: under the home folder, from ``~`` on."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

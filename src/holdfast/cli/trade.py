@@ -15,7 +15,7 @@ import typer
 
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.market import Market, parse_params, parse_speed
-from holdfast.cli.state_dir import default_journal, remember_status, status_token, venue_book
+from holdfast.cli.state_dir import default_journal, remember_status, shown, status_token, venue_book
 from holdfast.cli.venue_process import VenueProcess
 from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
@@ -209,7 +209,7 @@ def _status_server(container: Container, config: Config) -> StatusServer:
 
 def _announce(server: StatusServer, container: Container, options: Options) -> None:
     token_file = remember_status(server.url)
-    where = "in HOLDFAST_STATUS__TOKEN or the configuration" if token_file is None else str(token_file)
+    where = "in HOLDFAST_STATUS__TOKEN or the configuration" if token_file is None else shown(token_file)
     lines = [
         f"trading on {container.venue_name}" if options.mode == "paper" else "TRADING WITH REAL MONEY on Alpaca live",
         f"status  {server.url}/status   (holdfast status; its token: {where})",

@@ -10,9 +10,8 @@ import typer
 from holdfast.brokers import AlpacaConnector
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.state_dir import token_path
-from holdfast.cli.stopping import bot_config, find_journal
+from holdfast.cli.stopping import bot_config, find_bot
 from holdfast.di.assembly import make_kernel
-from holdfast.di.companions import companions
 from holdfast.di.config import Config
 from holdfast.journal import JournalReader
 from holdfast.journal.places import Place
@@ -33,19 +32,19 @@ async def watch(
 ) -> None:
     """Look until told to stop; with ``once`` print what is wrong, and raise where something is."""
     configure_logs(quiet=True)
-    place = find_journal(journal, config_path)
-    config = bot_config(place, config_path, venue)
+    bot = find_bot(journal, config_path)
+    config = bot_config(bot, config_path, venue)
     notifier = Notifier(config.notify.channels(), RealTimeClock())
     broker = _broker(config)
     try:
         await notifier.start()
         watcher = Watch(
-            place,
+            bot.beside,
             broker,
-            _Journaled(place, config),
+            _Journaled(bot.journal, config),
             _Printing(notifier),
-            files=companions(place),
             token=_token(config),
+            owned=bot.journal,
         )
         if not once:
             await watcher.run(every)
@@ -82,33 +81,25 @@ class _Journaled:
 
     def __init__(self, place: Place, config: Config) -> None:
         self._place, self._config = place, config
-        self._size: tuple[int, ...] = ()
+        self._seq = -1
         self._books = Books({}, ())
 
     def __call__(self) -> Books:
-        size = self._measure()
-        if size != self._size:
-            self._books = self._read()
-            self._size = size
+        with JournalReader(self._place) as reader:
+            if reader.last_seq != self._seq:
+                seq = reader.last_seq
+                self._books = self._read(reader)
+                self._seq = seq
         return self._books
 
-    def _measure(self) -> tuple[int, ...]:
-        if isinstance(self._place, Path):
-            files = (self._place, Path(f"{self._place}-wal"))
-            return tuple(file.stat().st_size if file.exists() else 0 for file in files)
-        with JournalReader(self._place) as reader:
-            return (reader.last_seq,)
-
-    def _read(self) -> Books:
+    def _read(self, reader: JournalReader) -> Books:
         kernel = make_kernel(self._config, ())
-        with JournalReader(self._place) as reader:
-            recover(reader, kernel, books_only=True)
-            journal_id = reader.journal_id
+        recover(reader, kernel, books_only=True)
         portfolio = kernel.portfolio
         return Books(
             {position.symbol: position.quantity for position in portfolio.positions.get_all()},
             tuple(order.client_order_id for order in portfolio.tracker.open_orders()),
-            journal_id,
+            reader.journal_id,
         )
 
 

@@ -6,7 +6,7 @@
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
     [protections] settings by name; false leaves one out
     [limits]      rate limits by id, e.g. alpaca_trading = {limit = 200, period = 60, reserve = 0.1}
-    [journal]     path, snapshot_every
+    [journal]     path, snapshot_every, control
     [status]      enabled, host, port, token, allow_remote
     [notify]      webhook URLs by channel
     watch         symbols whose market data is followed although no strategy of ours trades them
@@ -132,6 +132,12 @@ class JournalConfig(_Section):
 
     path: Annotated[Path | DatabaseUrl | None, PlainValidator(_place), PlainSerializer(_shown)] = None
     snapshot_every: int = Field(default=10_000, ge=0)
+    control: Path | None = None
+
+    @property
+    def beside(self) -> Path | None:
+        """Beside what the halt file and the liveness file stand: ``control``, or the journal's file."""
+        return self.control or (self.path if isinstance(self.path, Path) else None)
 
 
 class StatusConfig(_Section):

@@ -18,14 +18,13 @@ import math
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import structlog
 
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_activities import revisions
-from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, LIVE_URL, PAPER_URL, data_stream_url, trade_stream_url
+from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, data_stream_url, trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_strategies
 from holdfast.di.bar_gate import BarGate
@@ -33,8 +32,9 @@ from holdfast.di.config import Config, build
 from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
 from holdfast.di.parts import Parts
+from holdfast.di.places import account_keys, configured_journal, trading_url
 from holdfast.di.venue_link import VenueInfo, discover_venue
-from holdfast.journal import EpochRecord, Journal, MemoryJournal, open_journal
+from holdfast.journal import EpochRecord, Journal, MemoryJournal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
 from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
@@ -69,6 +69,7 @@ _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 2.5
 _REPORT_PATIENCE_SECONDS = 5.0
 _ACCOUNT_POLL_SECONDS = 60.0
+_FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
 
 
 class Container:
@@ -110,12 +111,12 @@ class Container:
         # People read messages in real time, however fast a replayed session runs.
         self._notifier = parts.notifier(config.notify.channels(), RealTimeClock())
         self.control = Control(config, journal)
-        keys = _keys(config)
+        keys = account_keys(config)
         self._broker = parts.connector(
             throttler=self._throttler,
             api_key=keys[0],
             api_secret=keys[1],
-            base_url=_trading_url(config),
+            base_url=trading_url(config),
             data_url=config.alpaca.data_url,
             feed=config.alpaca.feed,
             clock=self._clock,
@@ -135,7 +136,7 @@ class Container:
         )
         self.market_streams = self._make_market_streams(keys, parts)
         # Last, because it takes ownership of a file: nothing after this may fail.
-        self._journal = journal or _open_journal(config)
+        self._journal = journal or configured_journal(config)
         self.runner = parts.runner(
             self.kernel,
             self._journal,
@@ -158,6 +159,7 @@ class Container:
         self._stopped = False
         self.progress: float | None = None
         self._started = False
+        self._following = asyncio.Lock()
         self._reported = asyncio.Event()
         self.monitor = Monitor(self.kernel, self._throttler, self.streams, self._notifier)
         self._tasks: list[asyncio.Task[None]] = []
@@ -463,7 +465,7 @@ class Container:
         self.runner.outbox.closed = True
 
     def request_reconcile(self, reason: str) -> None:
-        """The same without waiting."""
+        """Have the books compared, without waiting for it."""
         self.runner.inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason=reason),))
 
     # -- inside ---------------------------------------------------------------------------------
@@ -475,10 +477,15 @@ class Container:
         stands still until it has caught up. Without that every price would be too old for the rest of the session.
         """
         if isinstance(self._clock, ScaledClock):
-            with contextlib.suppress(VenueError):  # gone again: the next connection asks again
-                venue = await discover_venue(self.config.alpaca.base_url)
-                if venue is not None:
-                    self._clock.follow(venue.now_ns)
+            # One after the other: of two answers the older one, read last, would put the clock back by their distance.
+            async with self._following:
+                await self._ask_venue_time(self._clock)
+
+    async def _ask_venue_time(self, clock: ScaledClock) -> None:
+        with contextlib.suppress(VenueError):  # gone again: the next connection asks again
+            venue = await discover_venue(self.config.alpaca.base_url)
+            if venue is not None:
+                clock.follow(venue.now_ns)
 
     def _runner_ended(self, runner: asyncio.Task[None]) -> None:
         """A runner that dies says so, whoever is or is not waiting for it."""
@@ -609,12 +616,20 @@ class Container:
             session = book.sessions.at(now)
             start = book.last_bar_at or min(session.open, now)
             if start < now:
-                missed.extend(await self._broker.fetch_bars(symbol, start, now, self.period))
+                missed.extend(await self._broker.fetch_bars(symbol, start, now + self._behind, self.period))
         missed.sort(key=lambda bar: (bar.ts, bar.symbol))
         for bar in missed:
             self.runner.inbox.post_bar(bar)
         if missed:
             _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
+
+    @property
+    def _behind(self) -> int:
+        """How far our clock may be behind that of a venue whose time runs faster (ns); that venue lists whole bars only.
+
+        What ended before its socket listened, and by our clock is yet to come, would be neither streamed nor fetched.
+        """
+        return round(_FOLLOWED_WITHIN * self._clock.rate) if isinstance(self._clock, ScaledClock) else 0
 
     def _refill(self, gate: BarGate) -> Awaitable[None] | None:
         """A data socket is back. Starting up fetches its own bars; in lock-step the venue stands still meanwhile."""
@@ -650,38 +665,3 @@ class Container:
                     inbox.post_event(bar)
         except BrokerError as error:
             _log.warning("symbol could not be prepared", symbol=symbol, reason=error.message)
-
-
-def _keys(config: Config) -> tuple[str, str]:
-    found = []
-    for name, variable in (("api_key", "APCA_API_KEY_ID"), ("api_secret", "APCA_API_SECRET_KEY")):
-        secret = getattr(config.alpaca, name)
-        if secret is None or not secret.get_secret_value():
-            message = (
-                f"alpaca.{name} is not set: expected the key from Alpaca's dashboard, or {variable} in the environment"
-            )
-            raise ConfigurationError(message)
-        found.append(secret.get_secret_value())
-    return found[0], found[1]
-
-
-def _trading_url(config: Config) -> str:
-    """Where orders go. Real money needs two words, whoever gave the address: the mode, and its confirmation."""
-    account = config.account
-    url = config.alpaca.base_url or (LIVE_URL if account.mode == "live" else PAPER_URL)
-    if account.mode == "live" and not account.live_confirmed:
-        message = "account.mode is live and account.live_confirmed is not true: expected both, on purpose"
-        raise ConfigurationError(message)
-    if account.mode != "live" and urlsplit(url).hostname == urlsplit(LIVE_URL).hostname:
-        message = f"alpaca.base_url {url} trades real money and account.mode is {account.mode}: expected mode live"
-        raise ConfigurationError(message)
-    return url
-
-
-def _open_journal(config: Config) -> Journal:
-    if config.journal.path is not None:
-        return open_journal(config.journal.path)
-    if config.account.mode == "live":
-        message = "journal.path is not set: expected a file or a database, for real money needs a memory that survives a crash"
-        raise ConfigurationError(message)
-    return MemoryJournal()

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from holdfast.di.companions import companions
 from holdfast.di.config import Config
-from holdfast.di.report import plain
 from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
 from holdfast.journal.places import DatabaseUrl, Place
+from holdfast.model.decimals import plain
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.notify.heartbeat import Heartbeat
 from holdfast.runner.halt_file import HaltFile, HaltOrder, HaltState, new_id
@@ -53,7 +53,9 @@ class Control:
 
     def __init__(self, config: Config, journal: Journal | None = None) -> None:
         place = config.journal.path if journal is None else _place_of(journal)
-        self._path: Path | None = None if place is None else companions(place)
+        self._path = config.journal.control
+        if self._path is None and place is not None:
+            self._path = companions(place)
         self.file = None if self._path is None else HaltFile(self._path)
         self.status_url = ""
         self.own_venue: tuple[str, ...] = ()

@@ -13,13 +13,21 @@ from typing import Any
 import msgspec
 
 from holdfast.di.epochs import bare_kernel, recipe_of
-from holdfast.di.report import plain
 from holdfast.journal import EpochRecord, Record
 from holdfast.kernel import Kernel
 from holdfast.kernel.guards import guards_asked
 from holdfast.kernel.signal_path import EXIT_WAITS
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, Quote, Verdict
-from holdfast.model.commands import CancelOrder, Command, LookupOrder, RecordVerdict, SendAlert, SubmitOrder
+from holdfast.model.commands import (
+    PLACING,
+    CancelOrder,
+    Command,
+    LookupOrder,
+    RecordVerdict,
+    ReplaceOrder,
+    SendAlert,
+)
+from holdfast.model.decimals import plain
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.events import (
     BrokerReported,
@@ -108,7 +116,7 @@ def _find(records: Iterable[Record], order: str) -> str:
     for record in records:
         content = record.content
         if isinstance(content, tuple):
-            intents.update((c.intent.client_order_id, None) for c in content if isinstance(c, SubmitOrder))
+            intents.update((c.intent.client_order_id, None) for c in content if isinstance(c, PLACING))
         elif isinstance(content, OrderUpdated | OrderFilled | BrokerReported):
             by_broker_id.update({report.broker_id: report.client_order_id for report in _reports(content)})
     found = by_broker_id.get(order, order)
@@ -155,7 +163,7 @@ class _Telling:
             message = f"the intent of order {self._id} is in the journal and led to no order"
             raise ConfigurationError(message)
         life.broker_id, life.status, life.evidence = order.broker_id, order.status.value, order.evidence
-        life.took = _took(life, order)
+        life.took = _took(life)
         return life
 
     # -- what a record adds ---------------------------------------------------------------------
@@ -176,7 +184,8 @@ class _Telling:
             told = [self._step(step, "status", f"{order.status.value} ({order.evidence})")]
         self._life.steps += [*told, *self._of_commands(step)]
         if before and before[0] is not order.status and order.is_closed:
-            self._life.steps.append(self._step(step, "closed", f"{order.status.value}: {order.evidence}"))
+            by = f" by order {order.replaced_by}" if order.replaced_by else ""
+            self._life.steps.append(self._step(step, "closed", f"{order.status.value}{by}: {order.evidence}"))
 
     def _begin(self, step: Step, event: Event) -> None:
         """Look for the decision that made the order."""
@@ -194,7 +203,7 @@ class _Telling:
 
     def _tell_decision(self, step: Step, event: Event, verdict: Verdict) -> None:
         intent = next(
-            c.intent for c in step.commands if isinstance(c, SubmitOrder) and c.intent.client_order_id == self._id
+            c.intent for c in step.commands if isinstance(c, PLACING) and c.intent.client_order_id == self._id
         )
         life = self._life = Life(intent=intent)
         waited = self._deferred.get(intent.symbol)
@@ -203,6 +212,8 @@ class _Telling:
         life.steps.append(self._step(step, "cause", _cause(event)))
         price = "at the market" if intent.limit_price is None else f"limit {plain(intent.limit_price)}"
         detail = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol} {price}, {intent.time_in_force.value}"
+        if intent.replaces:
+            detail = f"{detail}; in the place of order {intent.replaces}"
         asker = " ".join(word for word in (intent.strategy_id, f"({intent.reason})" if intent.reason else "") if word)
         self._decided = self._step(step, "decided", f"{detail}; asked by {asker}" if asker else detail)
         life.steps.append(self._decided)
@@ -216,7 +227,10 @@ class _Telling:
             life.unknown_guards = str(error)
             return
         observed = dict(found.split(": ", 1) for found in verdict.observed)
-        asked = guards_asked(kernel.protections, kernel.gate, reduce_only=life.intent.reduce_only)
+        intent = life.intent
+        asked = guards_asked(
+            kernel.protections, kernel.gate, reduce_only=intent.reduce_only, replaces=bool(intent.replaces)
+        )
         life.guards = tuple(
             GuardWord(guard.name, guard.mode.value, "would block", observed[guard.name])
             if guard.name in observed
@@ -295,6 +309,10 @@ _WORDS: dict[type, str] = {
 def _command_words(command: Command, client_order_id: str) -> tuple[str, str] | None:
     if isinstance(command, CancelOrder) and command.client_order_id == client_order_id:
         return "cancel asked for", ""
+    if isinstance(command, ReplaceOrder) and command.intent.replaces == client_order_id:
+        intent = command.intent
+        price = "the market" if intent.limit_price is None else plain(intent.limit_price)
+        return "replace asked for", f"{plain(intent.quantity)} at {price}, as order {intent.client_order_id}"
     if isinstance(command, LookupOrder) and command.client_order_id == client_order_id:
         return "look-up asked for", ""
     if isinstance(command, SendAlert) and client_order_id in command.details.replace(":", " ").split():
@@ -330,19 +348,18 @@ def _reports(event: OrderUpdated | OrderFilled | BrokerReported) -> tuple[OrderR
     return () if event.report is None else (event.report,)
 
 
-def _took(life: Life, order: InFlightOrder) -> dict[str, float]:
+def _took(life: Life) -> dict[str, float]:
     """Milliseconds by what they were spent on; what was not recorded is left out."""
     at: dict[str, int] = {}
     for step in life.steps:
         at.setdefault(step.what, step.at)
-    at["end"] = order.closed_at or 0
     pairs = {
         "decision": ("taken", "decided"),
         "journal sync": ("decided", "durable"),
         "rate limit": ("durable", "released"),
         "request": ("released", "answered"),
         "until the first fill": ("released", "filled"),
-        "from decision to close": ("decided", "end"),
+        "from decision to close": ("decided", "closed"),
     }
     return {
         name: (at[last] - at[first]) / NS_PER_MS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.kernel import Kernel
 from holdfast.model import ClosedTrade
-from holdfast.model.decimals import EXACT
+from holdfast.model.decimals import EXACT, plain
 from holdfast.model.timestamps import format_rfc3339, to_datetime
 
 if TYPE_CHECKING:
@@ -70,6 +70,19 @@ def summary(kernel: Kernel) -> dict[str, Any]:
     }
 
 
+# Before the venue has described the account, zero would be a lie.
+_NO_MONEY_YET = {"equity": None, "cash": None, "day_pnl": None}
+
+
+def _money(kernel: Kernel) -> dict[str, Decimal]:
+    portfolio = kernel.portfolio
+    return {
+        "equity": exact_equity(kernel),
+        "cash": portfolio.positions.cash,
+        "day_pnl": Decimal(repr(portfolio.day_pnl)).quantize(_CENT),
+    }
+
+
 def exact_equity(kernel: Kernel) -> Decimal:
     """Cash plus every position at its last price (USD), to the cent."""
     portfolio = kernel.portfolio
@@ -80,12 +93,6 @@ def exact_equity(kernel: Kernel) -> Decimal:
         if price:
             equity += EXACT.multiply(position.quantity, Decimal(repr(price)))
     return equity.quantize(_CENT, context=EXACT)
-
-
-def plain(number: Decimal) -> str:
-    """A Decimal without exponent and without trailing zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def snapshot(container: Container) -> dict[str, Any]:
@@ -101,9 +108,7 @@ def snapshot(container: Container) -> dict[str, Any]:
         "strategy": ", ".join(strategy.name for strategy in container.strategies) or "none",
         "clock": {"current_time": clock.now(), "is_market_hours": container.is_market_hours()},
         "trading_state": portfolio.trading_state.value,
-        "equity": exact_equity(kernel),
-        "cash": portfolio.positions.cash,
-        "day_pnl": Decimal(repr(portfolio.day_pnl)).quantize(_CENT),
+        **(_NO_MONEY_YET if portfolio.account is None else _money(kernel)),
         "progress": container.progress,
         "positions": [_position(container, position) for position in portfolio.positions.get_all()],
         "orders_recent": [_recent(order) for order in tracker.latest_orders(_RECENT)],

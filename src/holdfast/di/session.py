@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any, Protocol
 
 import httpx
 
@@ -17,6 +18,32 @@ _END_POLL_SECONDS = 0.25
 _STOPPING_LOOK_SECONDS = 1.5
 _FINAL_LOOK_SECONDS = 30.0
 _CATCH_UP_SECONDS = 10.0
+_LAST_LOOKS = 4
+_BETWEEN_LOOKS_SECONDS = 0.2
+
+
+class Books(Protocol):
+    """Whoever can lay our books beside the venue's: the container."""
+
+    async def reconcile_orders(self, *, patience_seconds: float) -> dict[str, Any]:
+        """``drift`` of the answer names what differs."""
+
+
+async def look_until_equal(
+    books: Books, seconds: float, *, looks: int = _LAST_LOOKS, between: float = _BETWEEN_LOOKS_SECONDS
+) -> None:
+    """Compare the books, and again where they differ: only what stays is worth telling somebody who leaves.
+
+    A fill between two of the venue's answers (its positions, its executions) makes one look differ, and so does a view
+    that lags. ``seconds`` bound all looks together; ``between`` are the seconds from one to the next.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for look in range(looks):
+                if look:
+                    await asyncio.sleep(between)
+                if not (await books.reconcile_orders(patience_seconds=seconds))["drift"]:
+                    return
 
 
 class Session:
@@ -116,7 +143,7 @@ class Session:
             for task in waits:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        await container.reconcile_orders(patience_seconds=self._look_seconds)
+        await look_until_equal(container, self._look_seconds)
 
     @property
     def _look_seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,13 @@ from typing import Any
 
 from holdfast.model.errors import ConfigurationError, HoldfastError, StrategyError
 from holdfast.strategies import Strategy
+
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def load_strategy(source: str, symbols: Sequence[str], params: Mapping[str, Any]) -> Strategy:
@@ -29,7 +37,9 @@ def load_strategy(source: str, symbols: Sequence[str], params: Mapping[str, Any]
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         candidates = [
-            key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy)
+            key
+            for key, value in vars(module).items()
+            if isinstance(value, type) and issubclass(value, Strategy) and value is not Strategy
         ]
         hint = f"; it has {', '.join(candidates)}" if candidates else "; it has no strategy"
         message = f"strategy {source!r}: {place} has no subclass of Strategy named {name}{hint}"
@@ -39,11 +49,24 @@ def load_strategy(source: str, symbols: Sequence[str], params: Mapping[str, Any]
     except HoldfastError:
         raise
     except TypeError as error:
-        message = f"strategy {name}: its parameters do not fit: {error}"
+        message = f"strategy {name}: its parameters do not fit: {_misfit(found, params, error)}"
         raise ConfigurationError(message) from None
     except Exception as error:
         message = f"strategy {name} raised {type(error).__name__} when it was made: {error}"
         raise StrategyError(message) from error
+
+
+def _misfit(strategy: type[Strategy], params: Mapping[str, Any], error: TypeError) -> str:
+    """What does not fit, with the names that would, where the constructor's signature tells."""
+    accepted = list(inspect.signature(strategy).parameters.values())
+    if not accepted or accepted[0].kind not in _POSITIONAL:
+        return "its __init__ has to take the symbols first, as in __init__(self, symbols, size=10)"
+    names = [one.name for one in accepted[1:] if one.kind in _NAMED]
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in accepted)
+    unknown = [] if takes_any else [name for name in params if name not in names and name != accepted[0].name]
+    if not unknown:
+        return str(error)
+    return f"there is no {unknown[0]!r}; it takes {', '.join(names) or 'none'}"
 
 
 def _load_module(name: str) -> ModuleType:

@@ -12,7 +12,7 @@ from holdfast.journal.reader import JournalReader
 from holdfast.journal.rows import Content, Row, SnapshotRow, open_snapshot
 from holdfast.journal.store import all_records, chain_at
 from holdfast.model import Execution
-from holdfast.model.commands import Command, RecordVerdict, SubmitOrder
+from holdfast.model.commands import PLACING, Command, RecordVerdict
 from holdfast.model.errors import JournalError
 from holdfast.model.events import BrokerReported, OrderFilled
 
@@ -151,7 +151,7 @@ class _Counting:
 
     def _take_command(self, command: Command) -> None:
         self._commands[type(command).__name__] += 1
-        if isinstance(command, SubmitOrder):
+        if isinstance(command, PLACING):
             self._found.orders += 1
         elif isinstance(command, RecordVerdict):
             self._found.verdicts_approved += command.verdict.approved

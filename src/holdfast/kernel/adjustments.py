@@ -64,10 +64,6 @@ class Adjustments:
             ActivityKind.CORRECTION: self._take_back,
         }
 
-    def is_marked(self, execution_id: str) -> bool:
-        """Whether the venue took this execution back, or corrected it."""
-        return self.state.seen.get(_bust_id(execution_id), False)
-
     def on_adjusted(self, event: VenueAdjusted) -> bool:
         """Count an activity, unless it was counted before. Returns whether our books changed."""
         activity, seen = event.activity, self.state.seen

@@ -30,6 +30,7 @@ import msgspec
 
 from holdfast.model import OrderIntent, OrderSide, OrderStatus, OrderType, Signal, Source, TimeInForce, TradingState
 from holdfast.model.commands import CancelOrder, ClosePosition, Command, SendAlert
+from holdfast.model.decimals import plain
 from holdfast.model.events import FlattenRequested, PositionCloseAccepted, PositionCloseFailed
 from holdfast.model.orders import OrderReport
 from holdfast.state.order_machine import OrderEvent
@@ -156,7 +157,7 @@ class Flattening:
     def left(self, *, everything: bool = False) -> tuple[str, ...]:
         """What is not closed yet, by our books and the venue's last report, in words; empty where all is flat."""
         portfolio, reconciliation = self._kernel.portfolio, self._kernel.reconciliation
-        found = [f"{_plain(position.quantity)} {position.symbol}" for position in portfolio.positions.get_all()]
+        found = [f"{plain(position.quantity)} {position.symbol}" for position in portfolio.positions.get_all()]
         for order in portfolio.tracker.open_orders():
             what = "of unknown outcome" if order.status is OrderStatus.UNKNOWN else "open"
             found.append(f"an order in {order.symbol} is {what} ({order.client_order_id})")
@@ -164,7 +165,7 @@ class Flattening:
         for symbol, quantity in reconciliation.venue_positions.items():
             ours = everything or symbol in self._touched or self._in_doubt(symbol)
             if ours and not portfolio.positions.quantity(symbol):
-                found.append(f"{_plain(quantity)} {symbol} at the venue")
+                found.append(f"{plain(quantity)} {symbol} at the venue")
         if everything:
             found += [f"an order in {report.symbol} that is not ours" for report in self._others_orders()]
         return tuple(found)
@@ -267,7 +268,7 @@ class Flattening:
         book = portfolio.book(symbol)
         portfolio.refresh(book, book.mark or book.last_price)
         self._gone_since.pop(symbol)
-        details = f"our books held {_plain(held)}; they are adjusted"
+        details = f"our books held {plain(held)}; they are adjusted"
         self._emit(SendAlert(channel="order-drift", title=f"{symbol}: the venue holds nothing", details=details))
 
     # -- the venue's answers --------------------------------------------------------------------
@@ -306,8 +307,3 @@ class Flattening:
         portfolio.now_ns = max(portfolio.now_ns, event.ts)
         self._closing.pop(event.symbol, None)
         self._emit(SendAlert(channel="trading", title=f"{event.symbol}: not closed by the venue", details=event.reason))
-
-
-def _plain(number: Decimal) -> str:
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text

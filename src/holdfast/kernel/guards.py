@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from holdfast.kernel.signal_path import EXIT_IN_FLIGHT, EXIT_WAITS, RULES_NOT_LOADED
+from holdfast.kernel.signal_path import EXIT_IN_FLIGHT, EXIT_WAITS, NOT_REPLACEABLE, RULES_NOT_LOADED
 from holdfast.model import GuardMode
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
@@ -42,6 +42,10 @@ REDUCING = (
 )
 
 
+# Asked between "signal" and all others of an order that is to take another one's place.
+REPLACING = (NOT_REPLACEABLE,)
+
+
 class Asked(msgspec.Struct, frozen=True):
     """A guard that was asked, and how much its word counts."""
 
@@ -49,13 +53,20 @@ class Asked(msgspec.Struct, frozen=True):
     mode: GuardMode
 
 
-def guards_asked(protections: ProtectionManager, gate: PreTradeRiskGate, *, reduce_only: bool) -> tuple[Asked, ...]:
+def guards_asked(
+    protections: ProtectionManager, gate: PreTradeRiskGate, *, reduce_only: bool, replaces: bool = False
+) -> tuple[Asked, ...]:
     """Every guard that an order is asked that passes them all."""
-    return tuple(_asked(protections, gate, reduce_only))
+    names = REDUCING if reduce_only else OPENING
+    if replaces:
+        names = (*names[:1], *REPLACING, *names[1:])
+    return tuple(_asked(protections, gate, names, reduce_only))
 
 
-def _asked(protections: ProtectionManager, gate: PreTradeRiskGate, reduce_only: bool) -> Iterator[Asked]:
-    for name in REDUCING if reduce_only else OPENING:
+def _asked(
+    protections: ProtectionManager, gate: PreTradeRiskGate, names: tuple[str, ...], reduce_only: bool
+) -> Iterator[Asked]:
+    for name in names:
         if name == _PROTECTIONS:
             for protection in protections.protections:
                 if protection.mode is not GuardMode.OFF:

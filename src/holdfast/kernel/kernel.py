@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from decimal import getcontext, setcontext
+from decimal import getcontext
 from typing import Any
 
 from holdfast.kernel.adjustments import Adjustments
@@ -60,6 +60,7 @@ from holdfast.model.commands import (
     LookupOrder,
     QueryAccount,
     RecordVerdict,
+    ReplaceOrder,
     SendAlert,
     SubmitOrder,
 )
@@ -212,16 +213,13 @@ class Kernel(MarketFlow, Restorable):
             StrategyError: A strategy raised; names it and the place.
             InvariantError: A bug of ours; the state is void.
         """
-        outer = getcontext()
-        if outer is EXACT:  # the driver's own: to change it twice an event would cost as much as many events do
+        with Exact():
             self._handlers[event.__class__](event)
-        else:
-            setcontext(EXACT)
-            try:
-                self._handlers[event.__class__](event)
-            finally:
-                setcontext(outer)
         return self.take_commands()
+
+    def dispatch(self, event: Event) -> None:
+        """``handle`` for drivers that have made the Decimal context exact; commands are fetched with ``take_commands``."""
+        self._handlers[event.__class__](event)
 
     def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
         """Take one event of a journal together with the commands that were given then, which win.
@@ -258,6 +256,10 @@ class Kernel(MarketFlow, Restorable):
             return self._decide(book, signal, request).verdict
         with Exact():  # a strategy is asked to trade by its own caller, not by the kernel
             return self._decide(book, signal, request).verdict
+
+    def order(self, client_order_id: str) -> InFlightOrder | None:
+        """The order of ours with this client order id."""
+        return self._tracker.get(client_order_id)
 
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel every open order of ours on the symbol."""
@@ -331,7 +333,13 @@ class Kernel(MarketFlow, Restorable):
             order = self._tracker.track_submitted(intent)
             book.busy = True
             self.counters.orders += 1
-            self._out.append(SubmitOrder(intent=intent, deadline=intent.created_at + self.settings.submit_deadline))
+            deadline = intent.created_at + self.settings.submit_deadline
+            if intent.replaces:
+                old = self._tracker.get(intent.replaces)
+                broker_id = (old.broker_id if old is not None else None) or ""
+                self._out.append(ReplaceOrder(intent=intent, broker_id=broker_id, deadline=deadline))
+            else:
+                self._out.append(SubmitOrder(intent=intent, deadline=deadline))
             if book.order_listeners:
                 self._tell_order(book, order)
         elif not verdict.approved:
@@ -387,10 +395,8 @@ class Kernel(MarketFlow, Restorable):
             if self._tracker.adopted:
                 self._take_counted()
             book = self._books[order.symbol]
-            if book.order_listeners or book.exit is not None:
+            if book.order_listeners or book.exit is not None or self.unknowns.has_any:
                 self._order_changed(order)
-            else:
-                self.unknowns.on_heard(order)
 
     def _on_order_filled(self, event: OrderFilled) -> None:
         self._advance(event.ts)
@@ -602,14 +608,16 @@ class Kernel(MarketFlow, Restorable):
         self._out.append(command)
 
     def _order_changed(self, order: InFlightOrder) -> None:
-        book, tracker = self._books[order.symbol], self._tracker
-        self.unknowns.on_heard(order)
-        if order.status in CLOSED and (book.fee_uncertainty or self.portfolio.cash_uncertainty):
-            self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.recheck_after)
+        symbol, portfolio, tracker = order.symbol, self.portfolio, self._tracker
+        book = self._books[symbol]
+        if self.timers or self.unknowns.has_any:
+            self.unknowns.on_heard(order)
+        if (book.fee_uncertainty or portfolio.cash_uncertainty) and order.status in CLOSED:
+            self.timers.setdefault(RECHECK, portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
-            or tracker.has_open(order.symbol)
-            or (tracker.missing_count > 0 and bool(self.portfolio.closed_with_fills_missing(order.symbol)))
+            or tracker.has_open(symbol)
+            or (tracker.missing_count > 0 and bool(portfolio.closed_with_fills_missing(symbol)))
         )
         if book.order_listeners:
             self._tell_order(book, order)

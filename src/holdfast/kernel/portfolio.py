@@ -90,6 +90,7 @@ class Portfolio:
         self.fees_booked: dict[str, Decimal] = {}  # by our fee model, and not yet posted: coins by symbol, or CASH
         self.foreign_value = 0.0  # of the account, held before we came (USD): part of the baseline, never traded
         self.cash_uncertainty = _ZERO  # USD by which its fees may differ from our model, since last settled
+        self.left_out: InFlightOrder | None = None  # while an order is judged that is to take this one's place
         self._recent_from = 0  # where ``trades_since`` found its first trade: a hint, from which it looks on
         # Our own books when the account was last described: what changed since is carried on to its powers.
         self._cash_then, self._reserved_then = _ZERO, _ZERO
@@ -232,12 +233,24 @@ class Portfolio:
             return held
         orders = self.tracker.open_orders(symbol)
         buys, sells = self._adopted(symbol)
+        left_out = self.left_out
         for order in orders:
+            if order is left_out:
+                continue
+            rest = order.remaining if order.replaces is None else self._beyond_old(order)
             if order.side.sign > 0:
-                buys += order.remaining
+                buys += rest
             else:
-                sells += order.remaining
+                sells += rest
         return held + buys if abs(held + buys) >= abs(held - sells) else held - sells
+
+    def _beyond_old(self, order: InFlightOrder) -> Decimal:
+        """What an order may trade beyond the one in whose place it is put: of the two, the larger is counted.
+
+        While both are open nobody knows which of them is at the venue, and never both are.
+        """
+        old = self.tracker.in_place_of(order)
+        return order.remaining if old is None else max(order.remaining - old.remaining, _ZERO)
 
     def _adopted(self, symbol: str) -> tuple[Decimal, Decimal]:
         """What open orders of others may still buy and sell of a symbol."""
@@ -263,8 +276,8 @@ class Portfolio:
             there = held + gap
             left = min(left, max(there if held > 0 else -there, _ZERO))
         for order in self.tracker.open_orders(symbol):
-            if (order.side.sign > 0) != (held > 0):
-                left -= order.remaining
+            if (order.side.sign > 0) != (held > 0) and order is not self.left_out:
+                left -= order.remaining if order.replaces is None else self._beyond_old(order)
         for order in self.closed_with_fills_missing(symbol):
             if (order.side.sign > 0) != (held > 0):
                 left -= order.reported_filled_qty - order.filled_quantity
@@ -285,8 +298,9 @@ class Portfolio:
                 total += abs(quantity * self.books[position.symbol].mark)
         if self.tracker.open_count:
             for order in self.tracker.open_orders():
-                if not order.reduce_only and (order.broker_id or not known_to_venue):
-                    total += float(order.remaining) * self.book(order.symbol).last_price
+                if not order.reduce_only and (order.broker_id or not known_to_venue) and order is not self.left_out:
+                    rest = order.remaining if order.replaces is None else self._beyond_old(order)
+                    total += float(rest) * self.book(order.symbol).last_price
         for report in self.adopted_orders.values():
             price = self.last_price(report.symbol) or float(report.limit_price or 0)
             total += float(max(report.quantity - report.filled_qty, _ZERO)) * price
@@ -297,14 +311,25 @@ class Portfolio:
         total = _ZERO
         if self.tracker.open_count:
             for order in self.tracker.open_orders():
-                if not order.reduce_only and order.side.sign > 0 and (order.broker_id or not known_to_venue):
-                    price = order.limit_price or price_to_decimal(self.book(order.symbol).last_price)
-                    total += order.remaining * price
+                if order.reduce_only or order.side.sign < 0 or order is self.left_out:
+                    continue
+                if order.broker_id or not known_to_venue:
+                    cost = self._cost(order)
+                    old = None if order.replaces is None else self.tracker.in_place_of(order)
+                    total += cost if old is None else max(cost - self._cost(old), _ZERO)
         return total
 
+    def _cost(self, order: InFlightOrder) -> Decimal:
+        price = order.limit_price or price_to_decimal(self.book(order.symbol).last_price)
+        return order.remaining * price
+
     def open_order_count(self) -> int:
-        """Orders open, in flight or unknown."""
-        return self.tracker.open_count + len(self.adopted_orders)
+        """Orders open, in flight or unknown; one and the order that is to take its place are one."""
+        count = self.tracker.open_count + len(self.adopted_orders)
+        if self.tracker.open_count:
+            orders = self.tracker.open_orders()
+            count -= sum(order.replaces is not None and self.tracker.in_place_of(order) is not None for order in orders)
+        return count - (self.left_out is not None)
 
     @property
     def day_pnl(self) -> float:

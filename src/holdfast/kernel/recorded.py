@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.kernel.signal_path import Decision
 from holdfast.model import OrderIntent, Stage, Verdict
-from holdfast.model.commands import Command, RecordVerdict, SubmitOrder
+from holdfast.model.commands import PLACING, Command, RecordVerdict
 
 
 class RecordedDecisions:
     """The decisions that one event led to when it was handled first."""
 
     def __init__(self, commands: Sequence[Command]) -> None:
-        intents = {c.intent.client_order_id: c.intent for c in commands if isinstance(c, SubmitOrder)}
+        intents = {c.intent.client_order_id: c.intent for c in commands if isinstance(c, PLACING)}
         self._decisions = deque(
             (_decision(c.verdict, intents), c.request) for c in commands if isinstance(c, RecordVerdict)
         )

@@ -5,6 +5,9 @@
 Guards judge what would add risk. A signal that reduces a position passes protections and limits
 unasked, but may never flip it: it is cut to what is left to reduce, counting every reducing order
 that is open, in flight or unknown as filled, and every fill that the venue has told of as come.
+
+A signal that is to take the place of an open order goes the same way, with that order left out of what is
+counted and the larger of the two judged: while both are open, guards count the larger (see ``Portfolio``).
 """
 
 from __future__ import annotations
@@ -15,14 +18,20 @@ import msgspec
 
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.portfolio import Portfolio
-from holdfast.model import AssetClass, OrderIntent, OrderType, Signal, Stage, TimeInForce, Verdict
+from holdfast.model import AssetClass, OrderIntent, OrderStatus, OrderType, Signal, Stage, TimeInForce, Verdict
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
+from holdfast.state.order_machine import OPEN
+from holdfast.state.order_tracker import InFlightOrder
 
 # The two deferrals of an exit, as their verdicts name them.
 EXIT_WAITS = "exit_waits"
 EXIT_IN_FLIGHT = "exit_in_flight"
 RULES_NOT_LOADED = "rules_not_loaded"
+# Why an order cannot be replaced now.
+NOT_REPLACEABLE = "not_replaceable"
+# The states in which a venue takes a replacement.
+_REPLACEABLE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 
 _ZERO = Decimal(0)
 _DEFAULT_TIF = {AssetClass.US_EQUITY: TimeInForce.DAY, AssetClass.CRYPTO: TimeInForce.GTC}
@@ -55,6 +64,8 @@ class SignalPath:
             reason = f"quantity and price must be finite numbers, got {signal.quantity} at {signal.price}"
             return self._refuse(signal, Stage.RISK, "signal", reason)
         held = self._portfolio.positions.quantity(book.symbol)
+        if signal.replaces:
+            return self._decide_replacement(signal, book, held, client_order_id)
         if signal.reduce_only:
             return self._decide_reduction(signal, book, held, client_order_id)
         if held and (held > 0) != (signal.side.sign > 0):
@@ -94,7 +105,8 @@ class SignalPath:
         protection, observed = protections.judge(signal.symbol, trades, trades, now)
         if protection.is_protected:
             return self._refuse(signal, Stage.PROTECTIONS, protection.trigger.value, protection.reason, observed)
-        result = self._gate.evaluate(signal)
+        larger = self._larger(signal) if portfolio.left_out is not None else signal
+        result = self._gate.evaluate(larger)
         observed += result.observed
         if not result.approved:
             return self._refuse(signal, Stage.RISK, result.check, result.reason, observed)
@@ -123,7 +135,7 @@ class SignalPath:
         result = self._gate.evaluate(signal)
         if not result.approved:
             return self._refuse(signal, Stage.RISK, result.check, result.reason, result.observed)
-        waiting = self._what_rests(book, held)
+        waiting = self._what_rests(book, held) if not signal.replaces else None
         if waiting is not None:
             return self._defer(signal, *waiting)
         if held and (held > 0) == (signal.side.sign > 0):
@@ -164,6 +176,60 @@ class SignalPath:
         """What may still be sent against the position so that all reducing orders together do not flip it."""
         return self._portfolio.reducible(book.symbol, held)
 
+    # -- in the place of another one ------------------------------------------------------------
+
+    def _decide_replacement(self, signal: Signal, book: SymbolBook, held: Decimal, client_order_id: str) -> Decision:
+        old = self._tracker.get(signal.replaces)
+        obstacle = self._obstacle(signal, book, old)
+        if old is None or obstacle:
+            return self._refuse(signal, Stage.POSITION, NOT_REPLACEABLE, obstacle)
+        portfolio = self._portfolio
+        portfolio.left_out = old
+        try:
+            if not old.reduce_only and not signal.reduce_only:
+                if not held or (held > 0) == (signal.side.sign > 0):
+                    return self._decide_opening(signal, book, held, client_order_id)
+                if signal.quantity > self._reducible(book, held):
+                    reason = f"{signal.side} {signal.quantity} would turn the position of {held} around; exit first"
+                    return self._refuse(signal, Stage.POSITION, "no_flip", reason)
+            reduction = signal if signal.reduce_only else msgspec.structs.replace(signal, reduce_only=True)
+            return self._decide_reduction(reduction, book, held, client_order_id)
+        finally:
+            portfolio.left_out = None
+
+    def _obstacle(self, signal: Signal, book: SymbolBook, old: InFlightOrder | None) -> str:
+        """Why the order that a signal names cannot be replaced by it; empty where it can."""
+        name = signal.replaces
+        if old is None:
+            return f"there is no order {name} of ours"
+        newer = None if old.replacement is None else self._tracker.get(old.replacement)
+        if old.limit_price is None or signal.price is None:
+            return "only a limit order can be replaced, and only by another one"
+        if (old.symbol, old.side) != (signal.symbol, signal.side):
+            return f"order {name} is a {old.side} of {old.symbol}; a replacement changes price and quantity only"
+        if signal.time_in_force not in (None, old.time_in_force):
+            return f"order {name} is {old.time_in_force}; a replacement changes price and quantity only"
+        if old.status not in _REPLACEABLE or old.broker_id is None:
+            return (
+                f"order {name} is {old.status}; an order that is at the venue and new or partly filled can be replaced"
+            )
+        if (newer is not None and newer.status in OPEN) or self._tracker.in_place_of(old) is not None:
+            return f"the venue has not spoken yet on what replaces order {name}"
+        if old.cancel_requested or book.exit is not None:
+            return f"order {name} is about to be cancelled"
+        if (signal.price, signal.quantity) == (old.limit_price, old.remaining):
+            return f"order {name} has this price and this quantity already"
+        if "/" not in old.symbol and old.quantity % 1 and signal.quantity != old.quantity:
+            return f"order {name} is one in fractions of a share, of which the venue changes no quantity"
+        return ""
+
+    def _larger(self, signal: Signal) -> Signal:
+        """The signal with the larger quantity: its own, or what is left of the order whose place it is to take."""
+        old = self._portfolio.left_out
+        if old is None or old.remaining <= signal.quantity:
+            return signal
+        return msgspec.structs.replace(signal, quantity=old.remaining)
+
     # -- the three outcomes ---------------------------------------------------------------------
 
     def _accept(
@@ -188,6 +254,7 @@ class SignalPath:
             reduce_only=signal.reduce_only,
             strategy_id=signal.strategy_id,
             reason=signal.reason,
+            replaces=signal.replaces,
         )
         verdict = Verdict(
             ts=now,

@@ -18,6 +18,7 @@ Legend:
     waited      it has been connected for the grace period since the outcome became unknown; while it is down that
                 clock stands still
     compared    a comparison of orders, asked for after the grace period, does not show the order
+    ended       it was to replace an order that has ended otherwise, by the venue's word: nothing can take its place any more
     trigger     what happens to the order in the table of its states; most often nothing
     asks        what is asked at once
     again       the schedule by which it is asked again until it is settled
@@ -37,7 +38,6 @@ import msgspec
 from holdfast.kernel.settings import KernelSettings
 from holdfast.model.enums import Outcome
 from holdfast.model.errors import InvariantError
-from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.state.order_machine import OrderEvent
 
 
@@ -47,6 +47,7 @@ class Request(StrEnum):
     SUBMIT = "submit"
     CANCEL = "cancel"
     LOOKUP = "look-up"
+    REPLACE = "replace"
 
 
 class Standing(StrEnum):
@@ -61,6 +62,7 @@ class Ask(StrEnum):
     """A question to the venue, or a request that may come twice."""
 
     LOOKUP = "look-up by `client_order_id`"
+    OLD = "look-up of the order to be replaced"
     COMPARE = "comparison of orders, executions, positions and cash"
     CANCEL = "the cancel once more"
     ACCOUNT = "the account"
@@ -114,6 +116,7 @@ class Facts(msgspec.Struct, frozen=True):
     stream_up: bool
     waited: bool
     compared: bool
+    ended: bool
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +141,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     stream_up: bool | None = None
     waited: bool | None = None
     compared: bool | None = None
+    ended: bool | None = None
     trigger: OrderEvent | None = None
     asks: tuple[Ask, ...] = ()
     again: Again = Again.NO
@@ -153,6 +157,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
             and self.stream_up in (None, facts.stream_up)
             and self.waited in (None, facts.waited)
             and self.compared in (None, facts.compared)
+            and self.ended in (None, facts.ended)
         )
 
 
@@ -170,6 +175,7 @@ def _but(*outcomes: Outcome) -> tuple[Outcome, ...]:
 
 
 _THE_ORDER = "the order itself: a look-up, the stream, an execution, a list of orders; or a look-up by case L8"
+_THE_NEW_ORDER = "the new order itself, under its own id; or a look-up of it by case L8, and the old order lives on"
 _LOOK = "outcome of an order unknown: looking it up"
 
 
@@ -185,6 +191,23 @@ def _lost(label: str, outcome: Outcome, known: str, why: str) -> Case:
         asks=(Ask.LOOKUP,),
         again=Again.LOOKUP,
         settles=_THE_ORDER,
+        alert=_LOOK,
+        why=why,
+    )
+
+
+def _replace_lost(label: str, outcome: Outcome, known: str, why: str, *asks: Ask) -> Case:
+    """A replace that ended without a verdict: the new order is unknown, and looked up; the old one is open as before."""
+    return Case(
+        label=label,
+        request=Request.REPLACE,
+        outcomes=(outcome,),
+        standing=_UNHEARD,
+        known=known,
+        trigger=_E.SUBMIT_UNKNOWN,
+        asks=(*asks, Ask.LOOKUP),
+        again=Again.LOOKUP,
+        settles=_THE_NEW_ORDER,
         alert=_LOOK,
         why=why,
     )
@@ -376,6 +399,7 @@ CASES: tuple[Case, ...] = (
         request=Request.LOOKUP,
         outcomes=(_O.NOT_FOUND,),
         standing=_UNHEARD,
+        ended=False,
         stream_up=False,
         known="nothing: what happens to it now would be streamed to nobody",
         again=Again.LOOKUP,
@@ -388,6 +412,7 @@ CASES: tuple[Case, ...] = (
         request=Request.LOOKUP,
         outcomes=(_O.NOT_FOUND,),
         standing=_UNHEARD,
+        ended=False,
         stream_up=True,
         waited=False,
         known="nothing: the request may still be on its way",
@@ -400,6 +425,7 @@ CASES: tuple[Case, ...] = (
         request=Request.LOOKUP,
         outcomes=(_O.NOT_FOUND,),
         standing=_UNHEARD,
+        ended=False,
         stream_up=True,
         waited=True,
         compared=False,
@@ -414,6 +440,7 @@ CASES: tuple[Case, ...] = (
         request=Request.LOOKUP,
         outcomes=(_O.NOT_FOUND,),
         standing=_UNHEARD,
+        ended=False,
         stream_up=True,
         waited=True,
         compared=True,
@@ -421,6 +448,18 @@ CASES: tuple[Case, ...] = (
         trigger=_E.NEVER_SENT,
         settles="these three together; the record says how long, how often and what was asked",
         why="Closed as never sent. It is our inference all the same, so the venue's evidence reopens it, with an alert.",
+    ),
+    Case(
+        label="L11",
+        request=Request.LOOKUP,
+        outcomes=(_O.NOT_FOUND,),
+        standing=_UNHEARD,
+        ended=True,
+        known="the order that it was to replace is filled, canceled, expired or rejected: it was not replaced, and never will be",
+        trigger=_E.NEVER_SENT,
+        settles="the venue's closing word on the old order, and this look-up",
+        why="An order ends once. Whatever became of the request, nothing can take the place of an order that ended "
+        "otherwise, so there is nothing to wait for.",
     ),
     Case(
         label="L9",
@@ -497,6 +536,142 @@ CASES: tuple[Case, ...] = (
         settles="settled already",
         why="There is nothing left to cancel.",
     ),
+    # --- Replace. The order of the row is the new one, which has an id of its own. -------------------------------------
+    Case(
+        label="R1",
+        request=Request.REPLACE,
+        outcomes=(_O.NOT_SENT,),
+        standing=_UNHEARD,
+        known="nothing left this process",
+        trigger=_E.SUBMIT_DROPPED,
+        settles="our own process, which did not send it",
+        alert="order dropped before it was sent",
+        why="The new order is closed as never sent; the old one lives on, at its old price.",
+    ),
+    Case(
+        label="R2",
+        request=Request.REPLACE,
+        outcomes=(_O.REFUSED, _O.NOT_FOUND),
+        standing=_UNHEARD,
+        known="the venue refused it: the old order lives on, or is filled already",
+        trigger=_E.REFUSED,
+        asks=(Ask.LOOKUP, Ask.OLD, Ask.ACCOUNT),
+        settles="the venue's answer, which is in the list of definite refusals; two look-ups confirm it",
+        alert="order refused by the venue",
+        why="The old order may have filled while the request was on its way: the venue's word on it says so. An error "
+        "answer has been seen although the order was replaced, so both ids are looked up once, and the venue's own word "
+        "on the new order reopens it, with an alert.",
+    ),
+    Case(
+        label="R3",
+        request=Request.REPLACE,
+        outcomes=(_O.RATE_LIMITED,),
+        standing=_UNHEARD,
+        known="it was not executed, with or without the rate limit's headers",
+        trigger=_E.REFUSED,
+        settles="the venue's answer: 429 is documented as not executed",
+        alert="order refused by the venue",
+        why="A definite no: the old order lives on. It is not sent again by us: the strategy hears of it, and decides anew.",
+    ),
+    Case(
+        label="R4",
+        request=Request.REPLACE,
+        outcomes=(_O.ID_TAKEN,),
+        standing=_UNHEARD,
+        known="it arrived: an order with the new id exists",
+        trigger=_E.SUBMIT_UNKNOWN,
+        asks=(Ask.LOOKUP,),
+        again=Again.LOOKUP,
+        arrived=True,
+        settles="the new order itself, if it is the one that we meant; if not, case L2",
+        alert=_LOOK,
+        why="As for a submit: somebody on the way sent it twice, and the first copy did its work.",
+    ),
+    _replace_lost(
+        "R5",
+        _O.NO_ANSWER,
+        "the old order may or may not have been replaced",
+        "A time-out is no verdict. Nothing is sent again: the new id is asked for until there is evidence. Until then the "
+        "guards count the larger of the two orders, never both.",
+    ),
+    _replace_lost(
+        "R6",
+        _O.CUT,
+        "the old order may or may not have been replaced",
+        "The connection ended with the answer on it, or before it.",
+    ),
+    _replace_lost(
+        "R7",
+        _O.SERVER_ERROR,
+        "the old order may or may not have been replaced",
+        "A 500 may come from the middle of the work, and a gateway's 504 after the venue had replaced it.",
+    ),
+    _replace_lost(
+        "R8",
+        _O.FOREIGN_ANSWER,
+        "whoever answered, it was not the venue's API",
+        "A proxy's page does not say whether the request was passed on.",
+    ),
+    _replace_lost(
+        "R9",
+        _O.MALFORMED,
+        "the venue said yes in words that cannot be read, or spoke of another order",
+        "Success with an unreadable body most likely means that the order was replaced; the look-up reads it again.",
+    ),
+    _replace_lost(
+        "R10",
+        _O.UNLISTED,
+        "the venue gave an error that is not in the list of definite refusals",
+        "An error has been seen although the order was replaced. One that nobody has studied is no refusal, and neither is "
+        '"order is not open": the old order may be filled, or replaced by a first copy of this very request. Case L11 '
+        "settles it as soon as the venue's word on the old order is there.",
+        Ask.OLD,
+    ),
+    Case(
+        label="R11",
+        request=Request.REPLACE,
+        outcomes=(_O.RESTARTED,),
+        standing=_UNHEARD,
+        known="the intent was durable before anything could leave; whether it left died with the process",
+        trigger=_E.RESTARTED,
+        asks=(Ask.LOOKUP,),
+        again=Again.LOOKUP,
+        settles=_THE_NEW_ORDER,
+        why="After a restart no replacement is sent again: the new id is looked up, and adopted or closed.",
+    ),
+    Case(
+        label="R12",
+        request=Request.REPLACE,
+        outcomes=(_O.FOUND, _O.DIFFERS, _O.SILENT),
+        standing=_UNHEARD,
+        known="nothing: a replace does not end like this",
+        trigger=_E.SUBMIT_UNKNOWN,
+        asks=(Ask.LOOKUP,),
+        again=Again.LOOKUP,
+        settles=_THE_NEW_ORDER,
+        alert=_LOOK,
+        why="An adapter that reports what cannot be is not believed; what it says is treated as no answer.",
+    ),
+    Case(
+        label="R13",
+        request=Request.REPLACE,
+        outcomes=_EVERY,
+        standing=_AT_VENUE,
+        known="the venue has the new order: its own word, or its id, came first",
+        asks=(Ask.LOOKUP, Ask.OLD),
+        settles="the two orders, which have spoken already",
+        why="The stream is often faster than the answer, and the orders are the better witnesses: an error answer after "
+        "the venue's word changes nothing. One look-up of each confirms.",
+    ),
+    Case(
+        label="R14",
+        request=Request.REPLACE,
+        outcomes=_EVERY,
+        standing=_CLOSED,
+        known="the new order is over",
+        settles="settled already",
+        why="Old news.",
+    ),
 )
 
 
@@ -516,74 +691,5 @@ def decide(request: Request, outcome: Outcome, facts: Facts) -> Case:
 def combinations() -> Iterator[tuple[Request, Outcome, Facts]]:
     """Every combination that can be asked for."""
     for request, outcome, standing in product(Request, Outcome, Standing):
-        for stream_up, waited, compared in product((False, True), repeat=3):
-            yield request, outcome, Facts(standing, stream_up, waited, compared)
-
-
-# --- The page -------------------------------------------------------------------------------------------------------
-
-_HEADINGS: Mapping[Request, str] = {
-    Request.SUBMIT: "A submit ended without its order",
-    Request.LOOKUP: "A look-up was answered, or not",
-    Request.CANCEL: "A cancel ended without the order's end",
-}
-
-
-def render_markdown() -> str:
-    """The rows as Markdown: a table for each kind of request, and the reasons below it."""
-    parts = []
-    for request, heading in _HEADINGS.items():
-        cases = [case for case in CASES if case.request is request]
-        lines = [
-            f"### {heading}",
-            "",
-            "| | it ended as | our books say | what is known | becomes | asked at once | asked again | what settles it |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
-            *(_row(case) for case in cases),
-            "",
-            *(f"- **{case.label}** {case.why}" for case in cases),
-            "",
-        ]
-        parts.append("\n".join(lines))
-    return "\n".join(parts)
-
-
-def render_schedules() -> str:
-    """The schedules with the default settings."""
-    settings = KernelSettings()
-    lines = [
-        "| schedule | first after | then | at most every | people are told after |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for again, schedule in SCHEDULES.items():
-        first, most = (getattr(settings, name) / NS_PER_SECOND for name in (schedule.first, schedule.most))
-        growth = "each time twice as long" if most > first else "the same"
-        told = schedule.patience(settings) / NS_PER_SECOND
-        lines.append(f"| {again} | {first:g} s | {growth} | {most:g} s | {told:g} s |")
-    return "\n".join(lines) + "\n"
-
-
-def _row(case: Case) -> str:
-    named = case.outcomes if len(case.outcomes) <= len(Outcome) // 2 else ()
-    ended = ", ".join(f"`{outcome}`" for outcome in named)
-    if not named:
-        missing = [outcome for outcome in Outcome if outcome not in case.outcomes]
-        others = ", ".join(f"`{outcome}`" for outcome in missing)
-        ended = f"anything but {others}" if missing else "anything"
-    conditions = [_condition(name, getattr(case, name)) for name in ("stream_up", "waited", "compared")]
-    says = "; ".join([" or ".join(case.standing), *(condition for condition in conditions if condition)])
-    becomes = f"`{case.trigger}`" if case.trigger is not None else "-"
-    asks = ", ".join(case.asks) or "-"
-    again = "-" if case.again is Again.NO else str(case.again)
-    return f"| **{case.label}** | {ended} | {says} | {case.known} | {becomes} | {asks} | {again} | {case.settles} |"
-
-
-_WORDS: Mapping[str, tuple[str, str]] = {
-    "stream_up": ("the order stream is down", "the order stream is up"),
-    "waited": ("the grace period has not passed", "the grace period has passed"),
-    "compared": ("no list of orders was asked for since", "a list of orders asked for since does not show it"),
-}
-
-
-def _condition(name: str, cell: bool | None) -> str:
-    return "" if cell is None else _WORDS[name][cell]
+        for cells in product((False, True), repeat=4):
+            yield request, outcome, Facts(standing, *cells)

@@ -29,7 +29,7 @@ from holdfast.model.events import (
     SubmitUnknown,
 )
 from holdfast.model.timestamps import NS_PER_SECOND
-from holdfast.state.order_machine import CLOSED, IN_FLIGHT, OrderEvent
+from holdfast.state.order_machine import CLOSED, IN_FLIGHT, VENUE_CLOSED, OrderEvent
 from holdfast.state.order_tracker import InFlightOrder
 
 LOOKUP_TIMER = "lookup:"
@@ -135,7 +135,7 @@ class Unknowns:
     def _on_submit(self, client_order_id: str, outcome: Outcome, reason: str) -> None:
         order = self._tracker.get(client_order_id)
         if order is not None:
-            self._carry_out(self._case(Request.SUBMIT, outcome, order), order, reason)
+            self._carry_out(self._case(_request_of(order), outcome, order), order, reason)
 
     def on_cancel_refused(self, event: CancelRefused) -> None:
         """A definite no to the cancel: most often it was filled in the meantime."""
@@ -159,7 +159,7 @@ class Unknowns:
         if doubt is not None:
             doubt.misses += 1
         case = self._case(Request.LOOKUP, Outcome.NOT_FOUND, order)
-        self._carry_out(case, order, "" if doubt is None or case.trigger is None else self._evidence(doubt))
+        self._carry_out(case, order, "" if doubt is None or case.trigger is None else self._evidence(doubt, order))
 
     def on_lookup_failed(self, event: LookupFailed) -> None:
         """The look-up itself had no answer."""
@@ -173,14 +173,23 @@ class Unknowns:
 
     # -- what else tells -------------------------------------------------------------------------
 
+    @property
+    def has_any(self) -> bool:
+        """Whether anything is remembered of any order; where nothing is, ``on_heard`` has only a timer to remove."""
+        state = self.state
+        return bool(state.doubts or state.asked or state.cancels or state.cancel_when_known)
+
     def on_heard(self, order: InFlightOrder) -> None:
         """The venue has spoken of the order, or it is over: there is no doubt of it any more."""
         state, client_order_id = self.state, order.client_order_id
         if state.asked:
             state.asked.pop(client_order_id, None)
-        if state.doubts and order.status is not OrderStatus.UNKNOWN:
-            state.doubts.pop(client_order_id, None)
+        if state.doubts and order.status is not OrderStatus.UNKNOWN and client_order_id in state.doubts:
+            del state.doubts[client_order_id]
+            self._ask(Ask.OLD, order)  # what was streamed of the replaced order may be lost, like the answer
         if order.status in CLOSED:
+            if state.doubts and order.replacement in state.doubts:
+                self._out.emit(LookupOrder(client_order_id=order.replacement))  # it can be settled now, by case L11
             if self._timers:
                 self._timers.pop(LOOKUP_TIMER + client_order_id, None)
             if state.cancels:
@@ -237,7 +246,7 @@ class Unknowns:
         """A run begins: whatever was on its way when the last one ended is unknown, and nothing is sent again."""
         for order in self._tracker.open_orders():
             if order.status in IN_FLIGHT:
-                case = self._case(Request.SUBMIT, Outcome.RESTARTED, order)
+                case = self._case(_request_of(order), Outcome.RESTARTED, order)
                 self._carry_out(case, order, "the run that sent it ended")
             elif order.cancel_requested:
                 self._carry_out(self._case(Request.CANCEL, Outcome.RESTARTED, order), order)
@@ -302,6 +311,7 @@ class Unknowns:
             stream_up=self.state.stream_up_since is not None,
             waited=doubt is not None and self._stream_time() - doubt.stream_then >= self._settings.lookup_grace,
             compared=doubt is not None and doubt.compared_at > 0,
+            ended=self._old_ended(order),
         )
         return decide(request, outcome, facts)
 
@@ -331,6 +341,10 @@ class Unknowns:
     def _ask(self, ask: Ask, order: InFlightOrder) -> None:
         if ask is Ask.LOOKUP:
             self._out.emit(LookupOrder(client_order_id=order.client_order_id))
+        elif ask is Ask.OLD:
+            old = self._tracker.get(order.replaces or "")
+            if old is not None and old.is_open:
+                self._out.emit(LookupOrder(client_order_id=old.client_order_id))
         elif ask is Ask.CANCEL:
             self.cancel(order)
         elif ask is Ask.ACCOUNT:
@@ -349,7 +363,15 @@ class Unknowns:
         since = self.state.stream_up_since
         return self.state.stream_time + (0 if since is None else max(self._portfolio.now_ns - since, 0))
 
-    def _evidence(self, doubt: Doubt) -> str:
+    def _old_ended(self, order: InFlightOrder) -> bool:
+        """Whether the order that this one was to replace has ended otherwise, by the venue's own word."""
+        old = None if order.replaces is None else self._tracker.get(order.replaces)
+        return old is not None and old.status in _ENDED_OTHERWISE
+
+    def _evidence(self, doubt: Doubt, order: InFlightOrder) -> str:
+        old = self._tracker.get(order.replaces or "")
+        if old is not None and old.status in _ENDED_OTHERWISE:
+            return f"the venue has no order with this id, and order {old.client_order_id}, which it was to replace, is {old.status}"
         now = self._portfolio.now_ns
         waited, listened = (
             (now - doubt.since) / NS_PER_SECOND,
@@ -363,4 +385,10 @@ class Unknowns:
         )
 
 
+def _request_of(order: InFlightOrder) -> Request:
+    """What was asked of the venue to have this order."""
+    return Request.SUBMIT if order.replaces is None else Request.REPLACE
+
+
+_ENDED_OTHERWISE = VENUE_CLOSED - {OrderStatus.REPLACED}
 _UNKNOWN_FROM_HERE = frozenset({OrderEvent.SUBMIT_UNKNOWN, OrderEvent.RESTARTED})

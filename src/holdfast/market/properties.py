@@ -92,6 +92,7 @@ class SymbolProperties:
     __slots__ = (
         "_fixed_tick",
         "_lot",
+        "_trades_whole",
         "asset_class",
         "fractionable",
         "lot_size",
@@ -143,6 +144,13 @@ class SymbolProperties:
             raise OrderError(message)
         self.min_notional = None if min_notional is None else to_decimal(min_notional)
         self.max_notional = None if max_notional is None else to_decimal(max_notional)
+        self._trades_whole = (
+            not crypto
+            and tradable
+            and self._lot.holds(_ONE)
+            and self.min_notional is None
+            and self.max_notional is None
+        )
 
     @classmethod
     def from_asset(cls, asset: Asset) -> SymbolProperties:
@@ -269,6 +277,21 @@ class SymbolProperties:
         Raises:
             OrderError: A value is not a number, or the side is no side.
         """
+        if (
+            price is None
+            and self._trades_whole
+            and type(quantity) is Decimal
+            and isinstance(side, OrderSide)
+            and quantity.is_finite()
+            and quantity >= self.min_order_size
+            and (shares := quantity.to_integral_value()) == quantity
+        ):
+            # Most orders: some whole shares, at the market. Of all rules only this one can object.
+            return (
+                shares,
+                None,
+                "" if reduce_only or position is None else self._short_or_crossing(shares, side, position),
+            )
         exact_side = side_of(side)
         whole = self.asset_class is _EQUITY and (
             (time_in_force is not None and time_in_force is not _DAY)

@@ -81,6 +81,18 @@ class ClosePosition(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="cl
     symbol: str
 
 
+class ReplaceOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="replace_order"):
+    """Ask the venue, once, to put this order in the place of the one that ``intent.replaces`` names.
+
+    The old one stays open until the venue's own word says "replaced". The deadline is that of ``SubmitOrder``;
+    ``broker_id`` is the venue's id of the old order.
+    """
+
+    intent: OrderIntent
+    broker_id: str
+    deadline: int
+
+
 Command = (
     SubmitOrder
     | CancelOrder
@@ -92,7 +104,10 @@ Command = (
     | RecordVerdict
     | RestartStream
     | ClosePosition
+    | ReplaceOrder
 )
 
+# The commands whose intent becomes an order at the venue.
+PLACING = (SubmitOrder, ReplaceOrder)
 # The commands that reach the venue's order endpoints: they leave only after a journal sync.
-ORDER_COMMANDS = (SubmitOrder, CancelOrder, ClosePosition)
+ORDER_COMMANDS = (SubmitOrder, CancelOrder, ClosePosition, ReplaceOrder)

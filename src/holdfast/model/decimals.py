@@ -1,4 +1,4 @@
-"""The arithmetic of money and quantity.
+"""The arithmetic of money and quantity, and how its numbers are written.
 
 Prices and quantities have nine decimals at most, so products have eighteen; sixty digits leave
 forty-two before the point. Whoever rounds does it by name (``quantize``), never by accident.
@@ -6,7 +6,7 @@ forty-two before the point. Whoever rounds does it by name (``quantize``), never
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, getcontext, setcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, getcontext, setcontext
 
 DIGITS = 60
 EXACT = Context(prec=DIGITS, rounding=ROUND_HALF_EVEN)
@@ -28,3 +28,9 @@ class Exact:
     def __exit__(self, *_: object) -> None:
         if self._outer is not EXACT:
             setcontext(self._outer)
+
+
+def plain(number: Decimal) -> str:
+    """A Decimal for people and summaries: without exponent and without trailing zeros."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -10,7 +10,10 @@ from holdfast.model.enums import ActivityKind, OrderSide, OrderStatus, OrderType
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One order that we mean to have at the venue, exactly once. Journaled before it is sent."""
+    """One order that we mean to have at the venue, exactly once. Journaled before it is sent.
+
+    ``replaces`` is the client order id of the order whose place it takes; empty for an order of its own.
+    """
 
     client_order_id: str
     symbol: str
@@ -23,6 +26,7 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reduce_only: bool = False
     strategy_id: str = ""
     reason: str = ""
+    replaces: str = ""
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -39,6 +39,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         reduce_only: True for an exit: it may only make the position smaller, and is never blocked by a protection.
         strategy_id: Who asks.
         reason: Why, in the strategy's words; kept with the order (an exit's ``stop_loss`` counts for StoplossGuard).
+        replaces: The client order id of the open order whose place the new one is to take; empty for an order of its own.
     """
 
     symbol: str
@@ -49,6 +50,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reduce_only: bool = False
     strategy_id: str = ""
     reason: str = ""
+    replaces: str = ""
 
     @property
     def order_type(self) -> OrderType:

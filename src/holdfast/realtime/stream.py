@@ -241,6 +241,11 @@ class Stream(ABC):
         for subscribers in self._subscribers:
             await subscribers.drain(max(0.0, deadline - loop.time()))
 
+    def abandon(self) -> None:
+        """Forget what waits for handlers, without running it. For a simulated process that is gone; others ``stop``."""
+        for subscribers in self._subscribers:
+            subscribers.abandon()
+
     def restart(self, reason: str) -> bool:
         """Give up the connection, which claims to be well and is not, and make another one.
 

@@ -78,6 +78,11 @@ class Subscribers:
             if lane.worker in late:
                 lane.give_up()
 
+    def abandon(self) -> None:
+        """Forget what waits, without running it: for whoever will never run again."""
+        for lane in self._lanes:
+            lane.give_up()
+
     def _enqueue(self, lane: _Lane, result: Awaitable[object], message: tuple[Any, ...]) -> None:
         lane.waiting.append((result, message))
         if len(lane.waiting) >= self._high_water and not lane.is_alarmed:

@@ -4,6 +4,7 @@ What happens when a request fails, by when it fails:
 
     command   before it left               while it is out              after the answer
     submit    SubmitDropped                SubmitUnknown                OrderUpdated | OrderRefused
+    replace   as a submit, of the new order; the old one is the stream's affair
     cancel    CancelUnknown                CancelUnknown                (the stream tells) | CancelRefused
     look-up   LookupFailed                 LookupFailed                 OrderUpdated | LookupMissed
     account   nothing; asked again later   nothing                      AccountUpdated
@@ -28,7 +29,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from holdfast.model import AccountActivity, Source, TradingState
+from holdfast.model import AccountActivity, OrderIntent, OrderReport, Source, TradingState
 from holdfast.model.commands import (
     CancelOrder,
     ClosePosition,
@@ -37,6 +38,7 @@ from holdfast.model.commands import (
     LookupOrder,
     QueryAccount,
     Reconcile,
+    ReplaceOrder,
     RestartStream,
     SendAlert,
     SubmitOrder,
@@ -69,7 +71,7 @@ from holdfast.model.events import (
 )
 from holdfast.runner.inbox import Inbox
 from holdfast.runner.ports import AlertPort, Brake, BrokerPort
-from holdfast.runner.stream_gate import StreamGate
+from holdfast.runner.stream_gate import Place, StreamGate
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -134,6 +136,7 @@ class Outbox:
             Reconcile: self._reconcile,
             RestartStream: self._restart_stream,
             ClosePosition: self._close_position,
+            ReplaceOrder: self._replace,
         }
 
     @property
@@ -160,7 +163,7 @@ class Outbox:
             return
         if type(command) not in self._actions:
             return  # a verdict: recorded in the journal, nothing to carry out
-        if timing is not None and isinstance(command, SubmitOrder):
+        if timing is not None and isinstance(command, SubmitOrder | ReplaceOrder):
             self._timings[command.intent.client_order_id] = timing
         self._unfinished += 1
         if self._serial:
@@ -198,10 +201,18 @@ class Outbox:
     # -- one method a command -------------------------------------------------------------------
 
     async def _submit(self, command: SubmitOrder) -> None:
-        intent = command.intent
+        await self._send(command.intent, command.deadline, self._broker.place)
+
+    async def _replace(self, command: ReplaceOrder) -> None:
+        def replace(intent: OrderIntent, *, admit: Callable[[], str | None]) -> Awaitable[OrderReport]:
+            return self._broker.replace(intent, command.broker_id, admit=admit)
+
+        await self._send(command.intent, command.deadline, replace)
+
+    async def _send(self, intent: OrderIntent, deadline: int, place: Place) -> None:
         order_id = intent.client_order_id
         # By our own clock from here on: a bar may reach us late, and that is not the order's delay.
-        latest = self._clock.now_ns() + command.deadline - intent.created_at
+        latest = self._clock.now_ns() + deadline - intent.created_at
         timing = self._timings.pop(order_id, None)
 
         def admit() -> str | None:
@@ -216,7 +227,7 @@ class Outbox:
             return None
 
         try:
-            report = await self.gate.send(intent, latest, admit, self._broker.place)
+            report = await self.gate.send(intent, latest, admit, place)
         except OrderDroppedError as error:
             reason = str(error)
             self._inbox.post(lambda ts: (SubmitDropped(ts=ts, client_order_id=order_id, reason=reason),))

@@ -25,6 +25,16 @@ class BrokerPort(Protocol):
         """
         ...
 
+    async def replace(self, intent: OrderIntent, broker_id: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Ask, once, to put an order in the place of the one with this id of the venue; the new order.
+
+        That the venue took the request is not its word on the old order, which may fill first. ``admit`` as for ``place``.
+
+        Raises:
+            OrderDroppedError: The request did not leave this process.
+        """
+        ...
+
     async def find_order(self, client_order_id: str) -> OrderReport | None:
         """The order with this client order id; None where the venue says that it has none."""
         ...

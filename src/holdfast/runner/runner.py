@@ -36,6 +36,7 @@ from holdfast.runner.outbox import Outbox, Timing
 from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.runner.recovery import Recovery, recover
 from holdfast.runner.snapshots import SNAPSHOT_EVERY, Snapshots
+from holdfast.runner.waiting import first_of
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -287,9 +288,7 @@ class Runner:
         try:
             await self._take(event)
         except StrategyError:
-            self.snapshots.is_void = (
-                True  # it was stopped in the middle of an event: no state that could be gone on from
-            )
+            self.snapshots.is_void = True  # stopped in the middle of an event: no state that one could go on from
             raise
         except asyncio.CancelledError:
             raise
@@ -348,16 +347,7 @@ class Runner:
         if due is None:
             await self.inbox.activity.wait()
             return
-        waits = {
-            asyncio.ensure_future(self.inbox.activity.wait()),
-            asyncio.ensure_future(self.clock.wait_until(due)),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        await first_of(self.inbox.activity.wait(), self.clock.wait_until(due))
 
     def _end(self) -> None:
         self._ended = True

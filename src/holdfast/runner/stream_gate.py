@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from holdfast.model import OrderIntent, OrderReport
 from holdfast.model.errors import OrderDroppedError
 from holdfast.runner.ports import OrderStreamPort
+from holdfast.runner.waiting import first_of
 from holdfast.time import Clock
 
 _DOWN = "the order stream is down"
@@ -111,7 +112,7 @@ class StreamGate:
             while not stream.is_connected() and self._clock.now_ns() < latest and not self.shut.is_set():
                 if self.on_wait is not None:
                     self.on_wait()
-                await _first(stream.wait_connected(), self._clock.wait_until(latest), self.shut.wait())
+                await first_of(stream.wait_connected(), self._clock.wait_until(latest), self.shut.wait())
         finally:
             self._until.remove(latest)
         return stream.is_connected()
@@ -120,14 +121,3 @@ class StreamGate:
         """The stream was found mute: have it make another connection."""
         if self.stream is not None:
             self.stream.restart(reason)
-
-
-async def _first(*waits: Awaitable[Any]) -> None:
-    """Return when one of them does; the others are given up."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -100,12 +100,12 @@ class Watch:
     """Looks again and again, and tells changes.
 
     Args:
-        journal: The bot's: a file, or a database.
+        journal: The bot's, or the name that stands for it: beside it is the liveness file.
         venue: Read only, with a share of the rate limit that the bot does not miss.
         journaled: The bot's books by its journal; may take long, and runs in a thread.
         alerts: Who is told.
-        files: Where the bot's liveness file is, without ``.alive``; default: beside the journal's file.
         token: For the status API.
+        owned: What the bot owns, a file or a database, where that is not the file ``journal`` itself.
 
     Attributes:
         findings: Those of the last look that are certain.
@@ -114,17 +114,17 @@ class Watch:
 
     def __init__(
         self,
-        journal: Place,
+        journal: Path,
         venue: WatchedVenue,
         journaled: Callable[[], Books],
         alerts: AlertPort,
         *,
-        files: Path | None = None,
         token: str = "",
+        owned: Place | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._journal = journal
-        self._files = files or Path(str(journal))
+        self._owned: Place = owned or journal
         self._venue = venue
         self._journaled = journaled
         self._alerts = alerts
@@ -177,9 +177,9 @@ class Watch:
     # -- what is found --------------------------------------------------------------------------
 
     async def _find(self) -> list[Finding]:
-        beat = read_liveness(self._files)
+        beat = read_liveness(self._journal)
         try:
-            owner = await asyncio.to_thread(read_owner, self._journal)
+            owner = await asyncio.to_thread(read_owner, self._owned)
         except JournalError as error:
             self._knows_no_owner = True
             owner, found = None, [Finding("journal", f"who owns the journal cannot be asked: {error}")]

@@ -66,6 +66,8 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
         last_event_at: The newest moment at which something was learned (UTC ns).
         evidence: Why the status is what it is: the source of the venue's word, or the caller's sentence.
         sequence: Its place among the orders of its tracker, from 1.
+        replaces: Our id of the order whose place it was asked to take; ``None`` for an order of its own.
+        replacement: Our id of the last order that was asked to take its place. Whether it did, ``replaced_by`` says.
 
     Raises:
         OrderError: The quantity is not positive, or ``created_at`` is a naive datetime.
@@ -95,6 +97,8 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
     closed_at: int | None = None
     last_event_at: int = 0
     evidence: str = ""
+    replaces: str | None = None
+    replacement: str | None = None
 
     if TYPE_CHECKING:
         # The constructor as people call it: what is learned later is not theirs to give.
@@ -173,6 +177,11 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
     def fills_missing(self) -> bool:
         """True while the venue has told of more than the executions that we counted."""
         return self.reported_filled_qty > self.filled_quantity
+
+    @property
+    def replaced_by(self) -> str | None:
+        """Our id of the order that took its place, once the venue has said that one did."""
+        return self.replacement if self.status is OrderStatus.REPLACED else None
 
     def __repr__(self) -> str:
         return (

@@ -144,6 +144,11 @@ class OrderTracker(WrittenTracker):
         order = InFlightOrder.from_intent(intent)
         order.status = _AFTER_SUBMIT
         self.start_tracking(order)
+        if intent.replaces:
+            order.replaces = intent.replaces
+            old = self._orders.get(intent.replaces)
+            if old is not None:
+                old.replacement = intent.client_order_id
         return order
 
     def apply(self, client_order_id: str, event: OrderEvent, now: int, evidence: str = "") -> bool:
@@ -174,6 +179,10 @@ class OrderTracker(WrittenTracker):
     def by_broker_id(self, broker_id: str) -> InFlightOrder | None:
         """The order with this id at the venue."""
         return self._by_broker_id.get(broker_id)
+
+    def in_place_of(self, order: InFlightOrder) -> InFlightOrder | None:
+        """The order whose place this one was asked to take, while both are open: only one of them can trade in whole."""
+        return None if order.replaces is None else self._open.get(order.replaces)
 
     # --- What the venue says --------------------------------------------------------------------------------------
 

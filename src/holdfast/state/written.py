@@ -78,6 +78,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     submitted_at: int | None = None
     closed_at: int | None = None
     evidence: str = ""
+    replaces: str | None = None
+    replacement: str | None = None
 
 
 # What the constructor does not take.
@@ -93,6 +95,8 @@ _LIFE = (
     "closed_at",
     "last_event_at",
     "evidence",
+    "replaces",
+    "replacement",
 )
 
 

@@ -67,6 +67,10 @@ class StrategyContext(Protocol):
         """Send a signal down the guarded path."""
         ...
 
+    def order(self, client_order_id: str) -> InFlightOrder | None:
+        """The order of ours with this client order id; None where there is none."""
+        ...
+
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel what rests on a symbol; how many orders that is."""
         ...
@@ -205,6 +209,48 @@ class Strategy:
         """Ask the venue to cancel every open order of ours on the symbol; returns how many were asked for."""
         return self.context.cancel(symbol)
 
+    def replace(
+        self,
+        order: InFlightOrder | str,
+        *,
+        limit: Number | None = None,
+        quantity: Number | None = None,
+        reason: str = "",
+    ) -> Verdict:
+        """Ask to put a new limit order in the place of an open one, with another price, another quantity, or both.
+
+        The guards judge it as they do a new order, with the larger of the two counted. Where the verdict approves, the
+        new order has an id of its own, and the old one stays open until the venue says that it was replaced: it may
+        fill first, and then the venue rejects the new one.
+
+        Args:
+            order: The open order, or its client order id.
+            limit: The new limit (USD); None keeps the old one.
+            quantity: What the new order is to trade from now on, whatever the old one has traded; None is what is left.
+            reason: Why; None given keeps the old order's.
+
+        Raises:
+            StrategyError: There never was such an order.
+        """
+        name = order if isinstance(order, str) else order.client_order_id
+        old = self.context.order(name)
+        if old is None:
+            message = f"{self.name}: there is no order {name!r} to replace"
+            raise StrategyError(message)
+        return self.context.submit(
+            Signal(
+                symbol=old.symbol,
+                side=old.side,
+                quantity=old.remaining if quantity is None else to_decimal(quantity),
+                price=old.limit_price if limit is None else to_decimal(limit),
+                time_in_force=old.time_in_force,
+                reduce_only=old.reduce_only,
+                strategy_id=self.name,
+                reason=reason or old.reason,
+                replaces=name,
+            )
+        )
+
     def _ask(
         self,
         side: OrderSide,
@@ -216,9 +262,8 @@ class Strategy:
         reason: str,
     ) -> Verdict:
         if (quantity is None) == (notional is None):
-            message = (
-                f"{self.name}: give either quantity or notional for {symbol}, not {'both' if quantity else 'neither'}"
-            )
+            given = "there is none" if quantity is None else "not both"
+            message = f"{self.name}: give either quantity or notional for {symbol}; {given}"
             raise StrategyError(message)
         if quantity is None:
             price = float(limit) if limit is not None else self.view(symbol).last_price

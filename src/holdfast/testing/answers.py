@@ -95,6 +95,10 @@ class Call:
         return f"<Call {self.method} {self.subject} {'left' if self.left else 'did not leave'}>"
 
 
+# The requests that make an order: they carry its client order id.
+PLACING_METHODS = ("place", "replace")
+
+
 class Answer(Protocol):
     """Decides what becomes of a request."""
 
@@ -111,7 +115,7 @@ async def carry_out(call: Call) -> Any:
 async def never_left(call: Call) -> Any:
     """No connection could be made. For an order that is certainty that nothing left; a read only learned nothing."""
     message = "no connection could be made"
-    if call.method == "place":
+    if call.method in PLACING_METHODS:
         raise OrderDroppedError(message)
     raise OutcomeUnknownError(message)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.backtest.broker import InProcessBroker, report_of
+from holdfast.backtest.broker import InProcessBroker, replacement_of, report_of
 from holdfast.model import (
     Account,
     AccountActivity,
@@ -34,7 +34,7 @@ from holdfast.model.errors import BrokerRefusedError, UnknownSymbolError, invari
 from holdfast.model.events import BrokerReported, Event
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.runner.inbox import Post
-from holdfast.testing.answers import Answer, Call, carry_out
+from holdfast.testing.answers import PLACING_METHODS, Answer, Call, carry_out
 from holdfast.time import Clock
 from holdfast.venue.engine import MatchingEngine, NewOrder, Refusal
 
@@ -114,7 +114,7 @@ class ScriptedBroker:
 
     def sent(self) -> list[str]:
         """The client order ids of the orders that left, in order."""
-        return [call.subject for call in self.requests if call.method == "place" and call.left]
+        return [call.subject for call in self.requests if call.method in PLACING_METHODS and call.left]
 
     # -- the market -----------------------------------------------------------------------------
 
@@ -149,6 +149,13 @@ class ScriptedBroker:
         """Send an order, once."""
         report: OrderReport = await self._request(
             "place", intent.client_order_id, lambda: self._place(intent), admit=admit
+        )
+        return report
+
+    async def replace(self, intent: OrderIntent, broker_id: str, *, admit: Callable[[], str | None]) -> OrderReport:
+        """Ask, once, to put an order in the place of an open one."""
+        report: OrderReport = await self._request(
+            "replace", intent.client_order_id, lambda: self._replace(intent, broker_id), admit=admit
         )
         return report
 
@@ -253,6 +260,15 @@ class ScriptedBroker:
         )
         try:
             order = self.engine.submit(new, self._clock.now_ns())
+        except Refusal as refusal:
+            raise _refused(refusal) from None
+        report = report_of(order)
+        self.deliver()
+        return report
+
+    def _replace(self, intent: OrderIntent, broker_id: str) -> OrderReport:
+        try:
+            order = self.engine.replace(broker_id, replacement_of(intent), self._clock.now_ns())
         except Refusal as refusal:
             raise _refused(refusal) from None
         report = report_of(order)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from holdfast.journal import JournalReader, Record
 from holdfast.model import OrderIntent, OrderStatus
-from holdfast.model.commands import SubmitOrder
+from holdfast.model.commands import PLACING
 from holdfast.state.order_tracker import OrderTracker
-from holdfast.testing.answers import Call
+from holdfast.testing.answers import PLACING_METHODS, Call
 from holdfast.venue.engine import MatchingEngine
 
 
@@ -26,7 +26,7 @@ def journaled_intents(records: Iterable[Record]) -> dict[str, OrderIntent]:
         for record in records
         if isinstance(record.content, tuple)
         for command in record.content
-        if isinstance(command, SubmitOrder)
+        if isinstance(command, PLACING)
     }
 
 
@@ -60,13 +60,13 @@ def written_behind(requests: Iterable[Call]) -> list[str]:
     return [
         f"order {call.subject} left before its intent was durable"
         for call in requests
-        if call.method == "place" and call.left and call.subject not in call.durable
+        if call.method in PLACING_METHODS and call.left and call.subject not in call.durable
     ]
 
 
 def sent_twice(requests: Iterable[Call]) -> list[str]:
     """P2: intents that left more than once, over all runs whose requests are given."""
-    times = Counter(call.subject for call in requests if call.method == "place" and call.left)
+    times = Counter(call.subject for call in requests if call.method in PLACING_METHODS and call.left)
     return [f"order {order_id} was sent {count} times" for order_id, count in times.items() if count > 1]
 
 

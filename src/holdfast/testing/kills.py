@@ -182,7 +182,7 @@ class _Session:
     def replay(self) -> Iterator[str]:
         """P8: the journal, however often its writer was killed, gives every command and every hash of the state again."""
         replaying = self._kept(Command(self._plan.folder, self._name("replay"), ["replay", self._plan.place]))
-        code = replaying.until_it_ends()
+        code = replaying.finish().code
         if code:
             yield f"holdfast replay ended with {code}: {replaying.out}{replaying.err}"
 
@@ -246,7 +246,7 @@ class _Session:
             for _ in range(pause):
                 bot.tick()
             if outlasts:
-                bot.until_it_ends()
+                bot.finish()
             server.start()
             self._say(f"kill {number}: the database, after {passed} s of the session")
             # A machine that is too busy for our start makes it wait in vain as well.

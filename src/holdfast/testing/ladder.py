@@ -8,6 +8,7 @@ halves or at once. So a short market brings partial fills, cancels, expiries and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from holdfast.model import Bar, TimeInForce
 from holdfast.strategies import Strategy
@@ -23,6 +24,7 @@ class Ladder(Strategy):
         patience: Bars that an entry may rest before it is taken back.
         hold: Bars that a position is held.
         allow_short: Also open by selling, where the symbol is shortable.
+        moves: While an entry rests, have it follow the price: each bar it is replaced, now and then by half of it.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class Ladder(Strategy):
         patience: int = 3,
         hold: int = 6,
         allow_short: bool = True,
+        moves: bool = False,
     ) -> None:
         super().__init__(symbols)
         self.notional, self.offset, self.patience, self.hold = notional, offset, patience, hold
-        self.allow_short = allow_short
+        self.allow_short, self.moves = allow_short, moves
+        self._entry = dict.fromkeys(self.symbols, "")
         self._bars = dict.fromkeys(self.symbols, 0)
         self._rounds = dict.fromkeys(self.symbols, 0)
         self._since = dict.fromkeys(self.symbols, 0)
@@ -53,16 +57,18 @@ class Ladder(Strategy):
         elif not view.position_float:
             if age >= self.patience:
                 self.cancel(symbol)
+            elif self.moves:
+                self._move(symbol, bar.close)
         elif age >= self.hold:
             self._leave(symbol, bar.close, view.position_float, age)
 
     def save_state(self) -> object:
-        """The three counts of each symbol."""
-        return [dict(self._bars), dict(self._rounds), dict(self._since)]
+        """The three counts of each symbol, and the entry that may rest."""
+        return [dict(self._bars), dict(self._rounds), dict(self._since), dict(self._entry)]
 
-    def load_state(self, state: list[dict[str, int]]) -> None:
+    def load_state(self, state: list[dict[str, Any]]) -> None:
         """Go on counting."""
-        self._bars, self._rounds, self._since = state
+        self._bars, self._rounds, self._since, self._entry = state
 
     def _open(self, symbol: str, price: float) -> None:
         self._since[symbol] = self._bars[symbol]
@@ -81,7 +87,19 @@ class Ladder(Strategy):
             case 4:
                 limit, time_in_force = price * (1 + away), TimeInForce.IOC
         ask = self.sell if short else self.buy
-        ask(symbol, notional=self.notional, limit=limit, time_in_force=time_in_force, reason=f"turn {turn % 5}")
+        verdict = ask(
+            symbol, notional=self.notional, limit=limit, time_in_force=time_in_force, reason=f"turn {turn % 5}"
+        )
+        self._entry[symbol] = verdict.client_order_id or ""
+
+    def _move(self, symbol: str, price: float) -> None:
+        order = self.context.order(self._entry[symbol])
+        if order is None or not order.is_open or order.limit_price is None:
+            return
+        away = self.offset / 2 * -order.side.sign
+        quantity = order.remaining / 2 if self._bars[symbol] % 4 == 0 else None
+        verdict = self.replace(order, limit=price * (1 + away), quantity=quantity)
+        self._entry[symbol] = verdict.client_order_id or order.client_order_id
 
     def _leave(self, symbol: str, price: float, held: float, age: int) -> None:
         turn = self._rounds[symbol]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,23 @@ class ProcessFailedError(Exception):
     """A process ended that should not have, or never came to what it should."""
 
 
+class Finished(msgspec.Struct, frozen=True):
+    """How a process ended, and all that it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one JSON object on standard output; fails with what it said where it failed."""
+        if self.code:
+            message = f"ended with {self.code}; it said: {self.err[-2_000:]}"
+            raise ProcessFailedError(message)
+        found: dict[str, Any] = msgspec.json.decode(self.out)
+        return found
+
+
 class Command:
     """A running ``holdfast ARGUMENTS``.
 
@@ -45,7 +63,6 @@ class Command:
         self, folder: Path, name: str, arguments: Sequence[object], environment: Mapping[str, str] | None = None
     ) -> None:
         self._out, self._err = folder / f"{name}.out", folder / f"{name}.err"
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("APCA_", "HOLDFAST_"))}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(  # noqa: S603 - our own command, with arguments that we wrote
                 [sys.executable, "-m", "holdfast", *map(str, arguments)],
@@ -53,7 +70,7 @@ class Command:
                 stdout=out,
                 stderr=err,
                 cwd=folder,
-                env={**kept, "HOLDFAST_HOME": str(folder / "home"), "COLUMNS": "100", **(environment or {})},
+                env={**own_environment(folder / "home"), **(environment or {})},
             )
 
     @property
@@ -96,17 +113,20 @@ class Command:
         self.process.kill()
         self.process.wait(_PATIENCE_SECONDS)
 
-    def until_it_ends(self) -> int:
-        """Wait for its end; its exit code.
+    def finish(self, number: signal.Signals | None = None) -> Finished:
+        """Send it a signal, where one is given, and wait for its end, however it ends.
 
         Raises:
             ProcessFailedError: It does not end within ten minutes.
         """
+        if number is not None:
+            self.process.send_signal(number)
         try:
-            return self.process.wait(5 * _PATIENCE_SECONDS)
+            code = self.process.wait(5 * _PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             message = f"{self._out.stem} does not end; it said: {self.err[-2_000:]}"
             raise ProcessFailedError(message) from None
+        return Finished(code, self.out, self.err)
 
     def end(self) -> dict[str, Any]:
         """Wait for its end; the one JSON object that it printed.
@@ -114,12 +134,19 @@ class Command:
         Raises:
             ProcessFailedError: It ended with an error, or not within ten minutes.
         """
-        code = self.until_it_ends()
-        if code:
-            message = f"{self._out.stem} ended with {code}; it said: {self.err[-2_000:]}"
+        finished = self.finish()
+        if finished.code:
+            message = f"{self._out.stem} ended with {finished.code}; it said: {finished.err[-2_000:]}"
             raise ProcessFailedError(message)
-        found: dict[str, Any] = msgspec.json.decode(self.out)
-        return found
+        return finished.json
+
+    def venue_url(self) -> str:
+        """Where the venue that it trades on is, from its first lines."""
+        return self.until(lambda: self.word_after("built-in venue at "))
+
+    def status_url(self) -> str:
+        """Where its status API is."""
+        return self.until(lambda: self.word_after("status  ")).removesuffix("/status")
 
     def word_after(self, mark: str) -> str | None:
         """The word after a mark in a complete line of standard error; None while there is none."""
@@ -134,13 +161,23 @@ class VenueProcess(Command):
 
     def __init__(self, folder: Path, name: str, arguments: Sequence[object]) -> None:
         super().__init__(folder, name, ("venue", *arguments))
-        line = self.until(lambda: self.out if self.out.endswith("\n") else None)
+        try:
+            line = self.until(lambda: self.out if self.out.endswith("\n") else None)
+        except ProcessFailedError:
+            self.kill()  # whoever would end it was not given it
+            raise
         self.url: str = msgspec.json.decode(line)["url"]
 
     @property
     def port(self) -> int:
         """Of its trading API."""
         return int(self.url.rpartition(":")[2])
+
+
+def own_environment(home: Path) -> dict[str, str]:
+    """This process's environment without any key or setting of a user, and with another home."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("APCA_", "HOLDFAST_"))}
+    return {**kept, "HOLDFAST_HOME": str(home), "COLUMNS": "100"}
 
 
 def venue_state(url: str) -> dict[str, Any] | None:
@@ -161,9 +198,9 @@ class VenueBooks(msgspec.Struct, frozen=True):
     cash: str
 
     @classmethod
-    def ask(cls, url: str) -> VenueBooks:
-        """All of it, page by page."""
-        with httpx.Client(base_url=url, headers=LOCAL_KEYS, timeout=30.0, trust_env=False) as client:
+    def ask(cls, url: str, keys: Mapping[str, str] | None = None) -> VenueBooks:
+        """All of it, page by page; of the account that ``holdfast paper`` opens, unless keys are given."""
+        with httpx.Client(base_url=url, headers=keys or LOCAL_KEYS, timeout=30.0, trust_env=False) as client:
             return cls(
                 orders=list(_pages(client, "/v2/orders", {"status": "all", "limit": "500"}, "after_order_id")),
                 fills=list(_pages(client, "/v2/account/activities/FILL", {"page_size": "100"}, "page_token")),

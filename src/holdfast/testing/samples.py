@@ -35,6 +35,7 @@ from holdfast.model.commands import (
     QueryAccount,
     Reconcile,
     RecordVerdict,
+    ReplaceOrder,
     RestartStream,
     SendAlert,
     SubmitOrder,
@@ -117,6 +118,17 @@ INTENT = OrderIntent(
     reduce_only=True,
     strategy_id="s",
     reason="stop_loss",
+)
+REPLACING = OrderIntent(
+    client_order_id="00112233445566778899aabbccddeeff-8",
+    symbol="BTC/USD",
+    side=OrderSide.SELL,
+    quantity=Decimal("0.050000000"),
+    order_type=OrderType.LIMIT,
+    time_in_force=TimeInForce.GTC,
+    created_at=_TS,
+    limit_price=Decimal("40001.50"),
+    replaces=_ID,
 )
 REPORT = OrderReport(
     broker_id="b",
@@ -223,5 +235,6 @@ COMMANDS: tuple[Command, ...] = (
     RestartStream(stream="user", reason="mute"),
     RecordVerdict(verdict=VERDICT, request=9),
     ClosePosition(symbol="BTC/USD"),
+    ReplaceOrder(intent=REPLACING, broker_id="b", deadline=_TS + 5),
 )
 """One command of each type."""

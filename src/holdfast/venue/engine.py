@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, getcontext
 from heapq import heapify, heappop, heappush
 from typing import Any
 
 import msgspec
 
-from holdfast.model.decimals import Exact
+from holdfast.model.decimals import EXACT, Exact
 from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import ConfigurationError, VenueError, invariant
 from holdfast.model.market import Asset, Bar
@@ -57,6 +57,7 @@ from holdfast.venue.orders import (
     not_found,
     unprocessable,
 )
+from holdfast.venue.replacing import Replacement, successor
 
 __all__ = [
     "AccountView",
@@ -74,7 +75,7 @@ _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
 _MARKET = OrderType.MARKET
 _DAY, _IOC = TimeInForce.DAY, TimeInForce.IOC
 _NEW, _PARTIALLY_FILLED, _FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED
-_CANCELED, _EXPIRED = OrderStatus.CANCELED, OrderStatus.EXPIRED
+_CANCELED, _EXPIRED, _REPLACED = OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REPLACED
 _NONE_RESTING: list[VenueOrder] = []
 
 _BPS = Decimal(10_000)
@@ -206,6 +207,8 @@ class MatchingEngine:
         Raises:
             Refusal: The order breaks a rule. Nothing has changed, and its client order id is not used up.
         """
+        if getcontext() is EXACT:  # a driver that has seen to it: see Exact
+            return self._submit(new, now)
         with Exact():
             return self._submit(new, now)
 
@@ -225,6 +228,36 @@ class MatchingEngine:
         elif order.status is not _CANCELED:
             message = f'order is already in "{order.status}" state'
             raise unprocessable(message)
+        return order
+
+    def replace(self, order_id: str, change: Replacement, now: int) -> VenueOrder:
+        """Put a new order in the place of an open one, at once; the new one is the last to arrive.
+
+        It is judged with the old one left out, so that of the two the larger needs buying power, and not both.
+
+        Raises:
+            Refusal: It cannot be. Nothing has changed, and its client order id is not used up.
+        """
+        old = self._orders.get(order_id)
+        if old is None:
+            message = f"order not found for {order_id}"
+            raise not_found(message)
+        with Exact():
+            new = successor(old, change)
+            if new.client_order_id in self._by_client_id:
+                message = "client_order_id must be unique"
+                raise invalid(message)
+            book, account = self._books[old.symbol], self._account
+            instrument, held_back = book.instrument, old.reserve_price * old.leaves_qty
+            others = [order for order in book.resting() if order is not old]
+            account.reserve(instrument, old.side, -held_back)
+            judged = instrument.refusal(new) or assess(new, instrument, account, others, self.prices.get(old.symbol))
+            account.reserve(instrument, old.side, held_back)
+            if isinstance(judged, Refusal):
+                raise judged
+            self._close(old, _REPLACED, "replaced", now)
+            order = self._submit(new, now)
+        order.replaces, old.replaced_by = old.id, order.id
         return order
 
     def has_open(self, symbol: str) -> bool:
@@ -249,8 +282,11 @@ class MatchingEngine:
             return
         self.prices[symbol] = price
         book.taken = ZERO
-        with Exact():
+        if getcontext() is EXACT:
             self._match_open(book, now, price, volume)
+        else:
+            with Exact():
+                self._match_open(book, now, price, volume)
         if not book.entries and not book.taken:
             self._books.pop(symbol, None)
 
@@ -519,6 +555,8 @@ class MatchingEngine:
         order.updated_at = now
         if status is _EXPIRED:
             order.expired_at = now
+        elif status is _REPLACED:
+            order.replaced_at = now
         else:
             order.canceled_at = now
         self._events.append(EngineEvent(kind, order, None, now, status, order.filled_qty, order.filled_avg_price))

@@ -26,6 +26,7 @@ from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
+from holdfast.venue.replacing import Replacement
 from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
 from holdfast.venue.wire import slashless
@@ -33,7 +34,7 @@ from holdfast.venue.wire import slashless
 # The engine's namespaces have 60 bits: which book, then which account.
 _ACCOUNT_BITS = 60 - BOOK_ID_BITS
 
-_OPEN, _SUBMIT, _CANCEL, _POST, _BUST = "open", "submit", "cancel", "post", "bust"
+_OPEN, _SUBMIT, _CANCEL, _POST, _BUST, _REPLACE = "open", "submit", "cancel", "post", "bust", "replace"
 _encode = msgspec.json.encode
 
 
@@ -42,6 +43,13 @@ class OpenAccount(msgspec.Struct, frozen=True):
 
     key: str
     secret_digest: str
+
+
+class Replacing(msgspec.Struct, frozen=True):
+    """Body of the input that replaces an order."""
+
+    order_id: str
+    change: Replacement
 
 
 class News(msgspec.Struct, frozen=True):
@@ -168,6 +176,18 @@ class Exchange:
         at = self._cursor()
         order = account.engine.cancel(order_id, self.now)
         self._record(account.number, _CANCEL, _encode(order_id), at)
+        self._collect((account,))
+        return order
+
+    def replace(self, account: VenueAccount, order_id: str, change: Replacement) -> VenueOrder:
+        """Put a new order in the place of an open one.
+
+        Raises:
+            Refusal: It cannot be; nothing has changed.
+        """
+        at = self._cursor()
+        order = account.engine.replace(order_id, change, self.now)
+        self._record(account.number, _REPLACE, _encode(Replacing(order_id, change)), at)
         self._collect((account,))
         return order
 
@@ -301,6 +321,9 @@ class Exchange:
                 account.post(msgspec.json.decode(entry.body, type=Posting), entry.at.now)
             elif entry.kind == _BUST:
                 account.engine.bust(msgspec.json.decode(entry.body, type=str), entry.at.now)
+            elif entry.kind == _REPLACE:
+                replacing = msgspec.json.decode(entry.body, type=Replacing)
+                account.engine.replace(replacing.order_id, replacing.change, entry.at.now)
             else:
                 account.engine.cancel(msgspec.json.decode(entry.body, type=str), entry.at.now)
             self._collect((account,))

@@ -18,7 +18,7 @@ from holdfast.model.errors import HoldfastError
 
 ZERO = Decimal(0)
 
-EventKind = Literal["new", "fill", "partial_fill", "canceled", "expired", "rejected", "trade_bust"]
+EventKind = Literal["new", "fill", "partial_fill", "canceled", "expired", "rejected", "replaced", "trade_bust"]
 
 #: Alpaca's error codes. They are coarse: the HTTP status and the text carry the rest.
 INVALID = 40010001
@@ -69,6 +69,8 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
         filled_cost: Sum of quantity x price of its executions (USD), exact.
         filled_avg_price: ``filled_cost / filled_qty`` to nine decimals.
         reserve_price: USD that each unfilled share holds back from the buying power; zero if it reduces a position.
+        replaces: The id of the order in whose place it was put.
+        replaced_by: The id of the order that was put in its place.
         rested: True once it had its first matching opportunity; from then on it makes liquidity.
     """
 
@@ -96,6 +98,9 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
     expired_at: int | None = None
     failed_at: int | None = None
     rested: bool = False
+    replaces: str | None = None
+    replaced_by: str | None = None
+    replaced_at: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -184,6 +189,8 @@ class EngineEvent(msgspec.Struct, frozen=True, gc=False):
             canceled_at=self.at if self.status is OrderStatus.CANCELED else None,
             expired_at=self.at if self.status is OrderStatus.EXPIRED else None,
             failed_at=self.at if self.status is OrderStatus.REJECTED else None,
+            replaced_at=self.at if self.status is OrderStatus.REPLACED else None,
+            replaced_by=self.order.replaced_by if self.status is OrderStatus.REPLACED else None,
         )
 
 

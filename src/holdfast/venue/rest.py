@@ -22,7 +22,7 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.orders import NewOrder, PostedRow, Refusal, VenueExecution, VenueOrder
-from holdfast.venue.refusals import refuse, refuse_invalid, refuse_missing
+from holdfast.venue.refusals import refuse_invalid, refuse_missing
 from holdfast.venue.wire import (
     CONFIGURATION,
     NEW_YORK,
@@ -38,6 +38,7 @@ from holdfast.venue.wire import (
     parse_amount,
     parse_flag,
     parse_new_order,
+    parse_replacement,
     parse_time,
     position_json,
     posted_json,
@@ -216,9 +217,9 @@ class TradingApi:
         return Answer([self._cancel_row(request.owner, order) for order in orders], 207)
 
     def replace(self, request: Request) -> Answer:
-        """PATCH /v2/orders/{id}: not offered; cancel and submit instead."""
-        self._order(request.owner, request.parts[0])
-        refuse(422, 42210000, "replacing orders is not offered by this venue; cancel and submit a new one")
+        """PATCH /v2/orders/{id}."""
+        old = self._order(request.owner, request.parts[0])
+        return Answer(order_json(self._exchange.replace(request.owner, old.id, parse_replacement(request.json()))))
 
     def _cancel_row(self, account: VenueAccount, order: VenueOrder) -> Json:
         canceled = self._exchange.cancel(account, order.id)

@@ -85,7 +85,7 @@ class Input(msgspec.Struct, frozen=True):
     Attributes:
         at: When; the state into which the input is put.
         account: Number of the account.
-        kind: ``open``, ``submit``, ``cancel``, ``post`` or ``bust``.
+        kind: ``open``, ``submit``, ``cancel``, ``post``, ``bust`` or ``replace``.
         body: The details, as JSON.
     """
 

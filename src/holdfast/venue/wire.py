@@ -26,6 +26,7 @@ from holdfast.time import Session
 from holdfast.venue.account import AccountView, PositionView
 from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Refusal, VenueExecution, VenueOrder
 from holdfast.venue.refusals import refuse_invalid, refuse_unprocessable
+from holdfast.venue.replacing import Replacement
 
 Json = dict[str, Any]
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -106,9 +107,9 @@ def order_json(order: VenueOrder) -> Json:
         "expires_at": optional_time(order.expires_at),
         "canceled_at": optional_time(order.canceled_at),
         "failed_at": optional_time(order.failed_at),
-        "replaced_at": None,
-        "replaced_by": None,
-        "replaces": None,
+        "replaced_at": optional_time(order.replaced_at),
+        "replaced_by": order.replaced_by,
+        "replaces": order.replaces,
         "asset_id": asset_id(order.symbol),
         "symbol": order.symbol,
         "asset_class": order.asset_class.value,
@@ -434,6 +435,29 @@ def parse_new_order(body: object) -> NewOrder:
         quantity=parse_amount(given["qty"], "qty"),
         limit_price=limit,
         client_order_id=client_order_id or None,
+    )
+
+
+def parse_replacement(body: object) -> Replacement:
+    """The decoded body of ``PATCH /v2/orders/{id}``.
+
+    Raises:
+        Refusal: The body is malformed, or asks for what this venue does not offer.
+    """
+    if not isinstance(body, dict):
+        refuse_invalid("request body must be a JSON object")
+    given = {key: value for key, value in body.items() if value is not None}
+    for name in ("stop_price", "trail", "notional"):
+        if name in given:
+            refuse_invalid(f"{name} is not offered by this venue; expected qty or limit_price")
+    client_order_id = given.get("client_order_id")
+    if client_order_id is not None and not isinstance(client_order_id, str):
+        refuse_invalid("client_order_id must be a string")
+    return Replacement(
+        quantity=parse_amount(given["qty"], "qty") if "qty" in given else None,
+        limit_price=parse_amount(given["limit_price"], "limit_price") if "limit_price" in given else None,
+        client_order_id=client_order_id or None,
+        time_in_force=_word(TimeInForce, given, "time_in_force", "time_in_force") if "time_in_force" in given else None,
     )
 
 

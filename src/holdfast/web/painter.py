@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TypeAlias
 
 import structlog
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
+from rich.text import Text
 
 from holdfast.web.app import StatusSource
 from holdfast.web.live import alert_line, render, summary
@@ -60,10 +61,25 @@ def _live_frames(console: Console) -> Iterator[_Show]:
     live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
 
     def show(snapshot: Mapping[str, Any]) -> None:
-        live.update(render(snapshot), refresh=True)
+        live.update(_Frame(snapshot), refresh=True)
 
     with live:
         yield show
+
+
+class _Frame:
+    """The view, and below it how to leave.
+
+    The last line is a short one for a reason: a terminal writes ``^C`` where the cursor is. After a border as wide as the
+    terminal it would begin another line, and the next frame would be drawn one too low.
+    """
+
+    def __init__(self, snapshot: Mapping[str, Any]) -> None:
+        self._snapshot = snapshot
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(render(self._snapshot), options.update(height=console.size.height - 1))
+        yield Text(" Ctrl-C stops", style="dim", overflow="ellipsis", no_wrap=True, end="")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from holdfast.strategies import Strategy
 class Holder(Strategy):
     """Buys where it holds nothing; then rests a bid two percent below the price, again and again."""
 
+    keeps_state = False
+
     def on_bar(self, bar: Bar) -> None:
         """Buy, or rest."""
         view = self.view(bar.symbol)

@@ -22,7 +22,7 @@ from holdfast.di.parts import Parts
 from holdfast.kernel import Kernel
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.reconciliation import Drift, Reconciliation
-from holdfast.kernel.signal_path import SignalPath
+from holdfast.kernel.signal_path import Decision, SignalPath
 from holdfast.kernel.state import KernelState
 from holdfast.kernel.unknowns import USER_STREAM, Unknowns
 from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderStatus, Source, TradingState
@@ -35,7 +35,7 @@ from holdfast.realtime.stream import Conversation
 from holdfast.runner import Recovery, Runner
 from holdfast.runner.outbox import Outbox
 from holdfast.state.in_flight import InFlightOrder
-from holdfast.state.order_machine import VENUE_CLOSED, OrderEvent
+from holdfast.state.order_machine import VENUE_CLOSED, VENUE_OPEN, OrderEvent
 from holdfast.state.order_tracker import OrderTracker
 from holdfast.testing.sim.scenario import Scenario, scenario
 
@@ -155,6 +155,20 @@ class DropsLateFills(OrderTracker):
         return super().apply_execution(execution)
 
 
+class LastWordWins(OrderTracker):
+    """Takes whatever word on an order comes last, also one that is older than the closing word."""
+
+    __slots__ = ()
+
+    def apply_report(self, report: OrderReport, source: Source, at: int = 0) -> bool:
+        """Take it for the truth."""
+        order = self.get(report.client_order_id)
+        if order is not None and order.status in VENUE_CLOSED and report.status in VENUE_OPEN:
+            self._move(order, report.status, at)
+            return True
+        return super().apply_report(report, source, at)
+
+
 class ReadsTheSumAsAFill(UserStreamTracker):
     """Takes an order's cumulative quantity for the size of its last execution."""
 
@@ -225,6 +239,39 @@ class TakesACancelForCancelled(Kernel):
     """Asking for a cancel closes the order: the venue's word is not waited for."""
 
     unknowns_kind = _CancelIsCancelled
+
+
+class TakesAReplaceForReplaced(Kernel):
+    """Asking for a replace closes the old order: the venue's word is not waited for."""
+
+    def _enact(self, book: SymbolBook, decision: Decision, request: int | None) -> None:
+        super()._enact(book, decision, request)
+        old = None if decision.intent is None else self._tracker.get(decision.intent.replaces)
+        if old is not None and old.broker_id is not None:
+            word = OrderReport(
+                broker_id=old.broker_id,
+                client_order_id=old.client_order_id,
+                symbol=old.symbol,
+                side=old.side,
+                status=OrderStatus.REPLACED,
+                quantity=old.quantity,
+                filled_qty=old.filled_quantity,
+            )
+            self._tracker.apply_report(word, Source.RESPONSE, self.portfolio.now_ns)
+            self._order_changed(old)
+
+
+class RetriesAReplace(AlpacaConnector):
+    """Asks for a replace again when the first got no answer."""
+
+    async def replace(
+        self, intent: OrderIntent, broker_id: str, *, admit: Callable[[], str | None] | None = None
+    ) -> OrderReport:
+        """Ask, and make the mistake."""
+        try:
+            return await super().replace(intent, broker_id, admit=admit)
+        except OutcomeUnknownError:
+            return await super().replace(intent, broker_id, admit=admit)
 
 
 class DoesNotAskAfterAGap(Kernel):
@@ -370,7 +417,7 @@ def _busy(base: Scenario, **changes: Any) -> Scenario:
     return msgspec.structs.replace(
         base,
         **{
-            "bars": min(base.bars, 60),
+            "bars": min(base.bars, 45),
             "first_bar": 0,
             "strategy": "monkey",
             "appetite": 0.8,
@@ -459,13 +506,26 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         _with(rate_limit=8, symbols=("SPY", "QQQ")),
         ("P6",),
     ),
-    ("no-dedupe", CountsEveryMessage, _tracker(CountsEveryMessage), _with(rates=_FRAMES), ("P3", "P4", "P9")),
+    (
+        "no-dedupe",
+        CountsEveryMessage,
+        _tracker(CountsEveryMessage),
+        _with(rates=_FRAMES, bars=20, symbols=("SPY",)),
+        ("P3", "P4", "P9"),
+    ),
     (
         "late-fill-dropped",
         DropsLateFills,
         _tracker(DropsLateFills),
-        _with(rates=_FRAMES, participation=Decimal("0.005")),
+        _with(rates=_FRAMES, bars=20, symbols=("SPY",)),
         ("P3", "P4", "P9"),
+    ),
+    (
+        "last-word-wins",
+        LastWordWins,
+        _tracker(LastWordWins),
+        _with(rates={"frame_late": 0.3, "frame_swapped": 0.2, "slow": 0.3}),
+        ("P5 stays closed",),
     ),
     (
         "sum-read-as-fill",
@@ -503,6 +563,20 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         ("P2", "P3", "P7", "P9"),
     ),
     (
+        "replace-is-replaced",
+        TakesAReplaceForReplaced,
+        _kernel(TakesAReplaceForReplaced),
+        _with(rates={"lost": 0.3, "slow": 0.3}),
+        ("P2", "P3", "P7", "P9"),
+    ),
+    (
+        "replace-retried",
+        RetriesAReplace,
+        Parts(connector=RetriesAReplace),
+        _with(rates=_LOSSY),
+        ("P2 sent once",),
+    ),
+    (
         "no-look-after-gap",
         DoesNotAskAfterAGap,
         _kernel(DoesNotAskAfterAGap),
@@ -521,15 +595,15 @@ _SETS: tuple[tuple[str, Any, Parts, Bias, tuple[str, ...]], ...] = (
         "guard-fails-open",
         guard_fails_open,
         Parts(kernel=guard_fails_open),
-        _with(rates={"socket_cut": 0.1, "socket_refused": 0.8}, bars=120),
+        _with(rates={"socket_cut": 0.2, "socket_refused": 0.85}, bars=60),
         ("P7 no stale entries",),
     ),
     (
         "bars-shown-again",
         ShowsBarsAgain,
         _kernel(ShowsBarsAgain),
-        _with(rates={"frame_twice": 0.2, "socket_cut": 0.05}),
-        ("shown once", "failure"),
+        _with(rates={"frame_twice": 0.3, "socket_cut": 0.05}, strategy="vwap"),
+        ("shown once",),
     ),
     (
         "resend-after-restart",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.kernel import Kernel
 from holdfast.model import OrderStatus, TradingState, Verdict
-from holdfast.model.commands import Command, Reconcile, RecordVerdict, SubmitOrder
+from holdfast.model.commands import PLACING, Command, Reconcile, RecordVerdict
 from holdfast.model.events import AccountUpdated, BrokerReported, StreamConnected, TradingStateChanged
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.state.order_machine import IN_FLIGHT
@@ -85,6 +85,26 @@ def accounted_for(world: World) -> Iterator[str]:
             yield f"intent {order_id} is closed as {ours.status} without evidence"
         elif theirs is not None and ours.status is not theirs.status:
             yield f"order {order_id} is {theirs.status} at the venue, and held to be {ours.status}"
+
+
+def one_at_a_time(world: World) -> Iterator[str]:
+    """P2: an order and what replaces it are one order at a time, by the venue's books, the journal's and ours alike."""
+    tracker, there = _kernel(world).portfolio.tracker, {order.id: order for order in _venue_orders(world)}
+    successors = Counter(order.replaces for order in there.values() if order.replaces)
+    for order_id, count in successors.items():
+        if count > 1:
+            yield f"order {order_id} at the venue was replaced {count} times"
+    for order in there.values():
+        old = there.get(order.replaces or "")
+        intent = world.disk.intents.get(order.client_order_id)
+        meant = intent.replaces if intent is not None else ""
+        if (old.client_order_id if old is not None else "") != meant:
+            yield f"order {order.client_order_id} was meant in the place of {meant or 'none'}, and is not there"
+        elif old is not None and (old.status is not OrderStatus.REPLACED or (old.replaced_at or 0) > order.created_at):
+            yield f"order {order.client_order_id} stands beside {old.client_order_id}, which it replaces"
+        ours = tracker.get(old.client_order_id) if old is not None else None
+        if ours is not None and ours.replaced_by != order.client_order_id:
+            yield f"order {ours.client_order_id} was replaced by {order.client_order_id}; here by {ours.replaced_by}"
 
 
 # -- P3, P4: executions and books ---------------------------------------------------------------
@@ -209,7 +229,7 @@ def no_stale_entries(world: World) -> Iterator[str]:
         if type(event).__name__ in {"Bar", "Quote"} and symbol is not None:
             seen[symbol] = max(seen.get(symbol, 0), ts)
         for command in commands:
-            if type(command) is SubmitOrder and not command.intent.reduce_only:
+            if isinstance(command, PLACING) and not command.intent.reduce_only:
                 age = command.intent.created_at - seen.get(command.intent.symbol, 0)
                 if age > age_max:
                     yield f"order {command.intent.client_order_id} opens on a price that is {age / 1e9:.0f} s old"
@@ -263,7 +283,7 @@ def halts_hold(world: World) -> Iterator[str]:
         if type(event) is TradingStateChanged:
             state = event.state
         for command in commands:
-            if type(command) is SubmitOrder and (
+            if isinstance(command, PLACING) and (
                 state is TradingState.HALTED or (state is TradingState.REDUCING and not command.intent.reduce_only)
             ):
                 yield f"order {command.intent.client_order_id} was decided on while trading was {state}"
@@ -349,10 +369,18 @@ def _open_questions(world: World, kernel: Kernel) -> Iterator[str]:
             yield f"order {order.client_order_id} is {theirs.status} at the venue, and still held to be {order.status}"
 
 
+#: Asked at the end of the bound after the last fault, while the bot runs.
+AT_THE_BOUND: dict[str, Check] = {
+    "P9 settled": settled,
+    "two sources": listening,
+}
+
+#: Asked when the run is over.
 CHECKERS: dict[str, Check] = {
     "P1 written ahead": written_ahead,
     "P2 sent once": sent_once,
     "P2 accounted for": accounted_for,
+    "P2 one at a time": one_at_a_time,
     "P3 counted once": counted_once,
     "P4 books equal": books_equal,
     "P5 stays closed": stays_closed,

@@ -16,7 +16,7 @@ from holdfast.journal import EpochRecord, Kind, Record, Snapshot
 from holdfast.journal.log import SNAPSHOTS_KEPT, check_snapshot
 from holdfast.journal.rows import FORM, Row, SnapshotRow, encode, open_snapshot, seal, seal_snapshot, seed, verified
 from holdfast.model import OrderIntent
-from holdfast.model.commands import Command, SubmitOrder
+from holdfast.model.commands import PLACING, Command
 from holdfast.model.errors import JournalError
 from holdfast.model.events import Event
 from holdfast.testing.sim.faults import Faults
@@ -114,8 +114,9 @@ class SimJournal:
         return self.disk.journal_id
 
     def append_epoch(self, record: EpochRecord) -> None:
-        """Append the head of a run. A simulated process has no process id: it would differ from run to run."""
-        self._append(Kind.EPOCH, msgspec.structs.replace(record, pid=0), ())
+        """Append the head of a run."""
+        # The hash of a run knows no process id: it would be another one each time.
+        self._append(Kind.EPOCH, record, (), encode(msgspec.structs.replace(record, pid=0)))
 
     def append_event(self, event: Event) -> None:
         """Append an event."""
@@ -123,7 +124,7 @@ class SimJournal:
 
     def append_commands(self, commands: Sequence[Command]) -> None:
         """Append what the kernel answered."""
-        intents = tuple(command.intent for command in commands if type(command) is SubmitOrder)
+        intents = tuple(command.intent for command in commands if isinstance(command, PLACING))
         self._append(Kind.COMMANDS, tuple(commands), intents)
 
     async def sync(self) -> None:
@@ -182,12 +183,16 @@ class SimJournal:
             self.disk.write(batch, snapshots)
 
     def _append(
-        self, kind: Kind, content: EpochRecord | Event | tuple[Command, ...], intents: tuple[OrderIntent, ...]
+        self,
+        kind: Kind,
+        content: EpochRecord | Event | tuple[Command, ...],
+        intents: tuple[OrderIntent, ...],
+        traced: bytes | None = None,
     ) -> None:
         self._check()
         self._point("append-before")
         payload = encode(content)
-        self._trace.absorb(payload)
+        self._trace.absorb(payload if traced is None else traced)
         self._pending.append((kind, payload, intents))
         self.last_seq += 1
         self._point("append-after")

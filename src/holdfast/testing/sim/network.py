@@ -44,7 +44,7 @@ class Departure(msgspec.Struct, frozen=True):
     Attributes:
         at: Virtual time (s).
         process: Which run of the bot.
-        client_order_id: Of a submit.
+        client_order_id: Of a submit, and of the new order that a replace asks for.
         durable: Whether the submit's intent was on disk at that moment.
     """
 
@@ -505,7 +505,7 @@ _FRAME_FAULTS: dict[str, Callable[[SimSocket, bytes], None]] = {
 
 
 def _order_id(request: httpx.Request) -> str:
-    if request.method != "POST" or not request.url.path.endswith("/v2/orders"):
+    if request.method not in ("POST", "PATCH") or "/v2/orders" not in request.url.path:
         return ""
     body = msgspec.json.decode(request.content)
     return str(body.get("client_order_id") or "") if isinstance(body, dict) else ""

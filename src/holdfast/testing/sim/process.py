@@ -46,12 +46,6 @@ class Wall:
         return self._began_at + self._loop.now_ns() + self.offset
 
 
-class Hazards(msgspec.Struct, kw_only=True):
-    """Where a run may be killed: at the n-th passage of a point, counted over the process's life."""
-
-    countdown: dict[str, int]
-
-
 class SimNotifier(Notifier):
     """Writes to the trace what people would be told."""
 
@@ -238,6 +232,8 @@ class Process:
 
     async def unwind(self) -> None:
         """Let the dead process's tasks come to their ends, so that nothing of it is left."""
+        for stream_ in self.container.streams.values():
+            stream_.abandon()
         for _ in range(_UNWINDS):
             left = self.owner.living()
             if not left:

@@ -7,12 +7,13 @@ from typing import Any
 
 from holdfast.model import Bar, OrderSide, TimeInForce
 from holdfast.model.errors import StrategyError
+from holdfast.state.order_tracker import InFlightOrder
 from holdfast.strategies import Strategy
 from holdfast.testing.sim.chance import stream
 
 
 class Monkey(Strategy):
-    """Buys, sells, exits and cancels at random, with market and limit orders, all of it a function of bar and seed.
+    """Buys, sells, exits, cancels and replaces at random, with market and limit orders, all of it a function of bar and seed.
 
     Args:
         symbols: What to trade.
@@ -37,14 +38,15 @@ class Monkey(Strategy):
         self.seed, self.appetite, self.notional, self.shorts = seed, appetite, notional, shorts
         self.quiet_from = quiet_from
         self.seen: dict[str, int] = {}
+        self.resting: dict[str, str] = {}  # the last limit order of each symbol, as far as it knows
 
     def save_state(self) -> object:
-        """Which bars were seen."""
-        return dict(self.seen)
+        """Which bars were seen, and what may rest."""
+        return {"seen": dict(self.seen), "resting": dict(self.resting)}
 
     def load_state(self, state: Any) -> None:
         """Go on from there."""
-        self.seen = dict(state)
+        self.seen, self.resting = dict(state["seen"]), dict(state["resting"])
 
     def on_bar(self, bar: Bar) -> None:
         """Perhaps do something."""
@@ -61,6 +63,10 @@ class Monkey(Strategy):
             if view.position:
                 self.exit(bar.symbol, reason="quiet")
             return
+        rests = self.context.order(self.resting.get(bar.symbol, ""))
+        if rests is not None and rests.is_open and chance.random() < 0.6:
+            self._move(bar, rests, chance.uniform(-0.002, 0.004), chance.random())
+            return
         roll = chance.random()
         if view.position and roll < 0.35:
             part = None if chance.random() < 0.6 else abs(view.position) / 2
@@ -76,10 +82,18 @@ class Monkey(Strategy):
         limit = round(bar.close * (1 + offset), 2) if kind < 0.6 else None
         tif = TimeInForce.IOC if limit is not None and kind < 0.1 and "/" in bar.symbol else None
         ask = self.sell if sells else self.buy
-        ask(
+        verdict = ask(
             bar.symbol,
             notional=self.notional * (0.3 + kind),
             limit=limit,
             time_in_force=tif,
             reason=(OrderSide.SELL if sells else OrderSide.BUY).value,
         )
+        if limit is not None and verdict.client_order_id is not None:
+            self.resting[bar.symbol] = verdict.client_order_id
+
+    def _move(self, bar: Bar, order: InFlightOrder, away: float, kind: float) -> None:
+        """Another price for what rests, and perhaps another quantity; whether it can be, the verdict says."""
+        quantity = None if kind < 0.5 else order.remaining * 2 if kind < 0.75 else order.remaining / 2
+        verdict = self.replace(order, limit=round(bar.close * (1 - order.side.sign * away), 2), quantity=quantity)
+        self.resting[bar.symbol] = verdict.client_order_id or order.client_order_id

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -71,31 +72,28 @@ class Catch(msgspec.Struct, frozen=True, kw_only=True):
     mistake: str
 
 
-def torture(
-    seeds: Sequence[int], *, strategy: str | None = None, bars_max: int = 390, workers: int | None = None
-) -> Iterator[Result]:
+def torture(seeds: Sequence[int], *, strategy: str | None = None, bars_max: int = 390) -> Iterator[Result]:
     """Run seeds, in processes of their own where there are several; results come in the order of the seeds.
 
     Args:
         seeds: Which.
         strategy: ``FILE.py:Class`` or ``module:Class`` to trade in place of the simulator's own.
         bars_max: The longest session (minutes).
-        workers: How many processes; default: one a processor.
     """
-    yield from _spread(_run_seed, [(seed, strategy, bars_max) for seed in seeds], workers)
+    yield from _spread(_run_seed, [(seed, strategy, bars_max) for seed in seeds])
 
 
-def catch(names: Iterable[str], *, workers: int | None = None) -> Iterator[Catch]:
+def catch(names: Iterable[str]) -> Iterator[Catch]:
     """Run canaries until they are caught, or their seeds are used up."""
-    yield from _spread(catch_one, [(name,) for name in names], workers)
+    yield from _spread(catch_one, [(name,) for name in names])
 
 
 def catch_one(name: str, seeds: int = CANARY_SEEDS) -> Catch:
     """Run one canary over the seeds from 1 on."""
-    be_quiet()
     canary = CANARIES[name]
     for seed in range(1, seeds + 1):
-        found = _complaint(canary, simulate(canary.scenario(seed), parts=canary.parts))
+        with quiet():
+            found = _complaint(canary, simulate(canary.scenario(seed), parts=canary.parts))
         if found:
             return Catch(name=name, seed=seed, violation=found, mistake=canary.mistake)
     return Catch(name=name, seed=None, violation="", mistake=canary.mistake)
@@ -106,13 +104,12 @@ def _complaint(canary: Canary, result: Result) -> str:
 
 
 def _run_seed(seed: int, strategy: str | None, bars_max: int) -> Result:
-    be_quiet()
-
     def make(symbols: Sequence[str]) -> Sequence[Strategy]:
         return (load_strategy(strategy or "", symbols, {}),)
 
     try:
-        return simulate(scenario(seed, bars_max=bars_max), make_strategies=make if strategy else None)
+        with quiet():
+            return simulate(scenario(seed, bars_max=bars_max), make_strategies=make if strategy else None)
     except ConfigurationError:
         raise
     except HoldfastError as error:
@@ -132,16 +129,28 @@ def _run_seed(seed: int, strategy: str | None, bars_max: int) -> Result:
         )
 
 
-def be_quiet() -> None:
-    """Thousands of provoked faults log thousands of warnings: the trace has them all."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Thousands of provoked faults log thousands of warnings: the trace has them all. As it was before, afterwards."""
+    was_configured, before = structlog.is_configured(), structlog.get_config()
+    logger = logging.getLogger("holdfast")
+    level = logger.level
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
     )
-    logging.getLogger("holdfast").setLevel(logging.CRITICAL)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if was_configured:
+            structlog.configure(**before)
+        else:
+            structlog.reset_defaults()
 
 
-def _spread(work: Callable[..., T], jobs: Sequence[tuple[object, ...]], workers: int | None) -> Iterator[T]:
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+def _spread(work: Callable[..., T], jobs: Sequence[tuple[object, ...]]) -> Iterator[T]:
+    count = min(os.cpu_count() or 1, len(jobs))
     if count <= 1:
         for job in jobs:
             yield work(*job)

@@ -135,6 +135,7 @@ class World:
         self.starts = self.crashes = self.stops = 0
         self.steps: list[tuple[float, int]] = []  # of the wall clock: when, by how much (ns)
         self.violations: list[str] = []
+        self._resuming: list[asyncio.Task[None]] = []
         self.differences: list[tuple[int, str]] = []  # found by recoveries: which run, and the first of them
 
     # -- parts ----------------------------------------------------------------------------------
@@ -198,15 +199,16 @@ class World:
         supervisor = asyncio.create_task(self._supervise())
         await asyncio.sleep(self.storm_seconds)
         self._heal()
-        resumed = asyncio.create_task(self._resume())
+        self._resuming.append(asyncio.create_task(self._resume(0.0)))
         await asyncio.sleep(max(SETTLE_SECONDS, self.market_seconds - self.storm_seconds) + 5.0)
-        for task in (plan, supervisor, resumed):
+        tasks = (plan, supervisor, *self._resuming)
+        for task in tasks:
             task.cancel()
-        for outcome in await asyncio.gather(plan, supervisor, resumed, return_exceptions=True):
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 self.violations.append(f"simulation: {type(outcome).__name__}: {outcome}")
-        self._judge("P9 settled", checkers.settled(self))
-        self._judge("two sources", checkers.listening(self))
+        for name, check in checkers.AT_THE_BOUND.items():
+            self._judge(name, check(self))
         await self._stop()
         await self._look_once_more()
         self._judge_all()
@@ -286,7 +288,8 @@ class World:
     async def _weather(self) -> None:
         """What happens at moments rather than to messages: kills, restarts of the venue, steps of the clock."""
         chance = stream(self.scenario.seed, "weather")
-        deaths = self.scenario.crash_points[: self.scenario.crashes].count("time")
+        points = self.scenario.crash_points
+        deaths = sum(points[number % len(points)] == "time" for number in range(self.scenario.crashes))
         moments = [(chance.uniform(0.0, self.storm_seconds), "crash") for _ in range(deaths)]
         moments += [
             (chance.uniform(5.0, self.storm_seconds), "venue_restart") for _ in range(self.scenario.venue_restarts)
@@ -313,7 +316,8 @@ class World:
             self.faults.struck(kind)
             self.venue.kill()
             await asyncio.sleep(chance.uniform(0.1, 15.0))
-            self.venue.start()
+            if not self.venue.up:  # faults may have stopped meanwhile
+                self.venue.start()
         elif kind in ("clock_ahead", "clock_back"):
             self.faults.struck(kind)
             size = chance.uniform(1.0, 60.0) if kind == "clock_ahead" else -chance.uniform(0.05, 10.0)
@@ -336,16 +340,17 @@ class World:
         elif kind == "halt":
             state = chance.choice((TradingState.HALTED, TradingState.REDUCING))
             process.container.runner.change_state(state, "an operator says so")
-            await asyncio.sleep(chance.uniform(1.0, 300.0))
-            await self._resume()
+            # A task of its own: the weather does not wait for an operator.
+            self._resuming.append(asyncio.create_task(self._resume(chance.uniform(1.0, 900.0))))
         else:
             symbol = chance.choice(self.scenario.symbols)
             side = chance.choice((OrderSide.BUY, OrderSide.SELL))
             quantity = Decimal("0.01") if "/" in symbol else Decimal(chance.randrange(1, 20))
             process.ask(Signal(symbol=symbol, side=side, quantity=quantity, reduce_only=chance.random() < 0.3))
 
-    async def _resume(self) -> None:
-        """Lift a halt in whatever run there is by now, as somebody would who has waited long enough."""
+    async def _resume(self, after: float) -> None:
+        """Lift a halt in whatever run there is by then, as somebody would who has waited long enough."""
+        await asyncio.sleep(after)
         while True:
             process = self.process
             if process is not None and process.started and not process.owner.dead:
