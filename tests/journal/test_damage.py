@@ -9,7 +9,18 @@ import pytest
 
 from holdfast.journal import Snapshot
 from holdfast.journal.log import Kind
-from holdfast.journal.rows import FORM, TORN_RECORDS_MAX, Row, encode, find_end, seal, seal_all, seed
+from holdfast.journal.rows import (
+    FORM,
+    TORN_RECORDS_MAX,
+    Row,
+    encode,
+    find_end,
+    open_snapshot,
+    seal,
+    seal_all,
+    seal_snapshot,
+    seed,
+)
 from holdfast.model.errors import JournalDamagedError, JournalError
 from holdfast.model.events import TimerFired
 from tests.journal.conftest import Bench
@@ -233,6 +244,23 @@ async def test_ids_after_a_cut_are_new(bench: Bench) -> None:
     journal.close()
 
 
+def test_a_record_with_a_fitting_checksum_that_is_no_message_is_damage_and_no_tear() -> None:
+    """It was written whole: nothing is cut off, and its place is named."""
+    payload = b"\xc1"  # the one byte that MessagePack never uses
+    row = Row(1, Kind.EVENT, FORM, payload, seal(seed("j"), FORM, Kind.EVENT, payload))
+    with pytest.raises(JournalDamagedError, match=r"journal record 1 is damaged .*cannot be read"):
+        find_end([row], "j", "here")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_journal_whose_beginning_is_gone_says_so(count: int) -> None:
+    """The last records alone are no journal: nothing says what the first of them goes on from."""
+    rows = seal_all(5, seed("j"), [(Kind.EVENT, timer(number)) for number in range(count)])
+    kept = [row._replace(payload=b"") for row in rows]
+    with pytest.raises(JournalDamagedError, match="record 1 is missing"):
+        find_end(kept[::-1], "j", "here")
+
+
 def test_more_than_a_commit_holds_is_no_torn_tail() -> None:
     """At the bound it is one; beyond it nothing is cut."""
     rows = seal_all(1, seed("j"), [(Kind.EVENT, timer(n)) for n in range(1, TORN_RECORDS_MAX + 6)])
@@ -255,6 +283,16 @@ def test_more_than_a_commit_holds_is_no_torn_tail() -> None:
 def snapshot(seq: int) -> Snapshot:
     """A state of its own."""
     return Snapshot(seq=seq, form=1, state=bytes([seq]) * 500)
+
+
+def test_a_snapshot_of_another_record_or_of_none_is_not_trusted() -> None:
+    """Its checksum holds for a history, and two records of one history may have the same checksum."""
+    row = seal_snapshot(snapshot(3), 7)
+    assert open_snapshot(row, 7) == snapshot(3)
+    with pytest.raises(JournalError, match="after record 4 says that it was taken after record 3"):
+        open_snapshot(row._replace(seq=4), 7)
+    with pytest.raises(JournalError, match="after record 3 belongs to a record that is not there"):
+        open_snapshot(row, None)
 
 
 async def with_snapshots(bench: Bench, *seqs: int) -> None:

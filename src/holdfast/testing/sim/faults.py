@@ -38,7 +38,7 @@ FAULTS: dict[str, Fault] = {
     "gateway_before":   Fault("request", 0.03, "a gateway answers 500 with a page of HTML; the venue sees nothing"),
     "limit_headers":    Fault("request", 0.03, "429 that says when to come back; not carried out"),
     "limit_bare":       Fault("request", 0.03, "429 without a word; not carried out"),
-    "twice":            Fault("request", 0.03, "a proxy sends the request twice, and hands back the second answer"),
+    "twice":            Fault("request", 0.03, "a proxy sends the request twice, and hands back the second answer (not a 429 for what was done)"),
     # the answer on its way back: it was carried out
     "answer_lost":      Fault("answer", 0.05, "the answer is lost; the client runs into its time-out"),
     "cut_after":        Fault("answer", 0.04, "the connection is cut after the venue has carried it out"),

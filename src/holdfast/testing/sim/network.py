@@ -228,10 +228,13 @@ class Network:
             try:
                 if order_id:
                     self.door.arrivals.append((self.loop.time(), order_id))
-                answer = await self.venue.request(method, target, headers, body)
+                told = await self.venue.request(method, target, headers, body)
             except VenueGone:
                 return None
-            self.trace.note("venue", "carried out", f"{answer.status} {method} {target.decode()} {order_id}")
+            self.trace.note("venue", "carried out", f"{told.status} {method} {target.decode()} {order_id}")
+            # "Too many requests" says that nothing was done. Of a request that was carried out the first time it would be
+            # a lie that no venue tells, and that no bot could see through.
+            answer = told if answer is None or told.status != _TOO_MANY else answer
         return answer
 
     def _from_elsewhere(self, fault: str) -> httpx.Response:
@@ -284,6 +287,7 @@ _VIEWS: dict[str, Place] = {
     "/v2/positions": "position",
     "by_client_order_id": "lookup",
 }
+_TOO_MANY = 429
 _ANSWERS_OF_OTHERS = frozenset({"gateway_before", "limit_headers", "limit_bare"})
 
 
