@@ -54,7 +54,7 @@ types: setup-dev ## mypy, strict
 pytest: setup-dev ## The tests alone (ARGS="tests/web -x")
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-nightly: setup-dev ## What takes too long for every change: 200 kills each of the bot, of both and of the venue (ARGS="--seed 7")
+nightly: setup-dev ## What takes too long for every change: 200 kills each of the bot, of both, of the venue and of PostgreSQL (ARGS="--seed 7")
 	$(BIN)/python -m holdfast.testing.kills --kills 200 $(ARGS)
 
 docs-check: setup-dev ## The house rules and the documents: links, snippets, generated pages

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from holdfast.data import read_bars, write_bars
-from holdfast.journal import EpochRecord, JournalReader, Record
+from holdfast.journal import DatabaseUrl, EpochRecord, JournalReader, Record
 from holdfast.model import BarSeries
 from holdfast.model.commands import SubmitOrder
 from holdfast.model.orders import OrderIntent
@@ -90,13 +90,13 @@ def open_orders(url: str) -> list[dict[str, Any]]:
 # -- the journal, read from outside ---------------------------------------------------------------
 
 
-def journal_records(path: Path) -> list[Record]:
+def journal_records(path: Path | DatabaseUrl) -> list[Record]:
     """All records of a journal that nobody owns any more."""
     with JournalReader(path) as journal:
         return list(journal.records())
 
 
-def journaled_intents(path: Path) -> list[OrderIntent]:
+def journaled_intents(path: Path | DatabaseUrl) -> list[OrderIntent]:
     """The intents of every submit command, in order."""
     return [
         command.intent
@@ -107,7 +107,7 @@ def journaled_intents(path: Path) -> list[OrderIntent]:
     ]
 
 
-def epochs(path: Path) -> list[EpochRecord]:
+def epochs(path: Path | DatabaseUrl) -> list[EpochRecord]:
     """The runs that a journal has seen."""
     return [record.content for record in journal_records(path) if isinstance(record.content, EpochRecord)]
 

@@ -5,15 +5,18 @@ Real processes, a real venue beside them, real signals. The venue runs at a spee
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 
-from holdfast.journal import read_owner
+from holdfast.di.companions import companions
+from holdfast.journal import DatabaseUrl, read_owner
 from holdfast.journal.owner import this_process
 from holdfast.model import TradingState
 from holdfast.model.events import FlattenRequested, OrderFilled, TradingStateChanged
@@ -30,6 +33,7 @@ from tests.e2e.helpers import (
     open_orders,
     save_waves,
 )
+from tests.journal.postgres import Schemas, answering_server
 
 HOLDER = ("--strategy", f"{STRATEGIES / 'holder.py'}:Holder")
 SECONDS = 10.0
@@ -38,9 +42,11 @@ SECONDS = 10.0
 class Scene:
     """A venue, a bot that holds a position and has an order resting, and its journal."""
 
-    def __init__(self, commands: Commands, *, speed: int = 300) -> None:
+    def __init__(self, commands: Commands, *, speed: int = 300, database: DatabaseUrl | None = None) -> None:
         self.commands = commands
-        self.journal = commands.folder / "journal"
+        self.place: Path | DatabaseUrl = database or commands.folder / "journal"
+        self.journal = self.place if database is None else database.address  # as the command takes it
+        self.files = companions(self.place)
         data = save_waves(commands.folder / "waves.csv", 3_000)
         self.venue = commands.venue("--data", data, "--symbol", SAMPLE_SYMBOL, "--speed", speed)
         self.bot = self.start()
@@ -63,7 +69,7 @@ class Scene:
 
     def beat(self) -> Liveness | None:
         """What the bot last said of itself."""
-        return read_liveness(self.journal)
+        return read_liveness(self.files)
 
     def flatten(self, *more: object) -> str:
         """Run ``holdfast flatten``; returns what it said. Within ten seconds, and flat at the venue."""
@@ -80,7 +86,7 @@ class Scene:
 
     def assert_told(self) -> None:
         """The journal tells the story, and no order at the venue is unexplained."""
-        events = [record.content for record in journal_records(self.journal)]
+        events = [record.content for record in journal_records(self.place)]
         asked = next(i for i, event in enumerate(events) if isinstance(event, FlattenRequested))
         filled = max(i for i, event in enumerate(events) if isinstance(event, OrderFilled))
         states = [(i, event) for i, event in enumerate(events) if isinstance(event, TradingStateChanged)]
@@ -89,12 +95,15 @@ class Scene:
         assert "flatten: everything is closed" in [event.reason for _, event in states]
         replayed = self.commands.run("replay", self.journal)
         assert replayed.code == 0, replayed.out + replayed.err
+        closing = next(event.execution.client_order_id for event in reversed(events) if isinstance(event, OrderFilled))
+        explained = self.commands.run("explain", self.journal, closing)
+        assert (explained.code, "filled" in explained.out) == (0, True), explained.err
         at_venue = {order["client_order_id"] for order in VenueBooks.ask(self.venue.url).orders}
-        assert at_venue <= {intent.client_order_id for intent in journaled_intents(self.journal)}
+        assert at_venue <= {intent.client_order_id for intent in journaled_intents(self.place)}
 
     def halt_file(self) -> HaltOrder:
         """What stands in it."""
-        return msgspec.json.decode(Path(f"{self.journal}.halt").read_bytes(), type=HaltOrder)
+        return msgspec.json.decode(Path(f"{self.files}.halt").read_bytes(), type=HaltOrder)
 
 
 @pytest.fixture
@@ -103,6 +112,19 @@ def scene(commands: Commands) -> Scene:
     found = Scene(commands)
     found.until_it_holds()
     return found
+
+
+@pytest.fixture
+def database(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> Iterator[DatabaseUrl]:
+    """A schema of the PostgreSQL server that answers; skips where none does."""
+    address = answering_server()
+    if address is None:
+        pytest.skip("no PostgreSQL server answers (HOLDFAST_TEST_POSTGRES names another)")
+    monkeypatch.setenv("HOLDFAST_HOME", str(commands.home))  # where the commands keep theirs
+    schemas = Schemas(address)
+    yield schemas.url(f"holdfast_outside_{secrets.token_hex(6)}")
+    commands.clean_up()
+    schemas.drop()
 
 
 # -- flatten -------------------------------------------------------------------------------------
@@ -122,7 +144,7 @@ def test_a_bot_that_answers_closes_by_its_own_books_and_lives_on_halted(scene: S
     summary = scene.bot.finish(signal.SIGTERM).json
     assert (summary["trading_state"], summary["positions"], summary["drift"]) == ("halted", {}, [])
     scene.assert_told()
-    assert len(epochs(scene.journal)) == 1
+    assert len(epochs(scene.place)) == 1
 
 
 @pytest.mark.slow
@@ -133,7 +155,7 @@ def test_a_stopped_bot_is_ended_and_its_positions_closed_within_ten_seconds(scen
     assert f"the bot (pid {scene.bot.process.pid}) does not answer; it is ended." in said
     assert scene.bot.finish().code == -signal.SIGKILL
     scene.assert_told()
-    assert len(epochs(scene.journal)) == 2
+    assert len(epochs(scene.place)) == 2
 
     again = scene.start()
     again.until(lambda: (beat := scene.beat()) is not None and beat.pid == again.process.pid)
@@ -143,10 +165,62 @@ def test_a_stopped_bot_is_ended_and_its_positions_closed_within_ten_seconds(scen
 
 
 @pytest.mark.slow
+def test_a_stopped_bot_with_a_venue_of_its_own_is_closed_there_too(commands: Commands) -> None:
+    """Its venue ends with it; flatten starts that again on its book, from another folder, and the next run finds both flat."""
+    data, journal = save_waves(commands.folder / "waves.csv", 3_000), commands.folder / "journal"
+    arguments = ["paper", "--data", data.name, "--symbol", SAMPLE_SYMBOL, *HOLDER, "--journal", journal.name, "--json"]
+    bot = commands.start(*arguments, "--speed", "300")
+    bot.until(lambda: (beat := read_liveness(journal)) is not None and beat.positions and beat.open_orders)
+    bot.process.send_signal(signal.SIGSTOP)
+    before = time.monotonic()
+    ended = commands.run("flatten", "--journal", journal)
+    assert (ended.code, ended.out.startswith("flat: ")) == (0, True), ended.err
+    assert time.monotonic() - before < 2 * SECONDS  # with a venue to be started in between
+    assert bot.finish().code == -signal.SIGKILL
+    replayed = commands.run("replay", journal)
+    assert replayed.code == 0, replayed.out + replayed.err
+
+    again = commands.start(*arguments, "--speed", "300")
+    again.until(lambda: (beat := read_liveness(journal)) is not None and beat.pid == again.process.pid)
+    summary = again.finish(signal.SIGTERM).json
+    assert (summary["positions"], summary["venue_positions"], summary["drift"]) == ({}, {}, [])
+    assert summary["trading_state"] == "halted"
+
+
+@pytest.mark.slow
+def test_all_of_it_works_where_the_journal_is_a_database(commands: Commands, database: DatabaseUrl) -> None:
+    """Halt, resume and watch find the bot by its address; SIGSTOP, then flatten: ended, taken over, closed, told."""
+    scene = Scene(commands, database=database)
+    scene.until_it_holds()
+    assert str(scene.files).startswith(str(commands.home))
+    said = commands.run("watch", "--journal", scene.journal, "--once")
+    assert (said.code, said.out) == (0, "all is well.\n"), said.err
+    said = commands.run("halt", "--reduce", "--journal", scene.journal)
+    assert (said.code, "has heard it" in said.out) == (0, True), said.err
+    said = commands.run("resume", "--journal", scene.journal)
+    assert (said.code, "trades." in said.out) == (0, True), said.err
+    scene.until_it_holds()
+
+    scene.bot.process.send_signal(signal.SIGSTOP)
+    said_by_flatten = scene.flatten("--reason", "it hangs")
+    assert f"the bot (pid {scene.bot.process.pid}) does not answer; it is ended." in said_by_flatten
+    assert scene.bot.finish().code == -signal.SIGKILL
+    scene.assert_told()
+    assert len(epochs(scene.place)) == 2
+    said = commands.run("watch", "--journal", scene.journal, "--once")
+    assert (said.code, said.out) == (0, "all is well.\n"), said.err
+
+    neighbour = database.address + "_of_somebody_else"
+    said = commands.run("halt", "--journal", neighbour)
+    assert said.code != 0, "another schema is another journal"
+    assert said.err.startswith("holdfast: ")
+
+
+@pytest.mark.slow
 def test_a_bot_that_is_gone_is_closed_from_its_journal(scene: Scene) -> None:
     """SIGKILL: no owner. A resting order and a position are left behind at the venue; flatten finds both."""
     scene.bot.kill()
-    assert read_owner(scene.journal) is None
+    assert read_owner(scene.place) is None
     said = scene.flatten()
     assert "does not answer" not in said
     scene.assert_told()
@@ -247,7 +321,7 @@ def test_a_halt_is_heard_survives_a_restart_and_is_lifted(scene: Scene) -> None:
     assert summary["trading_state"] == "active"
     reasons = [
         (record.content.state.value, record.content.reason)
-        for record in journal_records(scene.journal)
+        for record in journal_records(scene.place)
         if isinstance(record.content, TradingStateChanged)
     ]
     assert [state for state, _ in reasons] == ["halted", "halted", "active"]
@@ -275,7 +349,7 @@ def test_reducing_lets_only_exits_leave(scene: Scene) -> None:
     assert beat is not None
     assert beat.trading_state == "reducing"
     scene.bot.finish(signal.SIGTERM)
-    Path(f"{scene.journal}.halt").unlink()
+    Path(f"{scene.files}.halt").unlink()
 
     again = scene.start()
     again.until(lambda: (beat := scene.beat()) is not None and beat.pid == again.process.pid)
@@ -289,9 +363,9 @@ def test_reducing_lets_only_exits_leave(scene: Scene) -> None:
 def test_a_process_with_the_owners_number_and_another_start_is_left_alone(scene: Scene) -> None:
     """The journal names our own pid with a start that is not ours: nobody is ended, and nobody is taken for the owner."""
     scene.bot.kill()
-    lock = Path(f"{scene.journal}.lock")
+    lock = Path(f"{scene.files}.lock")
     lock.write_bytes(msgspec.json.encode(msgspec.structs.replace(this_process(), birth="another life")))
-    assert read_owner(scene.journal) is None
+    assert read_owner(scene.place) is None
     scene.flatten()
 
 

@@ -1,4 +1,4 @@
-"""A bot whose journal is in PostgreSQL is stopped, flattened and watched like any other, given a name for its files."""
+"""A bot whose journal is in PostgreSQL is stopped, flattened and watched like any other, also with a name for its files."""
 
 from __future__ import annotations
 
@@ -66,10 +66,12 @@ def test_a_stopped_bot_with_its_journal_in_a_database_is_flattened(commands: Com
 
 
 @pytest.mark.slow
-def test_a_database_without_a_name_for_the_files_is_one_sentence(commands: Commands) -> None:
-    """There is no folder beside a database: what is missing is named, and no password is shown."""
-    ended = commands.run("halt", "--journal", "postgresql://me:open-sesame@127.0.0.1/nowhere")
+def test_a_database_that_cannot_be_asked_is_one_sentence(commands: Commands) -> None:
+    """Nobody was seen at work there, so there is nobody to halt: that is said, and no password is shown."""
+    ended = commands.run("halt", "--journal", "postgresql://me:open-sesame@127.0.0.1:1/nowhere")
 
-    assert ended.code == 2
-    assert "expected journal.control in the configuration of both" in ended.err
+    assert ended.code == 1
+    assert ended.err.startswith("holdfast: postgresql://me@127.0.0.1:1/nowhere cannot be used as a journal")
     assert "sesame" not in ended.err
+    assert "Traceback" not in ended.err
+    assert list(commands.home.glob("*.halt")) == []

@@ -1,6 +1,6 @@
 """Processes killed with SIGKILL while they trade, and what the two sides say afterwards (P1 to P4).
 
-Twenty kills here; ``make nightly`` makes two hundred of each kind, with the same harness: ``holdfast.testing.kills``.
+Twenty kills here, and three of a database; ``make nightly`` makes two hundred of each kind, with the same harness: ``holdfast.testing.kills``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.data import write_bars
 from holdfast.testing.kills import Plan, run
+from holdfast.testing.postgres import why_no_server
 from holdfast.testing.processes import Command, VenueBooks
 from tests.e2e.helpers import SAMPLE_SYMBOL, Commands, assert_same_on_both_sides, sample, venue_time
 
@@ -33,6 +34,24 @@ def test_twenty_kills_end_with_equal_books_and_no_order_twice(
     assert len(said) == kills
     assert outcome.orders > orders
     assert outcome.fills > orders
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_database_that_crashes_under_a_bot_loses_nothing(tmp_path: Path) -> None:
+    """P2, P3, P4, P8: a PostgreSQL server of our own, stopped as by a crash three times while the bot trades at a speed."""
+    if reason := why_no_server():
+        pytest.skip(reason)
+    said: list[str] = []
+
+    outcome = run(Plan(who="database", kills=3, seed=20_220_107, folder=tmp_path), said.append)
+
+    assert outcome.complaints == ()
+    assert len(said) == 3
+    assert outcome.orders > 5, (
+        "the time that a commit takes is some venue seconds: on a busy machine many orders are dropped"
+    )
+    assert outcome.fills > 5
 
 
 @pytest.mark.slow

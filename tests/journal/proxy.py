@@ -25,6 +25,8 @@ class Proxy:
 
     Attributes:
         cut: What the next write meets.
+        cut_at: What the next request that ends its connection holds; before the server has seen it.
+        lingers: Whether the server does not notice that a connection was cut.
         refuse: Whether new connections are closed at once.
         cuts: How many connections were cut.
     """
@@ -34,6 +36,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.cut = Cut.NOWHERE
+        self.cut_at = b""
+        self.lingers = False
         self.refuse = False
         self.cuts = 0
         self._threads: list[threading.Thread] = []
@@ -79,9 +83,14 @@ class Proxy:
                     lost.set()
                     if cut is Cut.BEFORE_THE_REQUEST:
                         break
+                if self.cut_at and self.cut_at in data:
+                    self.cut_at = b""
+                    self.cuts += 1
+                    break
                 server.sendall(data)
         _end(client)
-        _end(server)
+        if not self.lingers:
+            _end(server)
 
     def _to_client(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
         with contextlib.suppress(OSError):

@@ -79,6 +79,29 @@ async def test_a_commit_that_nobody_answered_is_settled(wire: tuple[Proxy, Datab
     assert numbers(url) == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("again_at", [b"pg_locks", b"DELETE FROM holdfast_owner", b"SELECT crc FROM holdfast_records"])
+async def test_a_server_that_goes_down_takes_the_next_connection_too(
+    wire: tuple[Proxy, DatabaseUrl], again_at: bytes
+) -> None:
+    """It still let us in, and ended that session as well, wherever it was: one more is tried, within the bound."""
+    line, url = wire
+    journal = PostgresJournal(url)
+    journal.append_event(timer(1))
+    await journal.sync()
+    line.lingers = True  # so the lock is not free at once, and its owner is looked for
+    line.cut = Cut.BEFORE_THE_REQUEST
+    journal.append_event(timer(2))
+    line.cut_at = again_at
+
+    await journal.sync()
+
+    assert line.cuts == 2
+    journal.append_event(timer(3))
+    await journal.sync()
+    journal.close()
+    assert numbers(url) == [1, 2, 3]
+
+
 async def test_a_connection_that_does_not_come_back_is_a_failure(wire: tuple[Proxy, DatabaseUrl]) -> None:
     """Within the bound, as one sentence, without the password; and nothing is built on it."""
     line, url = wire

@@ -11,8 +11,8 @@ import httpx
 import msgspec
 import pytest
 
-from holdfast.journal import SqliteJournal
-from holdfast.journal.owner import this_process
+from holdfast.journal import DatabaseUrl, Owner, SqliteJournal
+from holdfast.journal.owner import lock_path, this_process
 from holdfast.model import BrokerPosition, OrderReport, OrderSide, OrderStatus
 from holdfast.model.errors import BrokerRefusedError, JournalError
 from holdfast.runner.liveness import Liveness, liveness_path, write_liveness
@@ -263,3 +263,45 @@ async def test_it_looks_again_and_again(scene: Scene) -> None:
     with pytest.raises(_Enough):
         await scene.watch.run(7.0, sleep)
     assert pauses == [7.0] * 3
+
+
+# -- a journal in a database ---------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A watch over a database, whose beats are in a folder of ours."""
+
+    def __init__(self, place: Path | DatabaseUrl, files: Path) -> None:
+        self.files, self.alerts = files, RecordingAlerts()
+        self.watch = Watch(files, Venue(), lambda: NOTHING, self.alerts, owned=place)
+
+    def beat(self, **changes: Any) -> None:
+        """What the bot said just now."""
+        me = this_process()
+        said = Liveness(pid=me.pid, birth=me.birth, host=me.host, at=RealTimeClock().now_ns(), trading_state="active")
+        write_liveness(liveness_path(self.files), msgspec.structs.replace(said, **changes))
+
+
+async def test_a_database_that_does_not_answer_ends_no_watch(tmp_path: Path) -> None:
+    """It is told after two looks, the bot that beats is compared by its beat, and nothing is called over meanwhile."""
+    pytest.importorskip("psycopg", reason="the driver is an extra")
+    nobody = DatabaseUrl("postgresql://bot:secret@127.0.0.1:1/trading")
+    found = Elsewhere(nobody, tmp_path / "postgresql-1")
+    found.beat(positions={"SPY": "3"})
+
+    await found.watch.look()
+    assert [finding.kind for finding in found.watch.suspected] == ["journal", "books"]
+    await found.watch.look()
+    assert [finding.kind for finding in found.watch.findings] == ["journal", "books"]
+    assert "secret" not in found.watch.findings[0].sentence
+
+
+async def test_a_bot_of_another_machine_is_to_be_watched_there(tmp_path: Path) -> None:
+    """Its beats are not here: that is no silence, and no health either."""
+    lock = lock_path(tmp_path / "journal")
+    lock.write_bytes(msgspec.json.encode(Owner(pid=4711, host="another-machine")))
+    found = Elsewhere(tmp_path / "journal", tmp_path / "postgresql-1")
+
+    (finding,) = await found.watch.look()
+    assert finding.kind == "elsewhere"
+    assert "runs on another-machine: watch it there" in finding.sentence

@@ -117,7 +117,9 @@ def test_whatever_does_not_add_up_is_complained_of(expected: str, break_it: Call
     assert any(expected in complaint for complaint in case.complaints()), case.complaints()
 
 
-@pytest.mark.parametrize("arguments", [["--kills", "0"], ["--journal", "j"], ["--who", "nobody"]])
+@pytest.mark.parametrize(
+    "arguments", [["--kills", "0"], ["--journal", "j"], ["--journal", "j", "--who", "database"], ["--who", "nobody"]]
+)
 def test_nonsense_on_the_command_line_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is started."""
     with pytest.raises(SystemExit) as refused:

@@ -303,7 +303,12 @@ def status(
 
 
 BotJournalOption = Annotated[
-    str | None, typer.Option("--journal", help="The bot's journal; default: journal.path, or the one kept for Alpaca.")
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE_OR_URL",
+        help="The bot's journal; default: journal.path, or the one kept for Alpaca.",
+    ),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
 
@@ -319,12 +324,14 @@ def halt(
 ) -> None:
     """Let no order leave any more, also when the bot hangs.
 
-    Puts a file beside the journal that the bot looks at before each order request; cancels still leave. It stays
-    in force, over restarts too, until `holdfast resume`.
+    Puts a file beside the journal (for a database: in the state folder; or where journal.control says) that the bot
+    looks at before each order request; cancels still leave. It stays in force, over restarts too, until
+    `holdfast resume`.
     """
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
-    _run(lambda: stopping.halt(journal, config, reason, reduce=reduce))
+    place = _place(journal)
+    _run(lambda: stopping.halt(place, config, reason, reduce=reduce))
 
 
 @app.command()
@@ -332,7 +339,8 @@ def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> Non
     """Lift a halt: take the halt file away, and let the bot (or its next run) trade again."""
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
-    _run(lambda: stopping.resume(journal, config))
+    place = _place(journal)
+    _run(lambda: stopping.resume(place, config))
 
 
 @app.command()
@@ -356,7 +364,8 @@ def flatten(
     """
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
-    _run(lambda: stopping.flatten(journal, config, venue, seconds=timeout, reason=reason, everything=everything))
+    place = _place(journal)
+    _run(lambda: stopping.flatten(place, config, venue, seconds=timeout, reason=reason, everything=everything))
 
 
 @app.command()
@@ -379,7 +388,8 @@ def watch(
     """
     from holdfast.cli import watching  # noqa: PLC0415 - see paper
 
-    _run(lambda: watching.watch(journal, config, venue, every=every, once=once))
+    place = _place(journal)
+    _run(lambda: watching.watch(place, config, venue, every=every, once=once))
 
 
 JournalArgument = Annotated[

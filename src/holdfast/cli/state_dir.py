@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 from pathlib import Path
 
+from holdfast.di.companions import companions, state_dir
 from holdfast.journal.places import Place
 from holdfast.model.errors import ConfigurationError
 from holdfast.web.token import generate_token, load_or_create_token
-
-
-def state_dir() -> Path:
-    """``$HOLDFAST_HOME``, or ``holdfast`` in the user's state directory (XDG)."""
-    home = os.environ.get("HOLDFAST_HOME")
-    if home:
-        return Path(home)
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "holdfast"
 
 
 def default_journal(mode: str) -> Path:
@@ -27,28 +17,22 @@ def default_journal(mode: str) -> Path:
     Raises:
         ConfigurationError: The folder cannot be made.
     """
-    return _folder() / f"alpaca-{mode}.journal"
-
-
-def venue_book(journal: Place) -> Path:
-    """Where a built-in venue keeps its book between runs of a bot with this journal: beside the file, or with our state.
-
-    Raises:
-        ConfigurationError: The folder cannot be made.
-    """
-    if isinstance(journal, Path):
-        return Path(f"{journal}.venue")
-    return _folder() / f"{hashlib.sha256(journal.address.encode()).hexdigest()[:16]}.venue"
-
-
-def _folder() -> Path:
     folder = state_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"no journal can be kept in {folder}: {error.strerror}; expected --journal FILE"
         raise ConfigurationError(message) from None
-    return folder
+    return folder / f"alpaca-{mode}.journal"
+
+
+def venue_book(journal: Place) -> Path:
+    """Where a built-in venue keeps its book between runs of a bot with this journal.
+
+    Raises:
+        ConfigurationError: There is no place for it.
+    """
+    return Path(f"{companions(journal)}.venue")
 
 
 def token_path() -> Path:

@@ -20,6 +20,8 @@ from holdfast.cli.venue_process import VenueProcess
 from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
 from holdfast.di.session import Session
+from holdfast.journal import read_owner
+from holdfast.journal.owner import owned
 from holdfast.journal.places import Place
 from holdfast.model.errors import ConfigurationError
 from holdfast.web import StatusServer
@@ -64,7 +66,7 @@ async def run(options: Options) -> None:
     process: VenueProcess | None = None
     if options.mode == "paper" and _wants_own_venue(config, options):
         options.market.check_sample()
-        book = None if options.journal is None else venue_book(options.journal)
+        book = None if config.journal.path is None else _free_book(config.journal.path)
         process = await VenueProcess.start(options.market, parse_speed(options.speed), book)
         config = load(options.config, local_venue(_overrides(options), process.url))
     elif options.venue is not None:
@@ -84,8 +86,17 @@ async def run(options: Options) -> None:
             await process.stop()
 
 
+def _free_book(journal: Place) -> Path:
+    """Where the venue of this journal keeps its book. Who runs on the journal has the book, too, and is to be named first."""
+    if (owner := read_owner(journal)) is not None:
+        raise owned(str(journal), owner)
+    return venue_book(journal)
+
+
 async def _trade(config: Config, options: Options, process: VenueProcess | None) -> None:
     container = await Container.connect(config)
+    if process is not None:
+        container.control.own_venue = process.arguments
     session = Session(container, keep_open=not options.once, resume=options.resume)
     stopped = asyncio.Event()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,11 +24,17 @@ class _Ready(msgspec.Struct):
 
 
 class VenueProcess:
-    """A running ``holdfast venue``; its standard input is our lifeline to it."""
+    """A running ``holdfast venue``; its standard input is our lifeline to it.
 
-    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+    Attributes:
+        url: Of its trading API.
+        arguments: With which it is started again, in whichever folder, by whoever goes on from its book.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str, arguments: tuple[str, ...]) -> None:
         self._process = process
         self.url = url
+        self.arguments = arguments
 
     @classmethod
     async def start(cls, market: Market, speed: str | float, book: Path | None) -> VenueProcess:
@@ -37,14 +44,18 @@ class VenueProcess:
             VenueError: It ended instead; carries its own words.
             ConfigurationError: It refused its options or its data; carries its own words.
         """
-        arguments = ["venue", *market.arguments(), "--speed", str(speed), "--exit-with-parent"]
-        if book is not None:
-            arguments += ["--book", str(book)]
+        return await cls.start_again(_arguments(market, speed, book))
+
+    @classmethod
+    async def start_again(cls, arguments: Sequence[str]) -> VenueProcess:
+        """The same, with the arguments of an earlier one."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "holdfast",
+            "venue",
             *arguments,
+            "--exit-with-parent",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -62,7 +73,7 @@ class VenueProcess:
             # Its exit code says whose fault it was, as ours does: 2 is what the user asked for.
             error = ConfigurationError if await process.wait() == _EXIT_USAGE else VenueError
             raise error(_last_words(words))
-        return cls(process, msgspec.json.decode(line, type=_Ready).url)
+        return cls(process, msgspec.json.decode(line, type=_Ready).url, tuple(arguments))
 
     async def died(self) -> VenueError:
         """Returns when it ends although nobody stopped it."""
@@ -83,6 +94,14 @@ class VenueProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+
+def _arguments(market: Market, speed: str | float, book: Path | None) -> list[str]:
+    arguments = [*market.arguments(), "--speed", str(speed)]
+    if "--data" in arguments:
+        at = arguments.index("--data") + 1
+        arguments[at] = str(Path(arguments[at]).absolute())
+    return arguments if book is None else [*arguments, "--book", str(book.absolute())]
 
 
 async def _drain(stream: asyncio.StreamReader | None) -> str:

@@ -13,7 +13,8 @@ from holdfast.cli.state_dir import token_path
 from holdfast.cli.stopping import bot_config, find_bot
 from holdfast.di.assembly import make_kernel
 from holdfast.di.config import Config
-from holdfast.journal import DatabaseUrl, JournalReader
+from holdfast.journal import JournalReader
+from holdfast.journal.places import Place
 from holdfast.model.errors import HoldfastError
 from holdfast.net import create_combined_throttler
 from holdfast.notify import Notifier
@@ -26,7 +27,9 @@ _LIMIT = {"alpaca_trading": {"limit": 20, "period": 60.0, "reserve": 0.0}}
 _SECOND_LOOK_SECONDS = 3.0
 
 
-async def watch(journal: str | None, config_path: Path | None, venue: str | None, *, every: float, once: bool) -> None:
+async def watch(
+    journal: Place | None, config_path: Path | None, venue: str | None, *, every: float, once: bool
+) -> None:
     """Look until told to stop; with ``once`` print what is wrong, and raise where something is."""
     configure_logs(quiet=True)
     bot = find_bot(journal, config_path)
@@ -76,7 +79,7 @@ class _Printing:
 class _Journaled:
     """The bot's books by its journal, read anew only when the journal has grown."""
 
-    def __init__(self, place: Path | DatabaseUrl, config: Config) -> None:
+    def __init__(self, place: Place, config: Config) -> None:
         self._place, self._config = place, config
         self._seq = -1
         self._books = Books({}, ())

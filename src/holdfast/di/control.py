@@ -1,7 +1,7 @@
 """What others may do to a running bot, and learn of it, without its help: halt file, liveness file, heartbeat.
 
-One object per container. Without a journal in a file there is no place for the two files, and nobody to find them
-there; the heartbeat works all the same.
+One object per container. A journal in memory has no place for the two files, and nobody would find them there; the
+heartbeat works all the same.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from holdfast.di.companions import companions
 from holdfast.di.config import Config
 from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
+from holdfast.journal.places import DatabaseUrl, Place
 from holdfast.model.decimals import plain
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.notify.heartbeat import Heartbeat
@@ -40,21 +42,23 @@ class Control:
         journal: An opened journal, where one was given instead.
 
     Attributes:
-        file: The halt file; None without a journal in a file.
+        file: The halt file; None where the journal is in memory alone.
+        own_venue: What a venue was started with that ends with this process; set by whoever started it.
         status_url: What the liveness file says of the status API; set by whoever serves it.
         proof_seconds: How long the runner may take for a beat before it counts as hanging (real time).
 
     Raises:
-        ConfigurationError: The heartbeat's URL is none.
+        ConfigurationError: The heartbeat's URL is none, or there is no place for the files of a journal in a database.
     """
 
     def __init__(self, config: Config, journal: Journal | None = None) -> None:
-        path = config.journal.beside
-        if journal is not None and config.journal.control is None:
-            path = getattr(journal, "path", None)
-        self._path: Path | None = path if isinstance(path, Path) else None
+        place = config.journal.path if journal is None else _place_of(journal)
+        self._path = config.journal.control
+        if self._path is None and place is not None:
+            self._path = companions(place)
         self.file = None if self._path is None else HaltFile(self._path)
         self.status_url = ""
+        self.own_venue: tuple[str, ...] = ()
         self.proof_seconds = 5.0
         self.watch: HaltWatch | None = None
         self._container: Container | None = None
@@ -119,6 +123,12 @@ class Control:
                 pulse.nudge()
 
 
+def _place_of(journal: Journal) -> Place | None:
+    """Where an opened journal is kept; None in memory."""
+    place = getattr(journal, "path", None) or getattr(journal, "url", None)
+    return place if isinstance(place, Path | DatabaseUrl) else None
+
+
 def make_order(state: HaltState, reason: str, *, everything: bool = False) -> HaltOrder:
     """A request of whoever runs this process."""
     return HaltOrder(
@@ -153,6 +163,7 @@ def _describe(container: Container, control: Control, at: int) -> Liveness:
         mode=config.account.mode,
         base_url=config.alpaca.base_url or "",
         local_venue=container.venue is not None,
+        own_venue=control.own_venue,
         status_url=control.status_url,
         heard="" if watch is None else watch.heard,
         flat="" if watch is None else watch.outcome,

@@ -22,4 +22,5 @@ class PostgresJournal(StoredJournal):
 
     def __init__(self, url: DatabaseUrl | str, *, patience_seconds: float = 10.0) -> None:
         url = url if isinstance(url, DatabaseUrl) else DatabaseUrl(url)
+        self.url = url
         super().__init__(PostgresStore(url, patience_seconds=patience_seconds))

@@ -16,7 +16,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holdfast.journal.owner import Owner, owned, this_process
@@ -107,7 +107,7 @@ class PostgresStore:
         self._patience_seconds = patience_seconds
         self._psycopg = load_driver(self.name)
         self._reader: Connection | None = None
-        self._backend = 0
+        self._sessions: set[int] = set()  # the server's processes that were ours
         with self._said(_NOT_USABLE):
             self._db = self._connect()
 
@@ -205,7 +205,7 @@ class PostgresStore:
             except self._psycopg.Error as error:
                 if not self._db.closed:
                     raise
-                self._settle(rows, error)
+                self._persist(error, lambda: self._settle(rows))
 
     def write_snapshot(self, row: SnapshotRow, keep: int) -> None:
         """One durable commit; where the connection was lost, once more."""
@@ -215,8 +215,7 @@ class PostgresStore:
             except self._psycopg.Error as error:
                 if not self._db.closed:
                     raise
-                self._reconnect(error)
-                self._insert_snapshot(row, keep)
+                self._persist(error, lambda: self._insert_snapshot(row, keep))
 
     def cut(self, after: int, reason: str) -> None:
         """Put every row above ``after`` aside."""
@@ -235,16 +234,7 @@ class PostgresStore:
     def owner(self) -> Owner | None:
         """Who holds the journal now; None where nobody does."""
         with self._said(_NOT_READ):
-            held = self._one(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
-                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-                "AND (classid::bigint << 32) | objid::bigint = %s",
-                (self._key,),
-            )
-            if not held or self._one("SELECT to_regclass('holdfast_owner')") is None:
-                return None
-            found = self._db.execute("SELECT pid, host, started_at, birth FROM holdfast_owner").fetchone()
-        return None if found is None else Owner(pid=found[0], host=found[1], started_at=found[2], birth=found[3])
+            return self._find_owner()
 
     def close(self) -> None:
         """Let go; the lock ends with the session."""
@@ -287,9 +277,22 @@ class PostgresStore:
                 (keep,),
             )
 
-    def _settle(self, rows: Sequence[Row], error: Exception) -> None:
+    def _persist(self, error: Exception, work: Callable[[], None]) -> None:
+        """Do it over a new session, and over another where a server that is going down took that one along, within the bound."""
+        until = time.monotonic() + self._patience_seconds
+        while True:
+            self._reconnect(error, until)
+            try:
+                work()
+            except self._psycopg.Error as again:
+                if not self._db.closed:
+                    raise
+                error = again
+            else:
+                return
+
+    def _settle(self, rows: Sequence[Row]) -> None:
         """Find out what became of a batch whose commit was never answered; write it if it is not there."""
-        self._reconnect(error)
         found = self._one("SELECT crc FROM holdfast_records WHERE seq = %s", (rows[-1].seq,))
         if found == rows[-1].crc:
             return
@@ -299,14 +302,13 @@ class PostgresStore:
             raise JournalError(message)
         self._insert(rows)
 
-    def _reconnect(self, why: Exception) -> None:
+    def _reconnect(self, why: Exception, until: float) -> None:
         """A new session that owns the journal, within the bound; the old one has ended then, whatever became of it."""
-        until = time.monotonic() + self._patience_seconds
         pause = threading.Event()
         while True:
             try:
                 self._db = self._connect()
-                self._own(instead_of=self._backend)
+                self._own()
                 self._sign()
             except (self._psycopg.Error, JournalOwnedError) as error:
                 self._db.close() if not self._db.closed else None
@@ -366,26 +368,42 @@ class PostgresStore:
         digest = hashlib.sha256(f"holdfast journal {self._schema}".encode()).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
-    def _own(self, instead_of: int = 0) -> None:
+    def _own(self) -> None:
         """Take the lock, from a dead session of our own if need be."""
+        self._sessions.add(self._db.info.backend_pid)
         if self._one("SELECT pg_try_advisory_lock(%s)", (self._key,)):
             return
-        owner = self.owner()
-        backend = self._one("SELECT backend FROM holdfast_owner") if owner is not None else 0
-        if instead_of and backend == instead_of:
-            # The server has not noticed yet that our old connection is gone.
-            self._db.execute("SELECT pg_terminate_backend(%s)", (instead_of,))
+        # Not by owner(): a server that dies right now is the driver's error here, which a reconnection survives.
+        owner, holder = self._find_owner(), self._find_holder()
+        if owner == this_process() and holder in self._sessions:
+            # The server has not noticed yet that an old connection of ours is gone.
+            self._db.execute("SELECT pg_terminate_backend(%s)", (holder,))
         raise owned(self.name, owner)
+
+    def _find_owner(self) -> Owner | None:
+        if self._find_holder() is None or self._one("SELECT to_regclass('holdfast_owner')") is None:
+            return None
+        found = self._db.execute("SELECT pid, host, started_at, birth FROM holdfast_owner").fetchone()
+        return None if found is None else Owner(pid=found[0], host=found[1], started_at=found[2], birth=found[3])
+
+    def _find_holder(self) -> int | None:
+        """The server's process whose session has the lock."""
+        found: int | None = self._one(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND (classid::bigint << 32) | objid::bigint = %s",
+            (self._key,),
+        )
+        return found
 
     def _sign(self) -> None:
         """Say who we are."""
         me = this_process()
-        self._backend = self._db.info.backend_pid
         with self._db.transaction():
             self._db.execute("DELETE FROM holdfast_owner")
             self._db.execute(
                 "INSERT INTO holdfast_owner (pid, host, started_at, birth, backend) VALUES (%s, %s, %s, %s, %s)",
-                (me.pid, me.host, me.started_at, me.birth, self._backend),
+                (me.pid, me.host, me.started_at, me.birth, self._db.info.backend_pid),
             )
 
     def _one(self, statement: Any, parameters: Sequence[object] = ()) -> Any:

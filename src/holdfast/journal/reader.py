@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -91,3 +92,18 @@ def open_to_read(where: str | Path | DatabaseUrl) -> Store:
 
         return PostgresStore(place, read_only=True)
     return SqliteStore(place)
+
+
+def journal_exists(where: str | Path | DatabaseUrl) -> bool:
+    """Whether there is a journal; looks, and opens nothing.
+
+    Raises:
+        JournalError: The database cannot be asked.
+    """
+    place = to_place(where)
+    if isinstance(place, DatabaseUrl):
+        from holdfast.journal.postgres_store import PostgresStore  # noqa: PLC0415 - the driver is an extra
+
+        with contextlib.closing(PostgresStore(place, read_only=True)) as store:
+            return store.exists()
+    return place.is_file()

@@ -37,6 +37,7 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
         mode: ``paper`` or ``live``.
         base_url: Where it trades; empty where that is Alpaca's own address.
         local_venue: That is the built-in venue.
+        own_venue: What the bot started that venue with, where it did: the venue ends with the bot, and goes on from its book.
         status_url: Its status API; empty without one.
         heard: The id of the last halt request that it has acted on.
         flat: How that flatten ended, where it was one: empty while it runs, else ``flat`` or what is left.
@@ -54,6 +55,7 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "paper"
     base_url: str = ""
     local_venue: bool = False
+    own_venue: tuple[str, ...] = ()
     status_url: str = ""
     heard: str = ""
     flat: str = ""

@@ -11,6 +11,8 @@ runner keeps fresh, and the venue.
     books        a position differs from the venue's by the same amount         two looks
     ownerless    nobody owns the journal, and the venue holds something for it  one look
     venue        the venue cannot be asked                                      two looks
+    journal      the journal's database cannot be asked who owns it             two looks
+    elsewhere    the owner runs on another machine, where its last beat is      one look
 
 Each is told once when it begins and once when it is over. The bot's own books are those of its last beat while it
 beats, and those of its journal where it does not.
@@ -19,6 +21,7 @@ beats, and those of its journal where it does not.
     the liveness file cannot be read         as if there were none: silent, or gone
     the status API does not answer           unhealthy
     the journal cannot be read               told as books: they cannot be compared
+    its database cannot be asked             told as journal; a bot that still beats is compared by its beat
     the webhook is dead                      the finding is printed all the same, and the exit code of --once says it
 """
 
@@ -33,9 +36,10 @@ from typing import Protocol
 import httpx
 import msgspec
 
-from holdfast.journal import DatabaseUrl, Owner, read_owner
+from holdfast.journal import Owner, read_owner
+from holdfast.journal.places import Place
 from holdfast.model import BrokerPosition, OrderReport
-from holdfast.model.errors import BrokerError, HoldfastError
+from holdfast.model.errors import BrokerError, HoldfastError, JournalError
 from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
 from holdfast.runner.ports import AlertPort
 
@@ -45,8 +49,9 @@ _HEALTH_SECONDS = 3.0
 _ZERO = Decimal(0)
 
 # Findings that must be seen twice in a row: the views of a venue lag, and a stream may be just reconnecting.
-_TWICE = frozenset({"unhealthy", "books", "venue", "starting"})
+_TWICE = frozenset({"unhealthy", "books", "venue", "journal", "starting"})
 _BY_COMPARISON = frozenset({"books", "ownerless"})
+_OF_THE_OWNER = frozenset({"silent", "gone", "elsewhere", "ownerless"})
 _CHANNELS = {"books": "order-drift", "ownerless": "order-drift"}
 
 
@@ -95,12 +100,12 @@ class Watch:
     """Looks again and again, and tells changes.
 
     Args:
-        journal: The bot's: beside it stands the liveness file.
+        journal: The bot's, or the name that stands for it: beside it is the liveness file.
         venue: Read only, with a share of the rate limit that the bot does not miss.
         journaled: The bot's books by its journal; may take long, and runs in a thread.
         alerts: Who is told.
         token: For the status API.
-        owned: What the bot owns, where that is not the file ``journal`` itself.
+        owned: What the bot owns, a file or a database, where that is not the file ``journal`` itself.
 
     Attributes:
         findings: Those of the last look that are certain.
@@ -115,11 +120,11 @@ class Watch:
         alerts: AlertPort,
         *,
         token: str = "",
-        owned: Path | DatabaseUrl | None = None,
+        owned: Place | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._journal = journal
-        self._owned: Path | DatabaseUrl = owned or journal
+        self._owned: Place = owned or journal
         self._venue = venue
         self._journaled = journaled
         self._alerts = alerts
@@ -127,7 +132,7 @@ class Watch:
         self._transport = transport
         self._seen: dict[tuple[str, str], Finding] = {}
         self._told: dict[tuple[str, str], Finding] = {}
-        self._is_blind = False
+        self._is_blind = self._knows_no_owner = False
         self.findings: tuple[Finding, ...] = ()
         self.suspected: tuple[Finding, ...] = ()
 
@@ -139,11 +144,13 @@ class Watch:
 
     async def look(self) -> tuple[Finding, ...]:
         """One look; returns what is certain."""
-        self._is_blind = False
+        self._is_blind = self._knows_no_owner = False
         found = {finding.key: finding for finding in await self._find()}
         if self._is_blind:
             # What could not be looked at is as it was: nothing is over because nobody could see it.
             found |= {key: told for key, told in self._told.items() if told.kind in _BY_COMPARISON}
+        if self._knows_no_owner:
+            found |= {key: told for key, told in self._told.items() if told.kind in _OF_THE_OWNER}
         certain: list[Finding] = []
         suspected: list[Finding] = []
         for key, finding in found.items():
@@ -170,9 +177,16 @@ class Watch:
     # -- what is found --------------------------------------------------------------------------
 
     async def _find(self) -> list[Finding]:
-        owner, beat = read_owner(self._owned), read_liveness(self._journal)
-        found = _of_the_process(owner, beat)
-        beats = owner is not None and not found
+        beat = read_liveness(self._journal)
+        try:
+            owner = await asyncio.to_thread(read_owner, self._owned)
+        except JournalError as error:
+            self._knows_no_owner = True
+            owner, found = None, [Finding("journal", f"who owns the journal cannot be asked: {error}")]
+            beats = beat is not None and not beat.ended and age_seconds(beat) <= SILENCE_SECONDS
+        else:
+            found = _of_the_process(owner, beat)
+            beats = owner is not None and not found
         if beats and beat is not None:
             found += await self._of_its_health(beat)
         try:
@@ -186,7 +200,7 @@ class Watch:
         except HoldfastError as error:
             self._is_blind = True
             return [*found, Finding("books", f"the books cannot be compared: {error}")]
-        if owner is None:
+        if owner is None and not self._knows_no_owner:
             found += _without_owner(books, positions, orders)
         return [*found, *_differences(books, positions)]
 
@@ -212,6 +226,10 @@ def _of_the_process(owner: Owner | None, beat: Liveness | None) -> list[Finding]
         if beat is not None and beat.ended:
             return []
         return [Finding("gone", "no bot runs: its process ended without an orderly end")]
+    if not owner.is_here and (beat is None or beat.host != owner.host):
+        return [
+            Finding("elsewhere", f"the bot (pid {owner.pid}) runs on {owner.host}: watch it there, beside its files")
+        ]
     if beat is None or beat.pid != owner.pid:
         return [Finding("starting", f"the bot (pid {owner.pid}) has not begun to take events")]
     if age_seconds(beat) > SILENCE_SECONDS:

@@ -2,12 +2,14 @@
 
     python -m holdfast.testing.kills --kills 200 --seed 7
 
-    who     what is killed                    what goes on                         how the session runs
-    bot     the bot, started again            the venue                            lock-step
-    both    the bot, started again, and its   nothing: both begin from their       lock-step
-            own venue with it                 files
-    venue   the venue, started again on its   the bot: it reconnects, fetches      at --speed times real time
-            book and port                     what it missed and trades on
+    who       what is killed                    what goes on                         how the session runs
+    bot       the bot, started again            the venue                            lock-step
+    both      the bot, started again, and its   nothing: both begin from their       lock-step
+              own venue with it                 files
+    venue     the venue, started again on its   the bot: it reconnects, fetches      at --speed times real time
+              book and port                     what it missed and trades on
+    database  the PostgreSQL server of the      the venue, and the bot: it settles   at --speed times real time
+              journal, started again            what was on its way and trades on
 
 While a venue is dead the bot's clock runs on, and then stands still until the venue's time has caught up. So the session
 runs at a pace at which the venue lives, on the average, longer than a restart takes.
@@ -36,16 +38,20 @@ import msgspec
 import numpy as np
 
 from holdfast.data import read_bars, write_bars
-from holdfast.di.replaying import replay_journal
-from holdfast.journal import Record, SqliteJournal
+from holdfast.di.companions import companion_name
+from holdfast.journal import JournalReader, Record
+from holdfast.journal.places import to_place
 from holdfast.model import OrderIntent
 from holdfast.model.timestamps import NS_PER_SECOND
+from holdfast.runner.liveness import read_liveness
 from holdfast.samples import path as sample_path
 from holdfast.testing.checks import journaled_intents
+from holdfast.testing.postgres import PostgresServer, own_server, why_no_server
 from holdfast.testing.processes import Command, ProcessFailedError, VenueBooks, VenueProcess, venue_state
 
 SYMBOL = "BTC/USD"
-WHO = ("bot", "both", "venue")
+WHO = ("bot", "both", "venue", "database")
+_AT_SPEED = frozenset({"venue", "database"})
 _LADDER = ("--strategy", "holdfast.testing.ladder:Ladder", "--param", "patience=2", "--param", "hold=5")
 # Guards are not the subject: a price that is old because its venue was dead, and a pause after each trade, would leave
 # nothing to kill in. Snapshots often, so that most restarts begin with one.
@@ -58,6 +64,8 @@ _PARTICIPATION = "0.002"  # a bar fills a part of an order only: more executions
 _ROWS_PER_KILL, _ROWS_MAX = 45, 2_880
 _LIFE_SECONDS = 6.0
 _AT_START = 5  # one of so many kills of the bot hits its start
+_OUTLASTS = 8  # one of so many absences of the database outlasts the bot's patience
+_LOST = "did not come back within"
 _NOT_SENT = frozenset({"never_sent", "rejected", "dropped"})
 
 Say = Callable[[str], None]
@@ -69,11 +77,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         who: Who is killed: see the module.
-        kills: How often.
+        kills: How often. Of a database that is killed less often than eight times, no absence outlasts the bot's patience.
         seed: Decides when.
         folder: Where everything is kept; empty.
-        journal: Where the bot writes, as ``--journal`` takes it; None is a file in the folder.
-        speed: Of the session in which the venue is killed (times real time); None lets it live six seconds on the average.
+        journal: Where the bot writes, as ``--journal`` takes it; None is a file in the folder. A database that is killed is
+            the harness's own.
+        speed: Of the session in which the venue or the database is killed (times real time); None lets them live six seconds on the average.
     """
 
     who: str
@@ -87,6 +96,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         """Where the bot writes."""
         return self.journal or str(self.folder / "journal")
+
+    @property
+    def files(self) -> Path:
+        """Where the bot, and a venue that it starts, keep their files: ``.alive``, ``.venue``."""
+        place = to_place(self.place)
+        return place if isinstance(place, Path) else self.folder / "home" / companion_name(place)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,18 +127,31 @@ def run(plan: Plan, say: Say) -> Outcome:
     data = plan.folder / "bars.csv.gz"
     write_bars(bars, data)
     market: list[object] = ["--data", data, "--symbol", SYMBOL, "--participation", _PARTICIPATION]
-    if plan.who == "venue":
+    if plan.who in _AT_SPEED:
         mean_seconds = sum(hops) / len(hops) / NS_PER_SECOND
         market += ["--speed", plan.speed or max(1, round(mean_seconds / _LIFE_SECONDS))]
+    if plan.who != "database":
+        return _judged(plan, market, say, len(bars), lambda session: session.run(hops, rng))
+    with own_server() as server:
+        plan = msgspec.structs.replace(plan, journal=server.url().address)
+        return _judged(plan, market, say, len(bars), lambda session: session.kill_databases(hops, rng, server))
+
+
+def _judged(
+    plan: Plan,
+    market: list[object],
+    say: Say,
+    bars: int,
+    work: Callable[[_Session], tuple[dict[str, Any], VenueBooks]],
+) -> Outcome:
     session = _Session(plan, market, say)
     try:
-        summary, books = session.kill_venues(hops, rng) if plan.who == "venue" else session.kill_bots(hops, rng)
+        summary, books = work(session)
+        found = [*complaints(summary, books, read_records(plan.place)), *session.replay()]
     finally:
         session.clean_up()
-    records = read_records(plan.place)
-    found = [*complaints(summary, books, records), *_about_replay(records)]
-    if summary["bars"] != len(bars):
-        found.append(f"the bot saw {summary['bars']} bars of {len(bars)}")
+    if summary["bars"] != bars:
+        found.append(f"the bot saw {summary['bars']} bars of {bars}")
     at_venue = {order["client_order_id"] for order in books.orders}
     return Outcome(
         orders=len(books.orders),
@@ -146,6 +174,17 @@ class _Session:
         for running in self._running:
             if not running.has_ended:
                 running.kill()
+
+    def run(self, hops: Sequence[int], rng: np.random.Generator) -> tuple[dict[str, Any], VenueBooks]:
+        """Kill whom the plan says."""
+        return self.kill_venues(hops, rng) if self._plan.who == "venue" else self.kill_bots(hops, rng)
+
+    def replay(self) -> Iterator[str]:
+        """P8: the journal, however often its writer was killed, gives every command and every hash of the state again."""
+        replaying = self._kept(Command(self._plan.folder, self._name("replay"), ["replay", self._plan.place]))
+        code = replaying.finish().code
+        if code:
+            yield f"holdfast replay ended with {code}: {replaying.out}{replaying.err}"
 
     # -- the bot dies ---------------------------------------------------------------------------
 
@@ -190,6 +229,45 @@ class _Session:
         summary = bot.end()
         return summary, VenueBooks.ask(venue.url)
 
+    # -- the database dies ----------------------------------------------------------------------
+
+    def kill_databases(
+        self, hops: Sequence[int], rng: np.random.Generator, server: PostgresServer
+    ) -> tuple[dict[str, Any], VenueBooks]:
+        """Crash the journal's server at each moment under a bot, which waits for it, or stops and is started again."""
+        venue = self._venue(0)
+        place = ["--venue", venue.url, "--symbol", SYMBOL]
+        bot = self._trading_bot(place)
+        for number, hop in enumerate(hops, 1):
+            passed = self._wait_for(bot, venue.url, hop)
+            server.stop("immediate")
+            outlasts = self._plan.kills >= _OUTLASTS and rng.integers(_OUTLASTS) == 0
+            pause = int(rng.integers(0, 60))
+            for _ in range(pause):
+                bot.tick()
+            if outlasts:
+                bot.finish()
+            server.start()
+            self._say(f"kill {number}: the database, after {passed} s of the session")
+            # A machine that is too busy for our start makes it wait in vain as well.
+            if bot.has_ended:
+                if _LOST not in bot.err or "Traceback" in bot.err or bot.out:
+                    message = f"the bot did not stop with a sentence; it said: {bot.err[-2_000:]}"
+                    raise ProcessFailedError(message)
+                bot = self._trading_bot(place)
+        return bot.end(), VenueBooks.ask(venue.url)
+
+    def _trading_bot(self, place: Sequence[object]) -> Command:
+        """A run that has begun: whoever starts without its database is refused, and has nothing to lose."""
+        bot = self._bot(place)
+
+        def is_at_work() -> bool:
+            beat = read_liveness(self._plan.files)
+            return beat is not None and beat.pid == bot.process.pid
+
+        bot.until(is_at_work)
+        return bot
+
     # -- inside ---------------------------------------------------------------------------------
 
     def _wait_for(self, bot: Command, url: str, hop: int) -> int:
@@ -206,7 +284,7 @@ class _Session:
         return bot.until(passed) // NS_PER_SECOND
 
     def _venue(self, port: int) -> VenueProcess:
-        book = Path(f"{self._plan.place}.venue") if self._plan.who == "both" else self._plan.folder / "book"
+        book = Path(f"{self._plan.files}.venue") if self._plan.who == "both" else self._plan.folder / "book"
         arguments = [*self._market, "--book", book, *(["--port", port] if port else [])]
         return self._kept(VenueProcess(self._plan.folder, self._name("venue"), arguments))
 
@@ -228,11 +306,8 @@ class _Session:
 
 def read_records(place: str) -> list[Record]:
     """All records of a journal that nobody owns any more."""
-    journal = SqliteJournal(Path(place))
-    try:
+    with JournalReader(place) as journal:
         return list(journal.records())
-    finally:
-        journal.close()
 
 
 def complaints(summary: Mapping[str, Any], venue: VenueBooks, records: Iterable[Record]) -> list[str]:
@@ -249,18 +324,6 @@ def complaints(summary: Mapping[str, Any], venue: VenueBooks, records: Iterable[
         *_about_orders(summary, venue, intents),
         *_about_executions(summary, venue),
     ]
-
-
-def _about_replay(records: list[Record]) -> Iterator[str]:
-    """P8: the journal, however often its writer was killed, gives every command and every hash of the state again."""
-    found = replay_journal(lambda: records)
-    if found.difference is not None:
-        yield f"the replay differs at record {found.difference.seq}: {found.difference.computed} instead of {found.difference.recorded}"
-    yield from (
-        f"run {e.epoch.epoch} could not be replayed: {e.incomparable}"
-        for e in found.epochs
-        if e.epoch and e.incomparable
-    )
 
 
 def _about_books(summary: Mapping[str, Any], venue: VenueBooks) -> Iterator[str]:
@@ -332,19 +395,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200, help="how often, for each of those who are killed")
     parser.add_argument("--seed", type=int, help="decides every moment; one is made up and printed where none is given")
     parser.add_argument("--who", choices=(*WHO, "all"), default="all", help="who is killed")
-    parser.add_argument("--journal", help="where the bot writes (one of --who at a time); default: a file of its own")
-    parser.add_argument("--speed", type=float, help="of the session in which the venue is killed (times real time)")
+    parser.add_argument(
+        "--journal", help="where the bot writes (with --who bot, both or venue); default: a file of its own"
+    )
+    parser.add_argument(
+        "--speed", type=float, help="of the session in which venue or database is killed (times real time)"
+    )
     parser.add_argument("--keep", type=Path, help="an empty folder in which everything is left to look at")
     options = parser.parse_args(arguments)
     if options.kills < 1:
         parser.error("--kills: expected one at least")
-    if options.journal is not None and options.who == "all":
+    if options.journal is not None and options.who in {"all", "database"}:
         parser.error("--journal is the place of one run: expected --who bot, both or venue with it")
     seed = secrets.randbits(32) if options.seed is None else options.seed
     _say(f"seed {seed}")
     failed = False
     with tempfile.TemporaryDirectory(prefix="holdfast-kills-") as temporary:
         for who in WHO if options.who == "all" else (options.who,):
+            if who == "database" and options.who == "all" and (reason := why_no_server()):
+                _say(f"{who}: left out: {reason}")
+                continue
             folder = Path(options.keep or temporary).resolve() / who
             folder.mkdir(parents=True)
             plan = Plan(
