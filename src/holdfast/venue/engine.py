@@ -43,6 +43,7 @@ from holdfast.time import Sessions, sessions_for
 from holdfast.venue.account import NANO, Account, AccountView, Position, PositionView
 from holdfast.venue.admission import assess, held_for_orders
 from holdfast.venue.amendments import Amendments
+from holdfast.venue.book import Book, entry_of
 from holdfast.venue.instruments import CLIENT_ORDER_ID_LENGTH_MAX, Instrument
 from holdfast.venue.orders import (
     OPEN_STATUSES,
@@ -80,10 +81,6 @@ _NONE_RESTING: list[VenueOrder] = []
 
 _BPS = Decimal(10_000)
 _GTC_LIFE_NS = 90 * NS_PER_DAY
-
-# An entry of a book: rank (market, limit buy, limit sell), price (better is smaller), number, order.
-# Numbers are unique, so two entries never compare their orders.
-_Entry = tuple[int, Decimal, int, VenueOrder]
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,21 +120,6 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
             if not good:
                 message = f"{name} of the matching engine is {value}; expected {expected}"
                 raise ConfigurationError(message)
-
-
-class _Book:
-    """One symbol's open orders by priority, and what they took of the bar in progress."""
-
-    __slots__ = ("entries", "instrument", "taken")
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.entries: list[_Entry] = []
-        self.taken = ZERO
-
-    def resting(self) -> list[VenueOrder]:
-        """The open orders."""
-        return [entry[3] for entry in self.entries]
 
 
 class MatchingEngine:
@@ -195,7 +177,7 @@ class MatchingEngine:
         self.amendments = Amendments(self._account, self._instruments)
         # Books exist for symbols that need their bars: with open orders, or with a bar in progress of which orders
         # took a share. Bars of all other symbols only move a price.
-        self._books: dict[str, _Book] = {}
+        self._books: dict[str, Book] = {}
         # (when, number, order), the earliest first; orders that closed otherwise stay until they come up.
         self._expiries: list[tuple[int, int, VenueOrder]] = []
 
@@ -465,13 +447,13 @@ class MatchingEngine:
         self._account.load(state["account"], self._instruments)
         self.prices.update(state["prices"])
         for symbol, taken in state["taken"].items():
-            book = self._books[symbol] = _Book(self._instruments[symbol])
+            book = self._books[symbol] = Book(self._instruments[symbol])
             book.taken = Decimal(taken)
         for order in msgspec.convert(state["orders"], list[VenueOrder]):
             self._orders[order.id] = self._by_client_id[order.client_order_id] = order
             if order.status in OPEN_STATUSES:
                 self.open_count += 1
-                insort(self._books[order.symbol].entries, _entry(order))
+                insort(self._books[order.symbol].entries, entry_of(order))
                 if order.expires_at is not None:
                     self._expiries.append((order.expires_at, order.number, order))
         heapify(self._expiries)
@@ -524,8 +506,8 @@ class MatchingEngine:
             reserve_price,
         )
         if book is None:
-            book = self._books[symbol] = _Book(instrument)
-        insort(book.entries, _entry(order))
+            book = self._books[symbol] = Book(instrument)
+        insort(book.entries, entry_of(order))
         if order.expires_at is not None:
             heappush(self._expiries, (order.expires_at, number, order))
         if reserve_price:
@@ -563,7 +545,7 @@ class MatchingEngine:
 
     # ------------------------------------------------------------------ matching
 
-    def _match_open(self, book: _Book, now: int, price: float, volume: float) -> None:
+    def _match_open(self, book: Book, now: int, price: float, volume: float) -> None:
         instrument = book.instrument
         budget = self._budget(book, volume)
         ask = bid = None
@@ -580,7 +562,7 @@ class MatchingEngine:
             budget = self._execute(book, order, at, budget, now)
         self._end_moment(book, now)
 
-    def _match_close(self, book: _Book, now: int, bar: tuple[float, float, float, float], volume: float) -> None:
+    def _match_close(self, book: Book, now: int, bar: tuple[float, float, float, float], volume: float) -> None:
         budget = self._budget(book, volume)
         for _, _, _, order in book.entries:
             at = _price_at_close(order, book.instrument, bar)
@@ -588,14 +570,14 @@ class MatchingEngine:
                 budget = self._execute(book, order, at, budget, now)
         self._end_moment(book, now)
 
-    def _budget(self, book: _Book, volume: float) -> Decimal | None:
+    def _budget(self, book: Book, volume: float) -> Decimal | None:
         """How much our orders may still take of this bar; None is any amount."""
         if self._participation is None:
             return None
         return self._participation * Decimal(repr(volume)) - book.taken
 
     def _execute(
-        self, book: _Book, order: VenueOrder, price: Decimal, budget: Decimal | None, now: int
+        self, book: Book, order: VenueOrder, price: Decimal, budget: Decimal | None, now: int
     ) -> Decimal | None:
         """Fill as much as the budget allows; return what is left of the budget."""
         quantity = order.quantity - order.filled_qty
@@ -662,7 +644,7 @@ class MatchingEngine:
         taker = not order.rested or order.order_type is _MARKET
         return (amount * (self._taker_rate if taker else self._maker_rate)).quantize(NANO, ROUND_CEILING)
 
-    def _end_moment(self, book: _Book, now: int) -> None:
+    def _end_moment(self, book: Book, now: int) -> None:
         """Every order has met the market now: filled ones leave the book, what is left of IOC ones is canceled."""
         entries = book.entries
         book.entries = [entry for entry in entries if entry[3].status is not _FILLED]
@@ -670,15 +652,6 @@ class MatchingEngine:
             order.rested = True
             if order.time_in_force is _IOC and order.status is not _FILLED:
                 self._close(order, _CANCELED, "canceled", now)
-
-
-def _entry(order: VenueOrder) -> _Entry:
-    limit_price = order.limit_price
-    if limit_price is None:
-        return (0, ZERO, order.number, order)
-    if order.side is _BUY:
-        return (1, -limit_price, order.number, order)
-    return (2, limit_price, order.number, order)
 
 
 def _price_at_close(
