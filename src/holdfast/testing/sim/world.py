@@ -49,6 +49,7 @@ SETTLE_SECONDS = 240.0
 _STORM = 0.7
 # How long the last run may take to compare the books.
 _LAST_LOOK_SECONDS = 90.0
+_LOOK_SECONDS = 5.0
 _STARTS_MAX = 60
 # A stall must not keep a request for longer than a look-up's grace period.
 STALL_SECONDS_MAX = 12.0
@@ -388,6 +389,12 @@ class World:
             return
         ended = asyncio.create_task(process.ended.wait())
         await asyncio.wait({ended}, timeout=_LAST_LOOK_SECONDS)
+        # A new run does not know how much of the venue's rate limit the last one used up: its first questions may be
+        # turned away for a minute. What it has to settle has the same bound as after any fault.
+        patience = SETTLE_SECONDS - _LAST_LOOK_SECONDS
+        while patience > 0 and not process.ended.is_set() and process.container.order_tracker.unknown_orders():
+            await asyncio.sleep(_LOOK_SECONDS)
+            patience -= _LOOK_SECONDS
         self._note_recovery(process)
         if process.ended.is_set():
             self._note_failure(process)
