@@ -141,6 +141,12 @@ class Pacer:
             self._anchor = (asyncio.get_running_loop().time(), self._exchange.now)
             self._started.set()
 
+    @property
+    def now(self) -> int:
+        """The venue's time (UTC ns). It flows on after the market's end; before the start it is the market's."""
+        now = self._exchange.now
+        return max(now, self._target()) if self._started.is_set() else now
+
     def catch_up(self) -> None:
         """Do what is due by now, because someone asks. The caller settles."""
         if self.is_running:

@@ -326,9 +326,11 @@ class Venue:
         )
 
     def _now(self) -> int:
-        if self.pacer is not None:
-            self.pacer.catch_up()
-        return self._exchange.now
+        """By what requests are counted. It goes on where the market has ended, or a full window would stay full for ever."""
+        if self.pacer is None:
+            return self._exchange.now
+        self.pacer.catch_up()
+        return self.pacer.now
 
     def _about(self, request: Request) -> Answer:
         exchange = self._exchange
