@@ -196,7 +196,8 @@ class Process:
         try:
             await asyncio.wait_for(task, 60.0)
         except (HoldfastError, Killed, asyncio.CancelledError) as error:
-            self.failure = self.failure or error
+            if not self.owner.dead:  # a kill that strikes while it stops is no failure of its own
+                self.failure = self.failure or error
         self._trace.note(self.owner.name, "stopped")
         self.owner.dead = True
         self.network.cut()
