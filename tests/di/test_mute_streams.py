@@ -99,6 +99,7 @@ async def bot(venue: VenueProcess) -> AsyncIterator[tuple[Container, Proxy]]:
                 "base_url": venue.url,
                 "data_url": venue.url,
                 "market_stream_url": url,
+                "activity_stream": False,  # it would bring the fills that the looks of REST shall find
             },
             "watch": [SYMBOL],
             "risk": {"max_data_age": 3_600},
