@@ -23,6 +23,7 @@ from holdfast.testing.processes import VenueProcess
 
 SYMBOL = "BTC/USD"
 SPEED = 240  # four bars a second
+_BARS_AFTER_CONNECTING = 4  # what happens within a fifth of `mute_seconds` of the connection is not held against it
 
 
 class Proxy:
@@ -88,6 +89,13 @@ def venue(tmp_path: Path) -> Iterator[VenueProcess]:
 
 @pytest.fixture
 async def bot(venue: VenueProcess) -> AsyncIterator[tuple[Container, Proxy]]:
+    """See below; it has no stream of activities, which would bring the fills that the looks of REST shall find."""
+    async with behind_a_proxy(venue, activity_stream=False) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def behind_a_proxy(venue: VenueProcess, **alpaca: object) -> AsyncIterator[tuple[Container, Proxy]]:
     """A bot without a strategy, whose two sockets go through the proxy; it looks often."""
     proxy = Proxy(venue.url)
     url = await proxy.start()
@@ -99,6 +107,7 @@ async def bot(venue: VenueProcess) -> AsyncIterator[tuple[Container, Proxy]]:
                 "base_url": venue.url,
                 "data_url": venue.url,
                 "market_stream_url": url,
+                **alpaca,
             },
             "watch": [SYMBOL],
             "risk": {"max_data_age": 3_600},
@@ -135,7 +144,7 @@ async def test_a_mute_user_stream_is_found_by_rest_and_replaced_and_no_fill_is_l
 ) -> None:
     """P3, P4: the fill comes by a look with the venue's own id; then the socket is another one, and works."""
     container, proxy = bot
-    await _seen(container, Bar)
+    await _seen(container, Bar, _BARS_AFTER_CONNECTING)
     back = asyncio.Event()
     proxy.mute("/stream")
     reasons: list[str] = []
@@ -166,6 +175,27 @@ async def test_a_mute_user_stream_is_found_by_rest_and_replaced_and_no_fill_is_l
         await _seen(container, BrokerReported, 2)
     assert container.user_stream.get_stats()["restarts"] == 1, "the new connection is well"
     assert container.kernel.reconciliation.drift == ()
+
+
+@pytest.mark.slow
+async def test_a_mute_user_stream_is_found_by_the_stream_of_activities(venue: VenueProcess) -> None:
+    """P3: the fill comes by it at once, and counts as news that the socket owed."""
+    async with behind_a_proxy(venue) as (container, proxy):
+        await _seen(container, Bar, _BARS_AFTER_CONNECTING)
+        back = asyncio.Event()
+        proxy.mute("/stream")
+        container.user_stream.on_connected(back.set)
+        news = asyncio.ensure_future(_seen(container, OrderFilled))
+        verdict = await container.process_signal({"symbol": SYMBOL, "side": "BUY", "quantity": "0.01"})
+        assert verdict.approved, verdict.reason
+        async with asyncio.timeout(60):
+            event = await news
+            await back.wait()
+        assert isinstance(event, OrderFilled)
+        assert event.source == "reconcile"
+        assert container.user_stream.get_stats()["restarts"] == 1
+        (order,) = container.order_tracker.orders()
+        assert [execution.execution_id for execution in order.executions] == [event.execution.execution_id]
 
 
 @pytest.mark.slow

@@ -67,6 +67,7 @@ class AlpacaConfig(_Section):
     market_stream_url: str | None = None
     feed: Literal["iex", "sip"] = "iex"
     quotes: bool = False
+    activity_stream: bool = True
 
 
 class AccountConfig(_Section):

@@ -51,7 +51,7 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
 from holdfast.net import Backoff, Throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import BarWatch, MarketDataStream, UserStreamTracker
+from holdfast.realtime import ActivityStream, BarWatch, MarketDataStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery
@@ -148,6 +148,12 @@ class Container:
             # What is forgotten with the process need not be shortened.
             snapshot_every=0 if isinstance(self._journal, MemoryJournal) else config.journal.snapshot_every,
         )
+        self.activity_stream: ActivityStream | None = None
+        if config.alpaca.activity_stream and not self.is_lockstep:
+            # A second witness of fills that can be resumed; in lock-step no message is ever lost.
+            self.activity_stream = parts.activity_stream(
+                *keys, trading_url(config), self.runner.inbox.post, clock=self._clock, backoff=self._backoff()
+            )
         self._settings = settings_of(config, self._clock, own_strategies=strategies is not None)
         if isinstance(self._clock, LockstepClock):
             self._clock.on_wait = self.runner.inbox.activity.set
@@ -315,6 +321,8 @@ class Container:
                 *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self._make_bar_watches()),
             ]
             self._tasks[0].add_done_callback(self._runner_ended)
+            if self.activity_stream is not None:
+                self._tasks.append(asyncio.create_task(self.activity_stream.run(), name="holdfast-activities"))
         else:
             await self.runner.settle(blocked=self._is_blocked)
             self._tasks = [asyncio.create_task(self.monitor.run(), name="holdfast-monitor")]

@@ -11,7 +11,7 @@ from holdfast.di.assembly import make_kernel
 from holdfast.kernel import Kernel
 from holdfast.net import Throttler, create_combined_throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.realtime import ActivityStream, MarketDataStream, UserStreamTracker
 from holdfast.runner import Runner
 
 
@@ -24,4 +24,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     kernel: Callable[..., Kernel] = make_kernel
     user_stream: Callable[..., UserStreamTracker] = UserStreamTracker
     market_stream: Callable[..., MarketDataStream] = MarketDataStream
+    activity_stream: Callable[..., ActivityStream] = ActivityStream
     runner: Callable[..., Runner] = Runner

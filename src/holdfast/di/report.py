@@ -144,6 +144,7 @@ def snapshot(container: Container) -> dict[str, Any]:
         "throttler": container.throttler.get_stats(),
         "order_tracker": tracker.get_stats(),
         "user_stream": container.user_stream.get_stats(),
+        "activity_stream": container.activity_stream.get_stats() if container.activity_stream else {},
         "market_stream": market[0] if market else {},
         "securities": container.security_cache.get_stats(),
         "notifier": container.notifier.get_stats(),

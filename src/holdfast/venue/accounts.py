@@ -73,6 +73,7 @@ class VenueAccount:
         key: The key id.
         created_at: When it was opened (venue's time, UTC ns).
         posted: Rows of activities that are no trades, oldest first.
+        trades: Numbered events that are executions or take one back, oldest first; some may not be committed yet.
         news: Numbered events that no one has been told of yet; told after the next commit.
         event_count: How many events its engine has given.
         rate: The window of its trading requests.
@@ -90,6 +91,7 @@ class VenueAccount:
         "number",
         "posted",
         "rate",
+        "trades",
     )
 
     def __init__(
@@ -106,6 +108,7 @@ class VenueAccount:
         self.event_count = 0
         self.news: list[tuple[int, EngineEvent]] = []
         self.posted: list[PostedRow] = []
+        self.trades: list[tuple[int, EngineEvent]] = []
 
     def knows(self, secret: str) -> bool:
         """Whether this is the secret with which the account was opened."""
@@ -128,6 +131,8 @@ class VenueAccount:
         for event in events:
             self.event_count += 1
             self.news.append((self.event_count, event))
+            if event.execution is not None:
+                self.trades.append(self.news[-1])
         return len(events)
 
 

@@ -29,6 +29,7 @@ from holdfast.model.errors import ConfigurationError, HoldfastError, VenueError
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
+from holdfast.venue import activity_stream
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.corrections import CorrectionsApi
 from holdfast.venue.engine import EngineSettings
@@ -194,6 +195,7 @@ class Venue:
 
     Attributes:
         hub: Who is connected.
+        activities: Who reads their trades as server-sent events.
         failure: Why it had to stop; None while all is well.
     """
 
@@ -202,6 +204,7 @@ class Venue:
         self._exchange = exchange
         self._ready = ready
         self.hub = Hub()
+        self.activities = activity_stream.ActivityStreams(self._authenticate)
         self._driver: Socket | None = None
         self._untold: list[News] = []
         self._flush: asyncio.Future[None] | None = None
@@ -221,7 +224,9 @@ class Venue:
 
     async def trading(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the trading port."""
-        if scope["type"] == "http":
+        if scope["type"] == "http" and scope["path"] == activity_stream.PATH and scope["method"] == "GET":
+            await self.activities.serve(scope, receive, send)
+        elif scope["type"] == "http":
             await self._trading(scope, receive, send)
         elif scope["path"] == _TRADE_STREAM:
             await self._serve_trade_stream(scope, receive, send)
@@ -297,6 +302,7 @@ class Venue:
         for news in untold:
             for account, updates in news.updates:
                 self.hub.tell_updates(account, updates)
+                self.activities.tell(account, updates)
             if news.bars:
                 self.hub.tell_bars(news.bars, self._exchange.periods)
 
@@ -436,11 +442,17 @@ class _Server(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._venue = venue
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
         await super().startup(sockets=sockets)
         self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the answers that have no end of their own, then everything."""
+        self._venue.activities.end()
+        await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -157,6 +157,7 @@ class World:
                 "base_url": URL,
                 "data_url": URL,
                 "market_stream_url": URL.replace("http", "ws"),
+                "activity_stream": False,  # the simulated network has no answers without an end
             },
             "strategy": {"symbols": scenario.symbols},
             "journal": {"snapshot_every": scenario.snapshot_every},
