@@ -166,7 +166,6 @@ _UNHEARD = (Standing.UNHEARD,)
 _AT_VENUE = (Standing.AT_VENUE,)
 _CLOSED = (Standing.CLOSED,)
 _OPEN = (Standing.UNHEARD, Standing.AT_VENUE)
-_HEARD = (Standing.AT_VENUE, Standing.CLOSED)
 _EVERY = tuple(Outcome)
 
 

@@ -71,10 +71,6 @@ class SymbolPropertiesCache:
         self._unknown.pop(properties.symbol, None)
         return properties
 
-    def peek(self, symbol: str) -> SymbolProperties | None:
-        """The rules if they are here already; asks nobody."""
-        return self._known.get(symbol)
-
     def forget(self, symbol: str) -> None:
         """Ask again at the next call."""
         self._known.pop(symbol, None)
