@@ -371,3 +371,24 @@ async def test_messages_that_come_again_change_nothing(copies: int) -> None:
 
     assert bot.kernel.counters.executions == 1
     assert bot.kernel.portfolio.positions.quantity("SPY") == 10
+
+
+async def test_a_shutdown_settles_the_fees_that_a_resting_order_kept_open() -> None:
+    """The fill of a limit order does not say that it was charged as taker; once nothing is open, the cash does."""
+    bot = await trading(Scripted(["BTC/USD"]))
+    await bot.play(bar(2, symbol="BTC/USD"))
+    await bot.submit(buy(symbol="BTC/USD"))
+    await bot.play(bar(3, symbol="BTC/USD"))
+    await bot.submit(sell(4, "BTC/USD", limit=99))
+    await bot.play(bar(4, symbol="BTC/USD"))
+    await bot.submit(sell(1, "BTC/USD", limit=101))
+    portfolio = bot.kernel.portfolio
+    assert bot.engine.open_count == 1
+    assert portfolio.positions.cash != bot.engine.account().cash
+
+    await bot.runner.shut_down(cancel_orders=True, patience_seconds=10)
+
+    assert bot.engine.open_count == 0
+    assert portfolio.positions.cash == bot.engine.account().cash
+    assert portfolio.cash_uncertainty == 0
+    assert [adjustment.label for adjustment in portfolio.positions.adjustments] == ["cash fee as charged"]

@@ -19,12 +19,14 @@ import structlog
 
 from holdfast.journal import EpochRecord, Journal
 from holdfast.kernel import Kernel
+from holdfast.kernel.looks import REASONS, RECHECK
 from holdfast.model import Signal, TradingState, Verdict
 from holdfast.model.commands import ORDER_COMMANDS, Command, RecordVerdict
 from holdfast.model.errors import JournalError, OrderDroppedError, StrategyError
 from holdfast.model.events import (
     EpochStarted,
     Event,
+    ReconcileRequested,
     ShutdownStarted,
     SignalReceived,
     StateHashed,
@@ -201,6 +203,9 @@ class Runner:
     async def shut_down(self, *, cancel_orders: bool, patience_seconds: float) -> None:
         """No new orders; cancel what is open, or leave it; give the venue a moment to answer; write everything.
 
+        Where fees of the last fills are uncertain, the books are compared once more when nothing is open. Each of the two
+        waits takes ``patience_seconds`` at most.
+
         After a failure of the journal, or an impossible state of the kernel, nothing more is decided or sent.
         """
         self._paused = True
@@ -210,17 +215,27 @@ class Runner:
                 self.outbox.failure = None
                 await self._process(ShutdownStarted(ts=self.clock.now_ns(), cancel_orders=cancel_orders))
                 if cancel_orders:
-                    await self._await_cancels(patience_seconds)
+                    await self._pump_while(self.kernel.portfolio.tracker.open_orders, patience_seconds)
+                    await self._settle_fees(patience_seconds)
                 await self._snapshot()
         finally:
             self._end()
             await self.outbox.stop()
 
-    async def _await_cancels(self, patience_seconds: float) -> None:
-        tracker = self.kernel.portfolio.tracker
+    async def _settle_fees(self, patience_seconds: float) -> None:
+        """What the last fills were charged can be told once nothing is open: compare the books a last time."""
+        kernel = self.kernel
+        if RECHECK not in kernel.timers or kernel.portfolio.tracker.open_count:
+            return
+        compared = kernel.reconciliation.count
+        await self._process(ReconcileRequested(ts=self.clock.now_ns(), reason=REASONS[RECHECK]))
+        await self._pump_while(lambda: kernel.reconciliation.count == compared, patience_seconds)
+
+    async def _pump_while(self, waiting: Callable[[], object], patience_seconds: float) -> None:
+        """Handle the venue's answers, and nothing of the market, until what is waited for is there."""
         try:
             async with asyncio.timeout(patience_seconds):
-                while tracker.open_orders():
+                while waiting():
                     self.inbox.activity.clear()
                     try:
                         await self._pump(market=False)
@@ -228,10 +243,10 @@ class Runner:
                         # What it thinks of the venue's answers matters no more; the next cancel does.
                         _log.warning("strategy failed during shutdown", reason=str(error))
                         continue
-                    if tracker.open_orders():
+                    if waiting():
                         await self.inbox.activity.wait()
         except TimeoutError:
-            return  # they stay as they are known: open or unknown; the next run asks the venue
+            return  # all stays as it is known: open, unknown or uncertain; the next run asks the venue
 
     # -- inside ---------------------------------------------------------------------------------
 
