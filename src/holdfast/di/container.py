@@ -66,7 +66,7 @@ _log = structlog.get_logger(__name__)
 
 # How far back a price is looked for when a signal comes for a symbol that no stream follows.
 _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
-_CANCEL_PATIENCE_SECONDS = 2.5
+_CANCEL_PATIENCE_SECONDS = 2.0
 _REPORT_PATIENCE_SECONDS = 5.0
 _ACCOUNT_POLL_SECONDS = 60.0
 _FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
