@@ -310,6 +310,10 @@ BotJournalOption = Annotated[
         help="The bot's journal; default: journal.path, or the one kept for Alpaca.",
     ),
 ]
+BotVenueOption = Annotated[
+    str | None,
+    typer.Option("--venue", metavar="URL", help="URL of a built-in venue; default: where the bot traded last."),
+]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
 
 
@@ -347,10 +351,7 @@ def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> Non
 def flatten(
     journal: BotJournalOption = None,
     config: ConfigOption = None,
-    venue: Annotated[
-        str | None,
-        typer.Option("--venue", metavar="URL", help="URL of a built-in venue; default: where the bot traded last."),
-    ] = None,
+    venue: BotVenueOption = None,
     timeout: Annotated[float, typer.Option("--timeout", min=1.0, help="Give up after so many seconds.")] = 30.0,
     reason: ReasonOption = "",
     everything: Annotated[
@@ -372,10 +373,7 @@ def flatten(
 def watch(
     journal: BotJournalOption = None,
     config: ConfigOption = None,
-    venue: Annotated[
-        str | None,
-        typer.Option("--venue", metavar="URL", help="URL of a built-in venue; default: where the bot traded last."),
-    ] = None,
+    venue: BotVenueOption = None,
     every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 30.0,
     once: Annotated[
         bool, typer.Option("--once", help="Look once (twice where something must be confirmed), and exit.")
