@@ -211,10 +211,10 @@ class Bench:
         self.wait(after)
         return self.show(Bar(self.now, symbol, close, close, close, close, 1_000.0))
 
-    def act(self, action: Action, close: float = 100.0, symbol: str = SPY) -> list[Command]:
+    def act(self, action: Action, close: float = 100.0, symbol: str = SPY, after: float = 60.0) -> list[Command]:
         """A bar on which the strategy does something; its answer is then in ``verdict``."""
         self.strategy.script[self.strategy.bars + 1] = action
-        return self.bar(close, symbol)
+        return self.bar(close, symbol, after)
 
     @property
     def verdict(self) -> Verdict:
@@ -223,9 +223,9 @@ class Bench:
         assert isinstance(answer, Verdict)
         return answer
 
-    def order(self, action: Action, close: float = 100.0, symbol: str = SPY) -> OrderIntent:
+    def order(self, action: Action, close: float = 100.0, symbol: str = SPY, after: float = 60.0) -> OrderIntent:
         """The one order that an action leads to."""
-        commands = self.act(action, close, symbol)
+        commands = self.act(action, close, symbol, after)
         submits: list[SubmitOrder | ReplaceOrder] = [*of(SubmitOrder, commands), *of(ReplaceOrder, commands)]
         assert len(submits) == 1, self.verdict
         return submits[0].intent

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from holdfast.kernel import KernelSettings
 from holdfast.kernel.looks import IDLE, RECHECK
-from holdfast.model import OrderStatus, Source
+from holdfast.model import OrderStatus, Source, TimeInForce
 from holdfast.model.commands import LookupOrder, Reconcile
 from holdfast.model.events import ReconcileFailed, ReconcileRequested
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND
-from tests.kernel.helpers import SPY, START, Bench, buy, of
+from tests.kernel.helpers import COIN, SPY, START, Bench, buy, leave, of
 
 TIMED = KernelSettings(reconcile_interval=30 * NS_PER_SECOND)
 SELDOM = KernelSettings(reconcile_interval=3600 * NS_PER_SECOND)
@@ -81,6 +81,27 @@ def test_many_unknown_outcomes_do_not_use_up_the_rate_limit_with_looks() -> None
         bench.wait(1)
     assert len(looks) == 4
     assert {later - earlier for (earlier, _), (later, _) in pairwise(looks)} == {5 * NS_PER_SECOND}
+
+
+def test_an_exit_refused_for_the_coins_of_a_fee_is_followed_by_a_look_without_a_pause() -> None:
+    """A limit order that met the market was charged as taker: until that is settled, no exit of all that we hold goes through."""
+    bench = Bench(COIN, settings=SELDOM)
+    bench.fire()
+    bench.reported()  # a look, just now
+    bench.wait(1)
+    entry = bench.order(lambda s: s.buy(COIN, 1, limit=100, time_in_force=TimeInForce.GTC), symbol=COIN)
+    bench.accepted(entry)
+    bench.filled(entry, 1)
+    stop = bench.order(leave(symbol=COIN), symbol=COIN, after=1)
+    assert stop.quantity == Decimal("0.9985")
+    bench.refused(stop, "insufficient balance for BTC (requested: 0.9985, available: 0.9975)")
+    assert bench.kernel.timers[RECHECK] == bench.now
+    bench.fire()
+    bench.reported(positions={COIN: Decimal("0.9975")})
+    again = bench.order(leave(symbol=COIN), symbol=COIN, after=1)
+    assert again.quantity == Decimal("0.9975")
+    bench.refused(again, "insufficient balance")
+    assert bench.kernel.timers[RECHECK] == bench.now + 4 * NS_PER_SECOND, "no fee is open: the pause counts again"
 
 
 def test_fills_that_were_told_of_and_have_not_come_are_looked_for_while_the_order_is_open_too() -> None:

@@ -185,8 +185,8 @@ class Kernel(MarketFlow, Restorable):
             OrderAccepted: self._on_order_accepted,
             OrderUpdated: self._on_order_updated,
             OrderFilled: self._on_order_filled,
-            OrderRefused: self._advanced(unknowns.on_order_refused, hurries=True),
-            SubmitUnknown: self._advanced(unknowns.on_submit_unknown, hurries=True),
+            OrderRefused: self._on_order_refused,
+            SubmitUnknown: self._on_submit_unknown,
             SubmitDropped: self._advanced(unknowns.on_submit_dropped),
             LookupMissed: self._advanced(unknowns.on_lookup_missed),
             LookupFailed: self._advanced(unknowns.on_lookup_failed),
@@ -460,6 +460,19 @@ class Kernel(MarketFlow, Restorable):
         if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
             self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
 
+    def _on_order_refused(self, event: OrderRefused) -> None:
+        self._advance(event.ts)
+        self.unknowns.on_order_refused(event)
+        order = self._tracker.get(event.client_order_id)
+        # An exit that asks for the coins that were its fee is refused until the fee is settled: nothing must keep it waiting.
+        waits = order is not None and order.reduce_only and bool(self._books[order.symbol].fee_uncertainty)
+        self.looks.hurry(event.ts, at_once=waits)
+
+    def _on_submit_unknown(self, event: SubmitUnknown) -> None:
+        self._advance(event.ts)
+        self.unknowns.on_submit_unknown(event)
+        self.looks.hurry(event.ts)
+
     def _report_discrepancies(self) -> None:
         """What did not fit is told to people; where our id is on an order that we never meant, trading halts."""
         for discrepancy in self._tracker.take_discrepancies():
@@ -593,14 +606,12 @@ class Kernel(MarketFlow, Restorable):
         if portfolio.account is not None:
             self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
 
-    def _advanced(self, handler: Callable[[Any], None], *, hurries: bool = False) -> Callable[[Any], None]:
-        """A handler outside this class, after our time has moved on to the event's; some want the books compared soon."""
+    def _advanced(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        """A handler outside this class, after our time has moved on to the event's."""
 
         def handle(event: Any) -> None:
             self._advance(event.ts)
             handler(event)
-            if hurries:
-                self.looks.hurry(event.ts)
 
         return handle
 

@@ -5,7 +5,8 @@
     reconnect  when the user stream is listening again                            the last look
     timer      nothing else asked for so long (30 s by default)                   the last look
     unknown    at once, when the outcome of an order is not known, or the venue   the last look
-               refused one; at most every five seconds
+               refused one; at most every five seconds, except where an exit was
+               refused whose coins may have been taken as the fee
     recheck    soon, when something differed, or when fills that were told of     the last look
                have not come
     daily      at the first bar of a UTC day, and by any look when the last full  a day back
@@ -78,13 +79,14 @@ class Looks:
             return False
         return True
 
-    def hurry(self, now: int) -> None:
+    def hurry(self, now: int, *, at_once: bool = False) -> None:
         """Something is unknown: look at once, but not more often than every few seconds.
 
-        A venue that fails with every order must not use up, by our looks at it, the requests that cancels need.
+        A venue that fails with every order must not use up, by our looks at it, the requests that cancels need. With
+        ``at_once`` the pause does not count: for what a single look settles.
         """
         if self._interval:
-            due = max(now, self.asked_at + self._pause if self.asked_at else now)
+            due = now if at_once else max(now, self.asked_at + self._pause if self.asked_at else now)
             self._timers[RECHECK] = min(due, self._timers.get(RECHECK, due))
 
     def _plan(self, now: int) -> None:
