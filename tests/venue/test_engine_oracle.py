@@ -88,7 +88,11 @@ QUANTITIES = {
 def submits(draw: st.DrawFn, symbol: str) -> Submit:
     """Orders that are well-formed, most of them."""
     quantity = Decimal(draw(st.sampled_from(QUANTITIES[symbol])))
-    choices = [TimeInForce.GTC, TimeInForce.IOC] if symbol == "BTC/USD" else list(TimeInForce)
+    choices = (
+        [TimeInForce.GTC, TimeInForce.IOC]
+        if symbol == "BTC/USD"
+        else [TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC]
+    )
     return Submit(
         symbol,
         draw(st.sampled_from([BUY, SELL])),

@@ -353,7 +353,7 @@ ACTIONS = st.lists(
     st.tuples(
         st.sampled_from("ABC"),
         st.sampled_from([BUY, SELL]),
-        st.sampled_from(list(TimeInForce)),
+        st.sampled_from([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC]),
         st.none() | st.integers(95, 125),
         st.integers(1, 6),
     ),

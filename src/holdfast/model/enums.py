@@ -34,6 +34,9 @@ class OrderType(StrEnum):
 
     MARKET = "market"
     LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
 
 
 class TimeInForce(StrEnum):
@@ -42,6 +45,18 @@ class TimeInForce(StrEnum):
     DAY = "day"
     GTC = "gtc"
     IOC = "ioc"
+    FOK = "fok"
+    OPG = "opg"  # at the opening auction only
+    CLS = "cls"  # at the closing auction only
+
+
+class OrderClass(StrEnum):
+    """Whether an order comes alone or with others that depend on it."""
+
+    SIMPLE = "simple"
+    BRACKET = "bracket"  # an entry, and a take-profit and a stop-loss that cancel each other
+    OCO = "oco"  # the two exits alone
+    OTO = "oto"  # an entry and one exit
 
 
 class OrderStatus(StrEnum):

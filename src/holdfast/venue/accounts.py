@@ -16,7 +16,7 @@ from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.orders import EngineEvent, PostedRow, Posting
-from holdfast.venue.wire import derived_id
+from holdfast.venue.wire.words import derived_id
 
 _KEY_LENGTH = 256
 

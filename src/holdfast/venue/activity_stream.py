@@ -22,7 +22,8 @@ from holdfast.venue.http import keys_of, unauthorized
 from holdfast.venue.orders import EngineEvent, Refusal
 from holdfast.venue.refusals import refuse_invalid
 from holdfast.venue.sockets import Receive, Scope, Send
-from holdfast.venue.wire import Json, activity_json, derived_id, encode_json, event_id, parse_time, refusal_json
+from holdfast.venue.wire.account import activity_json
+from holdfast.venue.wire.words import Json, derived_id, encode_json, event_id, parse_time, refusal_json
 
 PATH: Final = "/v2beta1/events/activities"
 HEARTBEAT_SECONDS: Final = 10.0

@@ -29,7 +29,7 @@ from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, Ven
 from holdfast.venue.replacing import Replacement
 from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
-from holdfast.venue.wire import slashless
+from holdfast.venue.wire.words import slashless
 
 # The engine's namespaces have 60 bits: which book, then which account.
 _ACCOUNT_BITS = 60 - BOOK_ID_BITS

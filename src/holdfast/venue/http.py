@@ -33,7 +33,7 @@ from holdfast.venue.accounts import RateWindow, VenueAccount
 from holdfast.venue.orders import Refusal, not_found
 from holdfast.venue.refusals import refuse, refuse_invalid
 from holdfast.venue.sockets import Receive, Scope, Send
-from holdfast.venue.wire import decode_json, encode_json, refusal_json
+from holdfast.venue.wire.words import decode_json, encode_json, refusal_json
 
 _log = logging.getLogger("holdfast.venue")
 

@@ -31,13 +31,12 @@ from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue import activity_stream
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.corrections import CorrectionsApi
+from holdfast.venue.api import public_routes
+from holdfast.venue.api.corrections import CorrectionsApi
 from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, News, data_identity
 from holdfast.venue.http import Answer, HttpApp, Request, Route, Router, keys_of
 from holdfast.venue.lockstep import DRIVER_PRESENT, NOT_IN_LOCKSTEP, LockstepSession, Pacer
-from holdfast.venue.market_data import MarketDataApi
-from holdfast.venue.rest import TradingApi
 from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, header, is_still, serve_socket
 from holdfast.venue.store import BOOK_ID_BITS, open_book
 from holdfast.venue.streams import DataSession, Hub, TradeSession
@@ -214,8 +213,7 @@ class Venue:
         self.on_failure: Callable[[], None] = lambda: None
         routes = [
             Route("GET", "/", self._about, access="public"),
-            *TradingApi(exchange).routes(),
-            *MarketDataApi(exchange).routes(),
+            *public_routes(exchange),
         ]
         self._trading = self._http_app(routes)
         self._admin = self._http_app(

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.model.errors import VenueError
-from holdfast.venue.wire import decode_json, encode_json
+from holdfast.venue.wire.words import decode_json, encode_json
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

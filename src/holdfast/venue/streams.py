@@ -30,7 +30,9 @@ from holdfast.model.market import Bar
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.orders import EngineEvent
 from holdfast.venue.sockets import BAD_DATA, POLICY_VIOLATION, Message, Socket
-from holdfast.venue.wire import bar_json, bar_msgpack, encode_json, trade_update_json
+from holdfast.venue.wire.market import bar_json, bar_msgpack
+from holdfast.venue.wire.orders import trade_update_json
+from holdfast.venue.wire.words import encode_json
 
 Authenticate = Callable[[str, str], VenueAccount | None]
 

@@ -24,7 +24,7 @@ from holdfast.venue.exchange import Exchange
 from holdfast.venue.server import Ready, Venue, VenueConfig, default_asset
 from holdfast.venue.sockets import Message
 from holdfast.venue.store import Book, memory_book
-from holdfast.venue.wire import slashless
+from holdfast.venue.wire.words import slashless
 
 URL = "http://127.0.0.1:7000"
 Headers = list[tuple[bytes, bytes]]

@@ -20,7 +20,8 @@ from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, pa
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse, refuse_invalid
-from holdfast.venue.wire import NEW_YORK, Json, bar_json, decode_token, encode_token, parse_time
+from holdfast.venue.wire.market import bar_json
+from holdfast.venue.wire.words import NEW_YORK, Json, decode_token, encode_token, parse_time
 
 _TIMEFRAME: Final = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)\Z")
 _CRYPTO_SYMBOL: Final = re.compile(r"[A-Z0-9]+/[A-Z]+\Z")

@@ -14,12 +14,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 from holdfast.venue.accounts import VenueAccount
+from holdfast.venue.api.account import ACTIVITY_TYPES
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.orders import Posting
 from holdfast.venue.refusals import refuse_invalid, refuse_missing
-from holdfast.venue.rest import ACTIVITY_TYPES
-from holdfast.venue.wire import activity_json, parse_amount, posted_json
+from holdfast.venue.wire.account import activity_json, posted_json
+from holdfast.venue.wire.words import parse_amount
 
 _ZERO = Decimal(0)
 

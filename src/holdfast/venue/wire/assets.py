@@ -1,0 +1,69 @@
+"""Assets and the calendar on the wire."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.model.enums import AssetClass
+from holdfast.model.market import Asset
+from holdfast.model.timestamps import to_datetime
+from holdfast.time import Session
+from holdfast.venue.wire.words import NEW_YORK, Json, derived_id
+
+
+def asset_id(symbol: str) -> str:
+    """The id of an asset, or of a position's asset where the symbol has lost its slash."""
+    known = _ASSET_IDS.get(symbol)
+    if known is None:
+        known = _ASSET_IDS[symbol] = derived_id("asset", symbol)
+    return known
+
+
+_ASSET_IDS: Final[dict[str, str]] = {}
+
+
+def asset_json(asset: Asset) -> Json:
+    """An asset. The increments are crypto's only."""
+    crypto = asset.asset_class is AssetClass.CRYPTO
+    row: Json = {
+        "id": asset_id(asset.symbol),
+        "class": asset.asset_class.value,
+        "exchange": asset.exchange or exchange_of(asset),
+        "symbol": asset.symbol,
+        "name": asset.name or asset.symbol,
+        "status": "active",
+        "tradable": asset.tradable,
+        "marginable": asset.marginable,
+        "shortable": asset.shortable,
+        "easy_to_borrow": asset.shortable,
+        "borrow_status": "easy_to_borrow" if asset.shortable else "hard_to_borrow",
+        "fractionable": asset.fractionable,
+        "cusip": None,
+        "maintenance_margin_requirement": 100 if crypto else 30,
+        "margin_requirement_long": "100" if crypto else "30",
+        "margin_requirement_short": "100" if crypto else "30",
+        "attributes": [],
+    }
+    if crypto:
+        row["min_order_size"] = asset.min_order_size
+        row["min_trade_increment"] = asset.min_trade_increment
+        row["price_increment"] = asset.price_increment
+    return row
+
+
+def exchange_of(asset: Asset) -> str:
+    """Where an asset of which nothing else is known is listed."""
+    return "CRYPTO" if asset.asset_class is AssetClass.CRYPTO else "NASDAQ"
+
+
+def calendar_json(session: Session) -> Json:
+    """A day of the exchange's calendar, in New York's time."""
+    opens, closes = (to_datetime(ns).astimezone(NEW_YORK) for ns in (session.open, session.close))
+    return {
+        "date": opens.date().isoformat(),
+        "open": f"{opens:%H:%M}",
+        "close": f"{closes:%H:%M}",
+        "session_open": "0400",
+        "session_close": "2000",
+        "settlement_date": opens.date().isoformat(),
+    }
