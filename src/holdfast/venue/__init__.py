@@ -10,13 +10,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holdfast.venue.server import Ready, VenueConfig, default_asset, run, serve
+    from holdfast.venue.config import Ready, VenueConfig, default_asset
+    from holdfast.venue.server import run, serve
 
 __all__ = ["Ready", "VenueConfig", "default_asset", "run", "serve"]
+
+_CONFIG = ("Ready", "VenueConfig", "default_asset")
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("holdfast.venue.server"), name)
+        return getattr(import_module("holdfast.venue.config" if name in _CONFIG else "holdfast.venue.server"), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

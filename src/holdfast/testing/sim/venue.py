@@ -19,9 +19,10 @@ from holdfast.model.series import BarSeries
 from holdfast.testing.sim.loop import Owner, VirtualLoop, context_of
 from holdfast.testing.sim.trace import Trace
 from holdfast.time import sessions_for
+from holdfast.venue.application import Venue
+from holdfast.venue.config import Ready, VenueConfig, default_asset
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.server import Ready, Venue, VenueConfig, default_asset
 from holdfast.venue.sockets import Message
 from holdfast.venue.store import Book, memory_book
 from holdfast.venue.wire.words import slashless
