@@ -9,7 +9,10 @@ import pytest
 
 from holdfast.brokers import alpaca_errors
 from holdfast.brokers.alpaca_errors import (
+    CLOSE,
     HTTP_RULES,
+    KINDS,
+    METHODS,
     REFUSALS,
     TRANSPORT_RULES,
     Answer,
@@ -19,7 +22,19 @@ from holdfast.brokers.alpaca_errors import (
     rule_for,
 )
 from holdfast.model import Outcome
-from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, OutcomeUnknownError
+from holdfast.model.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerRefusedError,
+    InsufficientFundsError,
+    InvalidRequestError,
+    NotFoundError,
+    NotPermittedError,
+    OrderNotOpenError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    WashTradeError,
+)
 
 HTML = b"<html><body>502 Bad Gateway</body></html>"
 
@@ -80,6 +95,11 @@ CASES: list[tuple[int, bytes, type[BrokerError], type[BrokerError], type[BrokerE
 ]
 
 
+def class_of(verdict: type[BrokerError]) -> type[BrokerError]:
+    """Refused, our keys, or unknown, whatever the kind of the refusal."""
+    return next(kind for kind in (A, R, U) if issubclass(verdict, kind))
+
+
 @pytest.mark.parametrize(("status", "body", "read", "submit", "cancel"), CASES)
 def test_every_known_answer_has_its_verdict(
     status: int, body: bytes, read: type[BrokerError], submit: type[BrokerError], cancel: type[BrokerError]
@@ -87,11 +107,13 @@ def test_every_known_answer_has_its_verdict(
     """For each of the three kinds of request."""
     verdicts = [rule_for(method, status, read_answer(body)).error for method in ("GET", "POST", "DELETE")]
 
-    assert verdicts == [read, submit, cancel]
-    assert rule_for("PATCH", status, read_answer(body)).error is submit, "a replace is a submit of the new order"
+    assert [class_of(verdict) for verdict in verdicts] == [read, submit, cancel]
+    for method in ("PATCH", CLOSE):
+        same = class_of(rule_for(method, status, read_answer(body)).error)
+        assert same is submit, "a replace is a submit of the new order, and so is the closing of a position"
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_status_has_a_verdict_with_and_without_words(method: str) -> None:
     """No answer falls through the table, and none but the known ones is a definite no without Alpaca's words."""
     for status in range(1000):
@@ -105,11 +127,128 @@ def test_every_status_has_a_verdict_with_and_without_words(method: str) -> None:
 def test_every_row_can_be_reached() -> None:
     """Canary: a row that a row above it hides would be a verdict that nobody ever gets."""
     words = ["", "forbidden.", "client_order_id must be unique", "order is not open", "other"]
+    words += [text for _, _, text, _ in KNOWN]
     codes = [None, *(code for _, code in REFUSALS)]
     answers = [Answer(code, text, is_alpaca=known) for text in words for known in (True, False) for code in codes]
-    reached = {rule_for(m, s, a) for m in ("GET", "POST", "PATCH", "DELETE") for s in range(1000) for a in answers}
+    reached = {rule_for(m, s, a) for m in METHODS for s in STATUSES for a in answers}
 
     assert reached == set(HTTP_RULES)
+
+
+FUNDS, WASH, MAY_NOT = InsufficientFundsError, WashTradeError, NotPermittedError
+INVALID, MISSING, CLOSED = InvalidRequestError, NotFoundError, OrderNotOpenError
+
+# Everything that Alpaca has been recorded to say, in its own words, and which kind of "no" it is to whoever sent an order.
+KNOWN: list[tuple[int, int | None, str, type[BrokerError]]] = [
+    (401, None, "unauthorized.", A),
+    (401, 40110000, "access key verification failed : verification failure", A),
+    (403, None, "forbidden.", A),
+    (403, 40310000, "insufficient buying power", FUNDS),
+    (403, 40310000, "insufficient qty available for order (requested: 2, available: 0)", FUNDS),
+    (403, 40310000, "insufficient balance for BTC (requested: 0.0002, available: 0.000199499)", FUNDS),
+    (403, 40310000, "potential wash trade detected. use complex orders", WASH),
+    (403, 40310000, "cannot open a short sell while a long buy order is open", MAY_NOT),
+    (403, 40310000, "cannot open a long buy while a short sell order is open", MAY_NOT),
+    (403, 40310000, "account is not allowed to short", MAY_NOT),
+    (403, 40310000, "account is not authorized to trade", MAY_NOT),
+    (403, 40310000, "account is restricted to liquidation only", MAY_NOT),
+    (403, 40310000, 'asset "X" is not fractionable', INVALID),
+    (403, 40310000, "fractional trading is disabled for this account", MAY_NOT),
+    (403, 40310000, "opg orders must be submitted after 7:00pm and before 9:28am", MAY_NOT),
+    (403, 40310000, "order parameters are not changed", INVALID),
+    (403, 40310000, "cost basis must be >= minimal amount of order 1", INVALID),
+    (403, 40310000, "cost basis must be >= minimal amount of order 10", INVALID),
+    (403, 40310100, "trade denied due to pattern day trading protection", MAY_NOT),
+    (404, 40410000, "order not found for 1", MISSING),
+    (404, 40410000, "position does not exist", MISSING),
+    (404, 40410000, "asset not found for X", MISSING),
+    (404, 40410000, "symbol not found: X", MISSING),
+    (404, 40410000, "endpoint not found", MISSING),
+    (422, 40010001, "client_order_id must be unique", U),
+    (422, 40010001, "client_order_id must be no more than 128 characters", INVALID),
+    (422, 40010001, "order_id is missing", INVALID),
+    (422, 40010001, "qty must be > 0", INVALID),
+    (422, 40010001, "limit price must be > 0", INVALID),
+    (422, 40010001, "limit orders require a limit price", INVALID),
+    (422, 40010001, "stop orders require a stop price", INVALID),
+    (422, 40010001, "stop limit orders require both stop and limit price", INVALID),
+    (422, 40010001, "market orders require no stop or limit price", INVALID),
+    (422, 40010001, "qty or notional is required", INVALID),
+    (422, 40010001, "bracket orders require take_profit.limit_price", INVALID),
+    (422, 40010001, "only one of qty or notional is accepted", INVALID),
+    (422, 40010001, "invalid side", INVALID),
+    (422, 40010001, "invalid order type", INVALID),
+    (422, 40010001, "invalid time_in_force", INVALID),
+    (422, 40010001, "trailing stop orders must specify one of trail_price or trail_percent", INVALID),
+    (422, 40010001, "notional must be >= 1.00", INVALID),
+    (422, 40010001, "invalid activity type: X", INVALID),
+    (422, 40010001, "invalid order type for crypto order", INVALID),
+    (422, 40010001, "crypto orders not allowed for account", MAY_NOT),
+    (422, 42210000, "invalid crypto time_in_force", INVALID),
+    (
+        422,
+        42210000,
+        "invalid limit_price 290.123. sub-penny increment does not fulfill minimum pricing criteria",
+        INVALID,
+    ),
+    (422, 42210000, "fractional orders must be DAY orders", INVALID),
+    (422, 42210000, "fractional orders must be simple orders", INVALID),
+    (422, 42210000, "fractional orders cannot be sold short", MAY_NOT),
+    (422, 42210000, "extended hours order must be DAY or GTC limit orders", INVALID),
+    (422, 42210000, 'order is already in "filled" state', CLOSED),
+    (422, 42210000, "unable to replace order, order is not open", CLOSED),
+    (422, 42210000, 'asset "X" not found', MISSING),
+    (422, 42210000, 'asset "X" is not tradable', MAY_NOT),
+    (422, 42210000, 'asset "X" cannot be sold short', MAY_NOT),
+    (422, 42210000, "stop price must be less than current price", INVALID),
+    (422, 42210000, "take_profit.limit_price must be > stop_loss.stop_price", INVALID),
+    (403, 42210000, "subscription does not permit querying recent SIP data", U),
+    (429, 42910000, "too many requests", RateLimitedError),
+    *((status, None, "internal server error", U) for status in (500, 502, 503, 504)),
+    (400, 40010000, "request body format is invalid", INVALID),
+    (413, 41310000, "request body is larger than 1048576 bytes", INVALID),
+]
+STATUSES = [0, 302, *range(399, 431), *range(499, 510), 999]
+
+
+@pytest.mark.parametrize(("status", "code", "text", "error"), KNOWN)
+def test_everything_that_alpaca_is_known_to_say_has_its_kind(
+    status: int, code: int | None, text: str, error: type[BrokerError]
+) -> None:
+    """A submit of it ends in exactly this class."""
+    assert rule_for("POST", status, Answer(code, text, is_alpaca=True)).error is error
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "code", "text", "error"),
+    [
+        ("GET", 403, 42210000, "subscription does not permit querying recent SIP data", MAY_NOT),
+        ("GET", 404, 40410000, "position does not exist", MISSING),
+        ("GET", 422, 40010001, "invalid activity type: X", INVALID),
+        ("GET", 429, None, "", RateLimitedError),
+        ("DELETE", 404, 40410000, "order not found for 1", MISSING),
+        ("DELETE", 422, 42210000, 'order is already in "filled" state', CLOSED),
+        ("DELETE", 422, 40010001, "order_id is missing", INVALID),
+        ("DELETE", 403, 40310000, "insufficient qty available for order (requested: 1, available: 0)", U),
+        (CLOSE, 403, 40310000, "insufficient qty available for order (requested: 1, available: 0)", FUNDS),
+        (CLOSE, 404, 40410000, "position does not exist", MISSING),
+        # A first copy of this very request may have replaced it.
+        ("PATCH", 422, 42210000, "unable to replace order, order is not open", U),
+        ("PATCH", 403, 40310000, "order parameters are not changed", INVALID),
+    ],
+)
+def test_the_kind_depends_on_what_was_asked(
+    method: str, status: int, code: int | None, text: str, error: type[BrokerError]
+) -> None:
+    """A cancel is refused only where there is nothing to cancel; closing a position is an order."""
+    assert rule_for(method, status, Answer(code, text, is_alpaca=True)).error is error
+
+
+def test_each_listed_refusal_has_a_kind_for_any_text() -> None:
+    """So that a new sentence under a known code is no surprise; and no kind stands for a code that is not listed."""
+    with_any_text = {(kind.status, kind.code) for kind in KINDS if not kind.text.pattern}
+
+    assert with_any_text == {(kind.status, kind.code) for kind in KINDS} == set(REFUSALS)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from holdfast.brokers import AlpacaConnector, RetryPolicy, Timeouts
 from holdfast.model import OrderIntent, OrderSide, OrderStatus, OrderType, TimeInForce
@@ -18,8 +20,12 @@ from holdfast.model.errors import (
     BrokerAuthError,
     BrokerRefusedError,
     HoldfastError,
+    InsufficientFundsError,
+    NotFoundError,
     OrderDroppedError,
+    OrderNotOpenError,
     OutcomeUnknownError,
+    RateLimitedError,
 )
 from holdfast.net import RateLimit, Throttler
 from holdfast.time import BacktestClock
@@ -64,11 +70,11 @@ async def test_an_accepted_order_is_reported(desk: MakeDesk, order: dict[str, An
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
-        (httpx.Response(403, json=POOR), BrokerRefusedError, "insufficient buying power (buying_power 1)"),
+        (httpx.Response(403, json=POOR), InsufficientFundsError, "insufficient buying power (buying_power 1)"),
         (httpx.Response(422, json=UNIQUE), OutcomeUnknownError, "its id is taken"),
         (httpx.Response(401, text="no"), BrokerAuthError, "refused our API keys"),
         (httpx.Response(403, json={"message": "forbidden."}), BrokerAuthError, "refused our API keys"),
-        (httpx.Response(429), BrokerRefusedError, "rate limit"),
+        (httpx.Response(429), RateLimitedError, "rate limit"),
         (httpx.Response(408), OutcomeUnknownError, "timed out"),
         (httpx.Response(504), OutcomeUnknownError, "the venue failed"),
         (HTML, OutcomeUnknownError, "HTTP 502 Bad Gateway"),
@@ -152,8 +158,8 @@ async def test_a_submit_that_is_not_admitted_never_leaves(desk: MakeDesk, order:
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (httpx.Response(404, json={"code": 40410000, "message": "order not found for 1"}), BrokerRefusedError),
-        (httpx.Response(422, json={"code": 42210000, "message": "order is already filled"}), BrokerRefusedError),
+        (httpx.Response(404, json={"code": 40410000, "message": "order not found for 1"}), NotFoundError),
+        (httpx.Response(422, json={"code": 42210000, "message": "order is already filled"}), OrderNotOpenError),
         (httpx.Response(429), OutcomeUnknownError),
         (httpx.Response(403, json=POOR), OutcomeUnknownError),
         (httpx.Response(500), OutcomeUnknownError),
@@ -471,3 +477,34 @@ async def test_a_closed_connector_sends_nothing(desk: MakeDesk) -> None:
         await d.connector.get_account()
 
     assert d.requests == []
+
+
+# ---------------------------------------------------------------------- the venue's own id of a request
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [
+        (httpx.Response(200, json=[], headers={"X-Request-ID": "req-7"}), {"debug"}),
+        (httpx.Response(403, json=POOR, headers={"X-Request-ID": "req-7"}), {"debug", "warning"}),
+        (httpx.Response(200, text="<html>", headers={"X-Request-ID": "req-7"}), {"debug", "warning"}),
+    ],
+)
+async def test_the_venues_request_id_is_logged_with_every_answer_and_every_error(
+    desk: MakeDesk, answer: httpx.Response, level: set[str]
+) -> None:
+    """Its support asks for it first."""
+    d = desk(answer, retries=RetryPolicy(attempts=1))
+    with structlog.testing.capture_logs() as lines, suppress(HoldfastError):
+        await d.connector.get_orders()
+
+    assert {line["log_level"] for line in lines if line.get("request_id") == "req-7"} == level
+
+
+async def test_an_answer_that_is_no_json_keeps_the_request_id(desk: MakeDesk) -> None:
+    """In the error too."""
+    d = desk(httpx.Response(200, text="<html>", headers={"X-Request-ID": "req-8"}))
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await d.connector.place(INTENT)
+
+    assert caught.value.request_id == "req-8"

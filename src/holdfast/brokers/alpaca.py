@@ -31,7 +31,7 @@ from holdfast.brokers.alpaca_endpoints import (
     check_key,
     is_loopback,
 )
-from holdfast.brokers.alpaca_errors import is_missing
+from holdfast.brokers.alpaca_errors import CLOSE, is_missing
 from holdfast.brokers.alpaca_http import Admit, AlpacaHttp, RetryPolicy, Timeouts
 from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model.errors import (
@@ -305,7 +305,8 @@ class AlpacaConnector:
         # Alpaca names positions without the slash, and answers 404 to one that has it.
         url = f"{self._base}/v2/positions/{_escaped(symbol.replace('/', ''))}"
         may_leave = self._admission(admit, reduces=True)
-        return _object(await self._http.send(_POSITIONS, "DELETE", url, admit=may_leave, reserved=True), "an order")
+        row = await self._http.send(_POSITIONS, "DELETE", url, admit=may_leave, reserved=True, judged_as=CLOSE)
+        return _object(row, "an order")
 
     # ------------------------------------------------------------------ raw: everything else
 

@@ -4,9 +4,9 @@ The question is never "what went wrong?" but "was it carried out?". A time-out i
 is a gateway's error page. A definite "no" is only what Alpaca itself says in its own words,
 ``{"code": ..., "message": ...}``, and to a submit only where ``REFUSALS`` lists its status and code: an error that nobody
 has studied maps to unknown, never to success and never to a rejection. The codes are coarse (one serves a duplicate
-id and a bad quantity), so the text decides first where it has to.
+id and a bad quantity), so the text decides first where it has to, and says which kind of "no" it is.
 
-    refused   BrokerRefusedError    it was not carried out
+    refused   BrokerRefusedError    it was not carried out; its kinds say what to do about it (see ``holdfast.model.errors``)
     auth      BrokerAuthError       it was not carried out: our keys
     unknown   OutcomeUnknownError   no verdict: look it up
 
@@ -29,7 +29,14 @@ from holdfast.model.errors import (
     BrokerAuthError,
     BrokerError,
     BrokerRefusedError,
+    InsufficientFundsError,
+    InvalidRequestError,
+    NotFoundError,
+    NotPermittedError,
+    OrderNotOpenError,
     OutcomeUnknownError,
+    RateLimitedError,
+    WashTradeError,
 )
 
 
@@ -45,7 +52,7 @@ class Rule(NamedTuple):
     """One row: where method, status and text match, this is the verdict.
 
     Attributes:
-        methods: The HTTP methods it speaks of.
+        methods: The HTTP methods it speaks of; ``CLOSE`` is a DELETE that makes an order (of a position).
         statuses: The HTTP statuses it speaks of.
         text: A pattern in Alpaca's own words; None where it does not matter who answered.
         error: The verdict.
@@ -67,10 +74,15 @@ def _from(first: int, last: int) -> range:
     return range(first, last + 1)
 
 
-_ANY = frozenset({"GET", "POST", "PATCH", "DELETE"})
+CLOSE = "CLOSE"
+METHODS = ("GET", "POST", "PATCH", "DELETE", CLOSE)
+
+_ANY = frozenset(METHODS)
 _GET = frozenset({"GET"})
-# A replace is a submit of the new order: the same answers mean the same.
-_POST = frozenset({"POST", "PATCH"})
+# A replace is a submit of the new order, and so is the closing of a position: the same answers mean the same.
+_POST = frozenset({"POST", "PATCH", CLOSE})
+_ASKING = _POST | _GET
+ORDERING = _POST
 _PATCH = frozenset({"PATCH"})
 _DEL = frozenset({"DELETE"})
 
@@ -98,8 +110,57 @@ REFUSALS: Mapping[tuple[int, int], str] = {
     (422, 42210000): "well formed, and not possible: price increment, time in force, asset, session",
 }
 
+
+class Kind(NamedTuple):
+    """Which kind of "no" a status, a code and a text are. The first that matches; each listed code ends with any text."""
+
+    status: int
+    code: int
+    text: re.Pattern[str]
+    error: type[BrokerRefusedError]
+
+
+def _words(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+# fmt: off
+KINDS: tuple[Kind, ...] = (
+    Kind(400, 40010000, _ANY_WORDS,                                                        InvalidRequestError),
+    Kind(403, 40310000, _words("insufficient (buying power|qty|balance)"),                 InsufficientFundsError),
+    Kind(403, 40310000, _words("wash trade"),                                              WashTradeError),
+    Kind(403, 40310000, _words("cost basis must be", "not changed", "is not fractionable"), InvalidRequestError),
+    Kind(403, 40310000, _ANY_WORDS,                                                        NotPermittedError),
+    Kind(403, 40310100, _ANY_WORDS,                                                        NotPermittedError),
+    Kind(404, 40410000, _ANY_WORDS,                                                        NotFoundError),
+    Kind(413, 41310000, _ANY_WORDS,                                                        InvalidRequestError),
+    Kind(422, 40010001, _words("not allowed for account"),                                 NotPermittedError),
+    Kind(422, 40010001, _ANY_WORDS,                                                        InvalidRequestError),
+    Kind(422, 42210000, _words(r"already in \W*\w+\W* state", "is not open"),              OrderNotOpenError),
+    Kind(422, 42210000, _words('asset ".*" not found'),                                    NotFoundError),
+    Kind(422, 42210000, _words("is not tradable", "cannot be sold short"),                 NotPermittedError),
+    Kind(422, 42210000, _ANY_WORDS,                                                        InvalidRequestError),
+)
+# Of a cancel. One that is understood and not possible is one of an order that is closed.
+_CANCEL_KINDS = (
+    Kind(422, 40010001, _ANY_WORDS,                                                        InvalidRequestError),
+    Kind(422, 42210000, _ANY_WORDS,                                                        OrderNotOpenError),
+)
+# What only the market-data API says, which makes no orders.
+_DATA_KINDS = (Kind(403, 42210000, _words("subscription does not permit"), NotPermittedError),)
+# fmt: on
+
 _R, _A, _U = BrokerRefusedError, BrokerAuthError, OutcomeUnknownError
+_L, _N = RateLimitedError, NotFoundError
 _O = Outcome
+
+
+def _refusals(methods: frozenset[str], kinds: tuple[Kind, ...], sentence: str = "the venue refused") -> list[Rule]:
+    return [
+        Rule(methods, _from(kind.status, kind.status), kind.text, kind.error, _O.REFUSED, sentence, kind.code)
+        for kind in kinds
+    ]
+
 
 # fmt: off
 HTTP_RULES: tuple[Rule, ...] = (
@@ -112,16 +173,15 @@ HTTP_RULES: tuple[Rule, ...] = (
     Rule(_ANY,  _from(408, 408), None,       _U, _O.SERVER_ERROR,   "the venue timed out"),
     # A cancel is refused only where Alpaca says that there is nothing to cancel. Everything else is looked up, also
     # "too many requests": a cancel that did not happen must be asked for again.
-    Rule(_DEL,  _from(404, 404), _ANY_WORDS, _R, _O.NOT_FOUND,      "the venue refused the cancel"),
+    Rule(_DEL,  _from(404, 404), _ANY_WORDS, _N, _O.NOT_FOUND,      "the venue refused the cancel"),
+    *_refusals(_DEL, _CANCEL_KINDS, "the venue refused the cancel"),
     Rule(_DEL,  _from(422, 422), _ANY_WORDS, _R, _O.REFUSED,        "the venue refused the cancel"),
     Rule(_DEL,  _from(429, 429), None,       _U, _O.RATE_LIMITED,   "the venue's rate limit was exceeded"),
     Rule(_DEL,  _from(400, 499), _ANY_WORDS, _U, _O.UNLISTED,       "the venue gave no verdict on the cancel"),
     # Too many requests is documented as "not executed", with or without a body.
-    Rule(_ANY,  _from(429, 429), None,       _R, _O.RATE_LIMITED,   "the venue's rate limit was exceeded"),
-    *(
-        Rule(_POST, _from(status, status), _ANY_WORDS, _R, _O.REFUSED, "the venue refused", code)
-        for status, code in REFUSALS
-    ),
+    Rule(_ANY,  _from(429, 429), None,       _L, _O.RATE_LIMITED,   "the venue's rate limit was exceeded"),
+    *_refusals(_ASKING, KINDS),
+    *_refusals(_GET, _DATA_KINDS),
     Rule(_POST, _from(400, 499), _ANY_WORDS, _U, _O.UNLISTED,       "the venue gave an error that is no known refusal"),
     Rule(_GET,  _from(400, 499), _ANY_WORDS, _R, _O.REFUSED,        "the venue refused"),
     # Whoever wrote this, it was not Alpaca's API: a proxy, a firewall, a wrong address.

@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from holdfast.brokers.alpaca_endpoints import is_loopback
-from holdfast.brokers.alpaca_errors import RETRIED_STATUSES, Failure, failure_of, read_answer, rule_for
+from holdfast.brokers.alpaca_errors import ORDERING, RETRIED_STATUSES, Failure, failure_of, read_answer, rule_for
 from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model.enums import Outcome
 from holdfast.model.errors import BrokerError, OrderDroppedError, OutcomeUnknownError
@@ -137,6 +137,7 @@ class AlpacaHttp:
         body: Mapping[str, str] | None = None,
         admit: Admit | None = None,
         reserved: bool = False,
+        judged_as: str | None = None,
     ) -> Any:
         """POST, PATCH or DELETE, once.
 
@@ -149,13 +150,16 @@ class AlpacaHttp:
             admit: Asked once, after the throttler has granted the slot and right before the request is made. A
                 reason means that it must not be made any more.
             reserved: Whether it may use the limit's reserve: cancels, and orders that close.
+            judged_as: Whose rows of ``alpaca_errors.HTTP_RULES`` judge the answer; default: the method's.
 
         Raises:
             OrderDroppedError: Nothing left this process.
             BrokerRefusedError: A definite no.
             OutcomeUnknownError: No verdict.
         """
-        reply = await self._attempt(limit, method, url, params=params, body=body, admit=admit, reserved=reserved)
+        reply = await self._attempt(
+            limit, method, url, params=params, body=body, admit=admit, reserved=reserved, judged_as=judged_as
+        )
         if reply.error is not None:
             raise reply.error
         return reply.payload
@@ -184,9 +188,10 @@ class AlpacaHttp:
         body: Mapping[str, str] | None = None,
         admit: Admit | None = None,
         reserved: bool = False,
+        judged_as: str | None = None,
     ) -> Reply:
         execute = self._throttler.execute_reserved if reserved else self._throttler.execute
-        reply: Reply = await execute(limit, self._exchange, method, url, params, body, admit)
+        reply: Reply = await execute(limit, self._exchange, method, url, params, body, admit, judged_as or method)
         error = reply.error
         if isinstance(error, OutcomeUnknownError):
             self._unknown += 1
@@ -206,14 +211,20 @@ class AlpacaHttp:
             self._throttler.penalise(limit, self._clock.now_ns() + int(wait * self._clock.rate * NS_PER_SECOND))
 
     async def _exchange(
-        self, method: str, url: str, params: Params | None, body: Mapping[str, str] | None, admit: Admit | None
+        self,
+        method: str,
+        url: str,
+        params: Params | None,
+        body: Mapping[str, str] | None,
+        admit: Admit | None,
+        judged_as: str,
     ) -> Reply:
         reason = admit() if admit is not None else None
         if reason is not None:
             return Reply(None, OrderDroppedError(reason))
         what = f"{method} {httpx.URL(url).path}"
         if self._client.is_closed:
-            return _no_response(method, what, _CLOSED, "the connector is closed")
+            return _no_response(judged_as, what, _CLOSED, "the connector is closed")
         content = None if body is None else msgspec.json.encode(body)
         headers = None if content is None else {"Content-Type": "application/json"}
         self._requests += 1
@@ -222,15 +233,15 @@ class AlpacaHttp:
                 response = await self._client.request(method, url, params=params, content=content, headers=headers)
         except Exception as error:  # noqa: BLE001 - a boundary: whatever broke, the bytes may have left
             failure = failure_of(error) or _NO_IDEA
-            return _no_response(method, what, failure, str(error) or type(error).__name__, error)
-        return self._judge(method, what, response)
+            return _no_response(judged_as, what, failure, str(error) or type(error).__name__, error)
+        return self._judge(judged_as, what, response)
 
     def _judge(self, method: str, what: str, response: httpx.Response) -> Reply:
         status, request_id = response.status_code, response.headers.get("X-Request-ID")
         self._last_request_id = request_id
         _log.debug("alpaca.response", request=what, status=status, request_id=request_id)
         if 200 <= status < 300:
-            return _payload(what, response)
+            return _payload(what, response, request_id)
         answer = read_answer(response.content)
         rule = rule_for(method, status, answer)
         wait = self._retry_after(response) if status in (429, 503) else None
@@ -243,6 +254,7 @@ class AlpacaHttp:
             retry_after_seconds=wait,
             outcome=rule.outcome,
         )
+        _log.warning("alpaca.error", request=what, status=status, code=answer.code, said=said, request_id=request_id)
         return Reply(None, error, retry=status in RETRIED_STATUSES, retry_after=wait)
 
     def _retry_after(self, response: httpx.Response) -> float | None:
@@ -273,14 +285,15 @@ def _epoch(date: str) -> float:
     return parsedate_to_datetime(date).timestamp()
 
 
-def _payload(what: str, response: httpx.Response) -> Reply:
+def _payload(what: str, response: httpx.Response, request_id: str | None) -> Reply:
     if not response.content:
         return Reply(None)
     try:
         return Reply(msgspec.json.decode(response.content))
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = f"{what}: the venue answered HTTP {response.status_code} with something that is no JSON"
-        return Reply(None, MalformedMessageError(message, response.content), retry=True)
+        _log.warning("alpaca.malformed", request=what, payload=response.content, request_id=request_id)
+        return Reply(None, MalformedMessageError(message, response.content, request_id=request_id), retry=True)
 
 
 _NO_IDEA = Failure(
@@ -293,7 +306,7 @@ def _no_response(method: str, what: str, failure: Failure, detail: str, cause: B
     message = f"{what}: {failure.sentence}: {detail}"
     _log.warning("alpaca.no_response", request=what, error=type(cause).__name__, detail=detail)
     verdict: BrokerError | OrderDroppedError
-    if method in ("POST", "PATCH") and not failure.was_sent:
+    if method in ORDERING and not failure.was_sent:
         verdict = OrderDroppedError(message)
     else:
         verdict = OutcomeUnknownError(message, outcome=failure.outcome)

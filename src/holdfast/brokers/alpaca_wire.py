@@ -35,8 +35,8 @@ class MalformedMessageError(OutcomeUnknownError):
 
     default_outcome = Outcome.MALFORMED
 
-    def __init__(self, message: str, payload: object) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, payload: object, *, request_id: str | None = None) -> None:
+        super().__init__(message, request_id=request_id)
         self.payload = payload
 
 

@@ -10,8 +10,15 @@
     │   ├── OrderBlockedError      a guard refused; carries the verdict
     │   └── OrderDroppedError      it never left this process; carries the reason
     ├── BrokerError                the venue's side of a conversation; see its three children
-    │   ├── BrokerRefusedError     a definite "no": the request was not carried out
-    │   ├── BrokerAuthError        a definite "no" to our keys
+    │   ├── BrokerRefusedError     a definite "no": the request was not carried out; its kinds say what to do
+    │   │   ├── BrokerAuthError        to our keys: tell the operator
+    │   │   ├── RateLimitedError       too many requests: come back later
+    │   │   ├── NotFoundError          the venue has no such order, position, asset or address
+    │   │   ├── InsufficientFundsError    money or quantity is short: ask for less
+    │   │   ├── WashTradeError         it could trade against an order of our own: cancel that first
+    │   │   ├── NotPermittedError      the account, its plan or the asset does not allow it
+    │   │   ├── InvalidRequestError    it breaks a rule of the venue: change it
+    │   │   └── OrderNotOpenError      the order is closed: nothing to cancel or to replace
     │   └── OutcomeUnknownError    no verdict: the request may or may not have been carried out
     │       └── MalformedMessageError   (holdfast.brokers) the venue said something that cannot be read
     ├── JournalError               the log cannot be written or read; the bot stops
@@ -121,6 +128,36 @@ class BrokerRefusedError(BrokerError):
 
 class BrokerAuthError(BrokerRefusedError):
     """The venue refused our keys."""
+
+
+class RateLimitedError(BrokerRefusedError):
+    """Too many requests: it was not carried out, and may be asked for again later."""
+
+    default_outcome = Outcome.RATE_LIMITED
+
+
+class NotFoundError(BrokerRefusedError):
+    """The venue says that it has no such thing: an order, a position, an asset, an address."""
+
+
+class InsufficientFundsError(BrokerRefusedError):
+    """The account has not enough money, shares or coins for it."""
+
+
+class WashTradeError(BrokerRefusedError):
+    """It could have traded against an open order of the same account."""
+
+
+class NotPermittedError(BrokerRefusedError):
+    """The account, its data plan or the asset does not allow it; sending it again changes nothing."""
+
+
+class InvalidRequestError(BrokerRefusedError):
+    """The request breaks a rule of the venue: a field, an increment, a size, a combination."""
+
+
+class OrderNotOpenError(BrokerRefusedError):
+    """The order is closed already, so there is nothing to cancel or to replace."""
 
 
 class OutcomeUnknownError(BrokerError):
