@@ -313,7 +313,11 @@ def test_money_is_exact_whatever_the_callers_decimal_context_is() -> None:
 def test_state_that_is_damaged_is_refused() -> None:
     """One clear error, whatever is wrong with it."""
     good = json.dumps(make_engine().dump())
-    for old, new in (('"orders": []', '"orders": [{}]'), ('"cash": "100000"', '"cash": "much"'), ('"taken"', '"took"')):
+    for old, new in (
+        ('"orders": []', '"orders": [{}]'),
+        ('"cash": "100000"', '"cash": "much"'),
+        ('"books"', '"bookz"'),
+    ):
         assert old in good
         with pytest.raises(VenueError, match="cannot be loaded"):
             make_engine().load(json.loads(good.replace(old, new)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from holdfast.model.enums import OrderSide
 from holdfast.venue.instruments import Instrument
@@ -16,18 +17,41 @@ Entry = tuple[int, Decimal, int, VenueOrder]
 
 
 class Book:
-    """One symbol's open orders by priority, and what they took of the bar in progress."""
+    """One symbol's open orders by priority, and what they took of the market in front of them.
 
-    __slots__ = ("entries", "instrument", "taken")
+    Attributes:
+        entries: Orders that trade when the market comes to them, by priority.
+        taken: What they took of the bar in progress.
+        bid_taken: What they took of the present quote's bid ...
+        ask_taken: ... and of its ask.
+        halted: Whether the symbol does not trade now.
+    """
+
+    __slots__ = ("ask_taken", "bid_taken", "entries", "halted", "instrument", "taken")
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
         self.entries: list[Entry] = []
-        self.taken = ZERO
+        self.taken = self.bid_taken = self.ask_taken = ZERO
+        self.halted = False
 
     def resting(self) -> list[VenueOrder]:
         """The open orders."""
         return [entry[3] for entry in self.entries]
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it remembers nothing that matters, and may be forgotten."""
+        return not (self.entries or self.taken or self.bid_taken or self.ask_taken or self.halted)
+
+    def dump(self) -> list[Any]:
+        """What is not said by the orders themselves, ready for JSON."""
+        return [str(self.taken), str(self.bid_taken), str(self.ask_taken), self.halted]
+
+    def load(self, state: list[Any]) -> None:
+        """Become the book that gave this dump, but for its orders."""
+        taken, bid_taken, ask_taken, self.halted = state
+        self.taken, self.bid_taken, self.ask_taken = map(Decimal, (taken, bid_taken, ask_taken))
 
 
 def entry_of(order: VenueOrder) -> Entry:

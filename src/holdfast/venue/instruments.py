@@ -87,22 +87,30 @@ class Instrument:
             return self.tick
         return _CENT if price >= _ONE else _HUNDREDTH_OF_A_CENT
 
-    def ask(self, price: float) -> Decimal:
+    def ask(self, price: Decimal) -> Decimal:
         """What a buyer pays when the market trades at ``price``: half the spread above, rounded up to the increment."""
-        exact = Decimal(repr(price))
         if self.half_spread:
-            exact += exact * self.half_spread
-        tick = self.tick or (_CENT if exact >= _ONE else _HUNDREDTH_OF_A_CENT)
-        below = exact // tick * tick
-        return below if below == exact else below + tick
+            price += price * self.half_spread
+        tick = self.tick or (_CENT if price >= _ONE else _HUNDREDTH_OF_A_CENT)
+        below = price // tick * tick
+        return below if below == price else below + tick
 
-    def bid(self, price: float) -> Decimal:
+    def bid(self, price: Decimal) -> Decimal:
         """What a seller gets when the market trades at ``price``: half the spread below, rounded down, one tick at least."""
-        exact = Decimal(repr(price))
         if self.half_spread:
-            exact -= exact * self.half_spread
-        tick = self.tick or (_CENT if exact >= _ONE else _HUNDREDTH_OF_A_CENT)
-        return exact // tick * tick or tick
+            price -= price * self.half_spread
+        tick = self.tick or (_CENT if price >= _ONE else _HUNDREDTH_OF_A_CENT)
+        return price // tick * tick or tick
+
+    def round_up(self, price: Decimal) -> Decimal:
+        """The next price on the increment, not below."""
+        tick = self.tick_at(price)
+        return -(-price // tick) * tick
+
+    def round_down(self, price: Decimal) -> Decimal:
+        """The next price on the increment, not above; one tick at least."""
+        tick = self.tick_at(price)
+        return price // tick * tick or tick
 
     def lot_of(self, quantity: Decimal) -> Decimal:
         """The pieces in which an order of this quantity fills: an order in whole shares fills in whole shares."""

@@ -13,12 +13,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model.enums import AssetClass, OrderClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import HoldfastError
 
 ZERO = Decimal(0)
 
-EventKind = Literal["new", "fill", "partial_fill", "canceled", "expired", "rejected", "replaced", "trade_bust"]
+EventKind = Literal[
+    "accepted", "new", "fill", "partial_fill", "canceled", "expired", "rejected", "replaced", "trade_bust"
+]
 
 #: Alpaca's error codes. They are coarse: the HTTP status and the text carry the rest.
 INVALID = 40010001
@@ -45,10 +47,57 @@ class Refusal(HoldfastError):  # noqa: N818 - the venue's answer "no" to a clien
         self.extras: dict[str, Any] = dict(extras or {})
 
 
+class Exits(msgspec.Struct, frozen=True, gc=False):
+    """The prices of the exits that come with a bracket, an OCO or an OTO order.
+
+    Attributes:
+        take_profit: Limit of the exit with a profit.
+        stop_loss: Stop of the exit with a loss.
+        stop_loss_limit: Limit of that exit once its stop was struck; None makes it a market order then.
+    """
+
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    stop_loss_limit: Decimal | None = None
+
+
+class Terms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What only some orders have, kept apart so that plain market and limit orders stay small and quick.
+
+    Frozen: where a term changes (a trailing stop moves), the order gets other terms, so that an event can keep
+    those of its moment.
+
+    Attributes:
+        stop_price: Where a stop is struck; of a trailing stop, where it is now.
+        trail_price: How far a trailing stop stays behind, in USD.
+        trail_percent: The same as a percentage of ``hwm``.
+        extended_hours: Whether it trades before the open and after the close, too.
+        notional: USD that it trades; its quantity is then settled by the price of its first fill.
+        order_class: Whether it comes alone or in a group.
+        exits: What a group's order brings along; None for the exits themselves.
+        hwm: The best price since a trailing stop was placed.
+        elected: Whether the stop was struck: from then on it is a market or a limit order.
+        parent: The id of the order that brought this exit along.
+        legs: The ids of the exits that this order brought along.
+    """
+
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    extended_hours: bool = False
+    notional: Decimal | None = None
+    order_class: OrderClass = OrderClass.SIMPLE
+    exits: Exits | None = None
+    hwm: Decimal | None = None
+    elected: bool = False
+    parent: str | None = None
+    legs: tuple[str, ...] = ()
+
+
 class NewOrder(msgspec.Struct, gc=False):
     """A request for an order. The members are the enums, not their words: ``OrderSide("buy")``.
 
-    ``client_order_id`` None lets the venue make one.
+    ``client_order_id`` None lets the venue make one. With ``terms.notional`` the quantity is zero.
     """
 
     symbol: str
@@ -58,6 +107,7 @@ class NewOrder(msgspec.Struct, gc=False):
     quantity: Decimal
     limit_price: Decimal | None = None
     client_order_id: str | None = None
+    terms: Terms | None = None
 
 
 class VenueOrder(msgspec.Struct, gc=False, eq=False):
@@ -72,6 +122,7 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
         replaces: The id of the order in whose place it was put.
         replaced_by: The id of the order that was put in its place.
         rested: True once it had its first matching opportunity; from then on it makes liquidity.
+        terms: What plain orders do not have.
     """
 
     id: str
@@ -101,6 +152,7 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
     replaces: str | None = None
     replaced_by: str | None = None
     replaced_at: int | None = None
+    terms: Terms | None = None
 
     @property
     def is_open(self) -> bool:
@@ -114,7 +166,7 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
 
 
 #: The engine's open states; every other state of its orders is final.
-OPEN_STATUSES = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED)
+OPEN_STATUSES = (OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.ACCEPTED, OrderStatus.HELD)
 
 
 class VenueExecution(msgspec.Struct, frozen=True, gc=False):
@@ -176,6 +228,7 @@ class EngineEvent(msgspec.Struct, frozen=True, gc=False):
     status: OrderStatus
     filled_qty: Decimal
     filled_avg_price: Decimal | None
+    terms: Terms | None = None
 
     def snapshot(self) -> VenueOrder:
         """A copy of the order as it was at this event; nobody changes it any more."""
@@ -185,6 +238,7 @@ class EngineEvent(msgspec.Struct, frozen=True, gc=False):
             filled_qty=self.filled_qty,
             filled_avg_price=self.filled_avg_price,
             updated_at=self.at,
+            terms=self.terms,
             filled_at=self.at if self.status is OrderStatus.FILLED else None,
             canceled_at=self.at if self.status is OrderStatus.CANCELED else None,
             expired_at=self.at if self.status is OrderStatus.EXPIRED else None,

@@ -152,7 +152,7 @@ def _check_offered(given: Json) -> None:
     """Refuse what Alpaca has and this venue has not, rather than ignore it."""
     if given.get("type") in ("stop", "stop_limit", "trailing_stop"):
         refuse_invalid(f"order type {given['type']} is not offered by this venue; expected market or limit")
-    if given.get("time_in_force") in ("fok", "opg", "cls"):
+    if given.get("time_in_force") in ("opg", "cls"):
         refuse_invalid("invalid time_in_force")
     if given.get("order_class", "") not in ("", "simple"):
         refuse_invalid("order_class must be simple: this venue offers no others")
