@@ -314,6 +314,46 @@ async def test_a_429_holds_everything_that_shares_the_limit() -> None:
     assert due - clock.now_ns() == 7_000_000_000
 
 
+DATED = {"Date": "Tue, 02 Jan 2024 14:30:00 GMT"}
+NINE_SECONDS_ON = "1704205809"
+
+
+async def next_start(headers: dict[str, str]) -> float:
+    """How long the request after an answer with these headers waits (s)."""
+    clock = HandClock(datetime(2024, 1, 2, 14, 30, tzinfo=UTC))
+    throttler = Throttler({"alpaca_account": RateLimit(100, 60.0)}, clock)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={}, headers=headers))
+    async with AlpacaConnector(
+        throttler=throttler, api_key="k", api_secret="s", clock=clock, transport=transport
+    ) as connector:
+        await connector.get_account()
+        second = asyncio.create_task(connector.get_account())
+        waiting = asyncio.create_task(clock.awaited.get())
+        await asyncio.wait({second, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waits = (waiting.result() - clock.now_ns()) / 1e9 if waiting.done() else 0.0
+        for task in (second, waiting):
+            task.cancel()
+        await asyncio.wait({second, waiting})
+    return waits
+
+
+async def test_what_the_venue_has_left_is_kept_to() -> None:
+    """Its headers come with every answer, also with a good one: there need be no 429 first."""
+    left = {"X-RateLimit-Limit": "200", "X-RateLimit-Reset": NINE_SECONDS_ON, **DATED}
+
+    assert await next_start({**left, "X-RateLimit-Remaining": "0"}) == 9.0
+    assert await next_start({**left, "X-RateLimit-Remaining": "1"}) == 0.0
+
+
+@pytest.mark.parametrize("name", ["X-RateLimit-Remaining", "X-RateLimit-Reset"])
+@pytest.mark.parametrize("value", [None, "", "soon", "-1", "nan", "inf", "1e400", "99999999999999999999"])
+async def test_headers_that_make_no_sense_hold_nothing_up(name: str, value: str | None) -> None:
+    """What is configured goes on to hold."""
+    headers = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": NINE_SECONDS_ON, **DATED, name: value}
+
+    assert await next_start({key: text for key, text in headers.items() if text is not None}) == 0.0
+
+
 # ---------------------------------------------------------------------- over real sockets
 
 

@@ -26,6 +26,7 @@ from holdfast.model.enums import Outcome
 from holdfast.model.errors import BrokerError, OrderDroppedError, OutcomeUnknownError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.net import Backoff, Throttler
+from holdfast.net.throttler import Mark
 from holdfast.time import Clock
 
 Admit = Callable[[], str | None]
@@ -33,6 +34,8 @@ Params = Mapping[str, str]
 
 # How long nothing leaves after a 429 that does not say when to come back (real seconds).
 _HOLD_DEFAULT = 1.0
+# A reset further away than this is no time of day (milliseconds, a counter, an infinity).
+_FAR_SECONDS = 10.0 * 365 * 86_400
 
 _log = structlog.get_logger(__name__)
 
@@ -191,7 +194,9 @@ class AlpacaHttp:
         judged_as: str | None = None,
     ) -> Reply:
         execute = self._throttler.execute_reserved if reserved else self._throttler.execute
-        reply: Reply = await execute(limit, self._exchange, method, url, params, body, admit, judged_as or method)
+        reply: Reply = await execute(
+            limit, self._exchange, limit, method, url, params, body, admit, judged_as or method
+        )
         error = reply.error
         if isinstance(error, OutcomeUnknownError):
             self._unknown += 1
@@ -210,8 +215,19 @@ class AlpacaHttp:
             wait = _HOLD_DEFAULT if seconds is None else min(seconds, self._retries.wait_max)
             self._throttler.penalise(limit, self._clock.now_ns() + int(wait * self._clock.rate * NS_PER_SECOND))
 
+    def _note(self, limit: str, mark: Mark, response: httpx.Response) -> None:
+        """Hand the venue's own count to the throttler. As with ``_hold``, not where time has no seconds."""
+        if not isfinite(self._clock.rate):
+            return
+        headers = response.headers
+        allowed, remaining = (_whole(headers.get(f"X-RateLimit-{name}")) for name in ("Limit", "Remaining"))
+        seconds = self._seconds_to_reset(response)
+        reset = None if seconds is None else self._clock.now_ns() + int(seconds * self._clock.rate * NS_PER_SECOND)
+        self._throttler.note_limit(limit, mark, limit=allowed, remaining=remaining, reset_ns=reset)
+
     async def _exchange(
         self,
+        limit: str,
         method: str,
         url: str,
         params: Params | None,
@@ -219,6 +235,7 @@ class AlpacaHttp:
         admit: Admit | None,
         judged_as: str,
     ) -> Reply:
+        mark = self._throttler.mark(limit)  # before anything waits: this request is the last that it counts
         reason = admit() if admit is not None else None
         if reason is not None:
             return Reply(None, OrderDroppedError(reason))
@@ -234,6 +251,7 @@ class AlpacaHttp:
         except Exception as error:  # noqa: BLE001 - a boundary: whatever broke, the bytes may have left
             failure = failure_of(error) or _NO_IDEA
             return _no_response(judged_as, what, failure, str(error) or type(error).__name__, error)
+        self._note(limit, mark, response)
         return self._judge(judged_as, what, response)
 
     def _judge(self, method: str, what: str, response: httpx.Response) -> Reply:
@@ -263,22 +281,34 @@ class AlpacaHttp:
         Times of day are compared with the answer's own ``Date``, so that a clock that is wrong, or in
         replayed time, does no harm.
         """
-        after, reset = response.headers.get("Retry-After"), response.headers.get("X-RateLimit-Reset")
+        after = response.headers.get("Retry-After")
+        if after is None:
+            seconds = self._seconds_to_reset(response)
+            return None if seconds is None else max(seconds, 0.0)
         try:
-            if after is not None:
-                seconds = float(after) if after.strip().isdigit() else _epoch(after) - self._venue_now(response)
-            elif reset is not None:
-                seconds = float(reset) - self._venue_now(response)
-            else:
-                return None
+            seconds = float(after) if after.strip().isdigit() else _epoch(after) - self._venue_now(response)
         except (ValueError, TypeError):
             return None
         # "not (x > 0)" also catches NaN.
         return seconds if seconds > 0 else 0.0
 
+    def _seconds_to_reset(self, response: httpx.Response) -> float | None:
+        """Until the venue's rate limit is reset, by its own clock; None where it does not say so in a number."""
+        try:
+            seconds = float(response.headers["X-RateLimit-Reset"]) - self._venue_now(response)
+        except (KeyError, ValueError, TypeError):
+            return None
+        return seconds if abs(seconds) < _FAR_SECONDS else None  # false for what is no number, too
+
     def _venue_now(self, response: httpx.Response) -> float:
         date = response.headers.get("Date")
         return _epoch(date) if date is not None else self._clock.now().timestamp()
+
+
+def _whole(text: str | None) -> int | None:
+    """A header's whole number that is not negative; None for any other text."""
+    text = "" if text is None else text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _epoch(date: str) -> float:

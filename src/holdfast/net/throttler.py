@@ -33,6 +33,15 @@ needless wake-up does no harm, and the start is recorded in the same step in whi
 caller's code goes on. This invariant keeps the queue alive: *a waiter whose turn it is (at the head of all its
 queues, and, if it is an ordinary one, with no reserved waiter beside it) is awake or sleeps on the clock*.
 
+What the venue says. It counts too, and for other programs on the same account as well. ``note_limit`` takes its word:
+"of so many requests in this window so many are left, until then". From that answer on no more than what is left start
+before the moment named, and all that started after the answered request counts against it, since the venue may not have
+seen it yet; ordinary calls leave the reserve of it to reserved ones. A limit that the venue names below ours bounds every
+window from then on. Its word only ever makes us stricter: what is configured holds beside it, so a header that is wrong,
+late or generous lets nothing through that would not have gone anyway. Nor can it stop us for good: a moment further off
+than one period is cut to that. Of two answers about the same moment the one that leaves less counts, otherwise the one
+that speaks of a later moment; one whose moment is over says nothing.
+
 A throttler belongs to one event loop at a time.
 """
 
@@ -56,6 +65,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _NEVER_HELD = -(2**63)  # before any time that a clock can tell
+
+#: Of each window that a limit draws on, how much had started.
+Mark = tuple[int, ...]
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -97,7 +109,7 @@ class RateLimit(msgspec.Struct, frozen=True):
     @property
     def reserved_slots(self) -> int:
         """How much of the limit only reserved calls may use."""
-        return min(max(1, int(self.limit * self.reserve)), self.limit - 1) if self.reserve else 0
+        return _slots(self.limit, self.reserve)
 
 
 class SharedLimit(msgspec.Struct, frozen=True):
@@ -257,6 +269,42 @@ class Throttler:
         for window in self._route(limit_id).windows:
             window.held_until = max(window.held_until, until_ns)
 
+    def mark(self, limit_id: str) -> Mark:
+        """How much has started so far. Taken by a call itself, in the step in which it starts, for ``note_limit``.
+
+        Raises:
+            UnknownLimitError: There is no such limit.
+        """
+        return tuple(window.count for window in self._route(limit_id).windows)
+
+    def note_limit(
+        self,
+        limit_id: str,
+        mark: Mark,
+        *,
+        limit: int | None = None,
+        remaining: int | None = None,
+        reset_ns: int | None = None,
+    ) -> None:
+        """Take the venue's word on a limit, and those it is linked to: bound by it from now on, never less than before.
+
+        Args:
+            limit_id: The limit.
+            mark: ``mark(limit_id)``, taken when the answered request started: what started later counts as not yet seen.
+            limit: How many requests the venue allows in a window; a number below one is no number.
+            remaining: How many it has left, of this window.
+            reset_ns: When it has all of them again (UTC ns). Needed for ``remaining`` to mean anything.
+
+        Raises:
+            UnknownLimitError: There is no such limit.
+        """
+        now = self._now_ns()
+        for window, seen in zip(self._route(limit_id).windows, mark, strict=True):
+            if limit is not None and limit >= 1:
+                window.bound(limit)
+            if remaining is not None and reset_ns is not None and reset_ns > now:
+                window.note(max(0, remaining) - (window.count - seen), min(reset_ns, now + window.period_ns), now)
+
     def get_stats(self) -> dict[str, LimitStats]:
         """Figures by limit id, shared limits and their members alike."""
         now = self._now_ns()
@@ -290,7 +338,7 @@ class Throttler:
         draw = route.weight * calls
         windows = route.windows
         for window in windows:
-            if window.urgent or window.due(draw, window.limit if reserved else window.ordinary) > now:
+            if window.urgent or window.due(draw, reserved=reserved) > now:
                 return False
             if window.queue and not reserved:
                 return False
@@ -313,7 +361,7 @@ class Throttler:
                 if not waiter.is_next():
                     await waiter.sleep()
                     continue
-                due = max(window.due(draw, window.limit if reserved else window.ordinary) for window in windows)
+                due = max(window.due(draw, reserved=reserved) for window in windows)
                 if due <= (now := self._now_ns()):
                     for window in windows:
                         window.record(draw, now)
@@ -350,37 +398,75 @@ class Slot:
 class _Window:
     """One limit: its last starts, its queues, and the arithmetic between them."""
 
-    __slots__ = ("held_until", "limit", "name", "ordinary", "period", "period_ns", "queue", "starts", "urgent")
+    __slots__ = (
+        "count",
+        "held_until",
+        "left",
+        "left_until",
+        "limit",
+        "most",
+        "name",
+        "ordinary",
+        "period",
+        "period_ns",
+        "queue",
+        "reserve",
+        "share",
+        "starts",
+        "urgent",
+    )
 
     def __init__(self, name: str, limit: RateLimit, margin_ns: int) -> None:
         self.name = name
-        self.limit = limit.limit
-        self.ordinary = limit.limit - limit.reserved_slots  # how full ordinary calls may make it
+        self.limit = self.most = limit.limit  # as configured, and as the venue bounds it
+        self.share, self.reserve = limit.reserve, limit.reserved_slots
+        self.ordinary = self.most - self.reserve  # how full ordinary calls may make it
         self.period = limit.period
         self.period_ns = limit.period_ns + margin_ns
         # The last `limit` starts, oldest first; one of weight three is three equal entries.
         self.starts: deque[int] = deque(maxlen=limit.limit)
+        self.count = 0  # all starts, ever
         self.held_until = _NEVER_HELD
+        # The venue's word: until this moment no more than so much starts.
+        self.left, self.left_until = 0, _NEVER_HELD
         # Waiters, oldest first, each with what it will draw. Ordered by links rather than
         # by position (as a plain dictionary is), so that head and removal are both O(1).
         self.queue: OrderedDict[_Waiter, int] = OrderedDict()
         self.urgent: OrderedDict[_Waiter, int] = OrderedDict()  # those that may use the reserve
 
-    def due(self, draw: int, room: int) -> int:
-        """The earliest moment at which ``draw`` (at most ``room``) may start and leave no more than ``room`` started."""
+    def due(self, draw: int, *, reserved: bool) -> int:
+        """The earliest moment at which ``draw`` may start and leave no more started than its class may make it."""
         starts = self.starts
-        # The last unit of the draw would push out, or stand `room` places behind, this one.
+        # The last unit of the draw would push out, or stand so many places behind, this one. What is heavier than
+        # the venue's bound starts in an empty window: it could not start at all otherwise.
+        room = max(self.most if reserved else self.ordinary, draw)
         place = len(starts) + draw - 1 - room
-        if place < 0:
-            return self.held_until
-        return max(starts[place] + self.period_ns, self.held_until)
+        at = self.held_until if place < 0 else max(starts[place] + self.period_ns, self.held_until)
+        if self.left_until > at and draw > self.left - (0 if reserved else self.reserve):
+            return self.left_until
+        return at
 
     def record(self, draw: int, now: int) -> None:
         """Count a start."""
+        self.count += draw
+        self.left -= draw
         if draw == 1:
             self.starts.append(now)
         else:
             self.starts.extend(repeat(now, draw))
+
+    def bound(self, limit: int) -> None:
+        """The venue allows so much in a window; the newest word counts, never above what is configured."""
+        self.most = min(self.limit, limit)
+        self.reserve = _slots(self.most, self.share)
+        self.ordinary = self.most - self.reserve
+
+    def note(self, left: int, until: int, now: int) -> None:
+        """The venue has so much left until a moment."""
+        if until > self.left_until or self.left_until <= now:
+            self.left, self.left_until = left, until
+        elif until == self.left_until:
+            self.left = min(self.left, left)
 
     def in_window(self, now: int) -> int:
         """The weight that started within the last period."""
@@ -454,10 +540,10 @@ def _wake_all_that_fit(windows: Iterable[_Window], now: int) -> None:
     """
     for window in windows:
         total = 0
-        for queue, room in ((window.urgent, window.limit), (window.queue, window.ordinary)):
+        for queue, room, reserved in ((window.urgent, window.most, True), (window.queue, window.ordinary, False)):
             for waiter, draw in queue.items():
                 total += draw
-                if total > room or window.due(total, room) > now:
+                if total > room or window.due(total, reserved=reserved) > now:
                     break
                 waiter.wake()
             else:
@@ -478,6 +564,10 @@ def _reach(name: str, limits: Mapping[str, RateLimit | SharedLimit], path: tuple
     for linked in limit.linked:
         windows |= _reach(linked, limits, (*path, name))
     return windows
+
+
+def _slots(limit: int, share: float) -> int:
+    return min(max(1, int(limit * share)), limit - 1) if share else 0
 
 
 def _check_whole(what: str, value: object) -> None:
