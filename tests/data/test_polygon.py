@@ -276,13 +276,28 @@ class TestPages:
         assert len(massive.requests) == requests_made(throttler) == 3
         assert all(request.headers["authorization"] == f"Bearer {KEY}" for request in massive.requests)
 
-    async def test_the_key_goes_to_the_configured_host_only(self, massive: Massive, provider: PolygonProvider) -> None:
-        """A next_url that names another host is asked of ours; nothing else is contacted."""
+    @pytest.mark.parametrize("host", ["https://api.massive.com", "https://api.polygon.io", ""])
+    async def test_the_key_goes_to_the_configured_host_only(
+        self, massive: Massive, provider: PolygonProvider, host: str
+    ) -> None:
+        """A next_url that names the vendor's own host is asked of ours; nothing else is contacted."""
         massive.add_minutes(*range(4))
         massive.page_size = 2
-        massive.next_host = "http://192.0.2.1:9"  # an address that leads nowhere
+        massive.next_host = host
 
         assert len(await provider.get_bars("SPY", "1Min", T0, T0 + 10 * MINUTE)) == 4
+
+    async def test_a_next_page_elsewhere_is_refused(self, massive: Massive, provider: PolygonProvider) -> None:
+        """Whoever names a stranger's host is not followed, nor half believed."""
+        massive.add_minutes(*range(4))
+        massive.page_size = 2
+        massive.next_host = "https://api.massive.com.example.net"
+
+        with pytest.raises(
+            DataError, match=r"the next page is said to be on the host 'api\.massive\.com\.example\.net'"
+        ):
+            await provider.get_bars("SPY", "1Min", T0, T0 + 10 * MINUTE)
+        assert len(massive.requests) == 1
 
     async def test_a_redirect_is_not_followed(self, massive: Massive, provider: PolygonProvider) -> None:
         """It could carry the key elsewhere."""

@@ -1,26 +1,49 @@
-"""Market data from elsewhere: CSV files, seeded synthetic sessions, and the Polygon (Massive) aggregates API.
+"""Market data from elsewhere: files, vendors, and a catalog that keeps them.
 
-``PolygonProvider`` is loaded with its first use: whoever only reads a file should not wait for an HTTP library.
+Whatever needs an HTTP library, a calendar or Polars is loaded with its first use: whoever only reads a file should not wait
+for them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from holdfast.data.csv import load, read_bars, write_bars
-from holdfast.data.provider import DataProvider
 from holdfast.data.synthetic import synthetic_sessions
 
 if TYPE_CHECKING:
+    from holdfast.data.aggregate import TradeBars, bars_from_trades
+    from holdfast.data.alpaca import AlpacaProvider
+    from holdfast.data.catalog import Catalog
     from holdfast.data.polygon import PolygonProvider
+    from holdfast.data.provider import DataProvider
 
-__all__ = ["DataProvider", "PolygonProvider", "load", "read_bars", "synthetic_sessions", "write_bars"]
+__all__ = [
+    "AlpacaProvider",
+    "Catalog",
+    "DataProvider",
+    "PolygonProvider",
+    "TradeBars",
+    "bars_from_trades",
+    "load",
+    "read_bars",
+    "synthetic_sessions",
+    "write_bars",
+]
+
+_LATER = {
+    "AlpacaProvider": "alpaca",
+    "Catalog": "catalog",
+    "DataProvider": "provider",
+    "PolygonProvider": "polygon",
+    "TradeBars": "aggregate",
+    "bars_from_trades": "aggregate",
+}
 
 
-def __getattr__(name: str) -> type[PolygonProvider]:
-    if name == "PolygonProvider":
-        from holdfast.data.polygon import PolygonProvider  # noqa: PLC0415 - see the docstring
-
-        return PolygonProvider
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(f"holdfast.data.{_LATER[name]}"), name)
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

@@ -1,31 +1,37 @@
-"""Bars from Polygon, which has been called Massive since October 2025: the aggregates ("custom bars") API.
+"""Market data of the past from Polygon, which has been called Massive since October 2025.
 
-What its answers are like, and what is made of them:
+Bars ("custom bars" or aggregates), trades, quotes, splits and dividends. What its answers are like, and what is made of them:
 
 - A bar's ``t`` is its START in milliseconds; ours is the END. Minutes and hours are added as such. Days and
   longer follow the calendar of the market (New York for shares, UTC for crypto), where a day may have 23 hours.
 - ``status`` is OK, or DELAYED for plans without real time: both are valid. ``results`` is left out when empty.
 - The last bar may still be forming: a bar that has not ended is not returned.
-- ``next_url`` names the next page, without the key. Only its path and query are used: the key goes to the
-  configured host and nowhere else. It travels in a header, never in a URL, because URLs end up in logs.
-- The free plan allows 5 requests a minute, so each request, a retried one too, passes the throttler's
-  ``polygon_bars`` once.
+- ``next_url`` names the next page, without the key. It must be on our host or on one of the vendor's two; even then only
+  its path and query are used: the key goes to the configured host and nowhere else. It travels in a header, never in
+  a URL, because URLs end up in logs.
+- The free plan allows 5 requests a minute, so each request, a retried one too, passes the throttler
+  once (``polygon_bars`` or ``polygon_reference``).
+- Sale conditions of trades are numbers there; they become the tape's own letters.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, NamedTuple, Self
-from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final, NamedTuple, Self, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import msgspec
 import structlog
 
-from holdfast.data.bar_rules import Row, complaint
+from holdfast.data.actions import Action, action_from
+from holdfast.data.questions import Question, complete_bars
+from holdfast.data.sale_conditions import POLYGON_MARKS
+from holdfast.data.tables import UNKNOWN_COUNT, BarTable
+from holdfast.data.timeframes import COMMON
 from holdfast.model.errors import (
     BrokerAuthError,
     BrokerError,
@@ -34,39 +40,36 @@ from holdfast.model.errors import (
     DataError,
     OutcomeUnknownError,
 )
-from holdfast.model.market import Bar
-from holdfast.model.timestamps import NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, format_rfc3339, to_datetime, to_ns
+from holdfast.model.market import Bar, Quote, Trade
+from holdfast.model.timestamps import NS_PER_MS
 from holdfast.net import Backoff, Throttler
 from holdfast.time import Clock, RealTimeClock
 
 log = structlog.get_logger(__name__)
 
 BASE_URL: Final = "https://api.massive.com"
+OLD_BASE_URL: Final = "https://api.polygon.io"  # the same API, under the name it had before
+#: Where the key may stand in the environment: the new name first.
+KEY_NAMES: Final = ("MASSIVE_API_KEY", "POLYGON_API_KEY")
 LIMIT_ID: Final = "polygon_bars"
+REFERENCE_LIMIT_ID: Final = "polygon_reference"
+#: The timeframes that people ask for; every other one that Alpaca has is understood too.
+TIMEFRAMES: Final = COMMON
 
 _PAGE_SIZE: Final = 50_000  # the most that is allowed; it counts base bars (minutes or days), not results
+_REFERENCE_PAGE: Final = 1_000
 _RETRY_AFTER_MAX_SECONDS: Final = 60.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+_HOSTS: Final = frozenset(urlsplit(url).netloc for url in (BASE_URL, OLD_BASE_URL))
+_TAPES: Final = {1: "A", 2: "B", 3: "C"}
+
+Page = TypeVar("Page", bound="_Page")
 
 
-class _Span(NamedTuple):
-    multiplier: int
-    unit: str
-
-
-# The timeframes, as Alpaca writes them -> Polygon's multiplier and timespan.
-TIMEFRAMES: Final = {
-    "1Min": _Span(1, "minute"),
-    "5Min": _Span(5, "minute"),
-    "15Min": _Span(15, "minute"),
-    "30Min": _Span(30, "minute"),
-    "1Hour": _Span(1, "hour"),
-    "2Hour": _Span(2, "hour"),
-    "4Hour": _Span(4, "hour"),
-    "1Day": _Span(1, "day"),
-    "1Week": _Span(1, "week"),
-    "1Month": _Span(1, "month"),
-}
+def key_from_environment(environment: Mapping[str, str] | None = None) -> str | None:
+    """The key, by its new name or its old one; ``None`` where neither is set."""
+    variables = os.environ if environment is None else environment
+    return next((key for name in KEY_NAMES if (key := variables.get(name, "").strip())), None)
 
 
 class _Rule(NamedTuple):
@@ -93,30 +96,80 @@ def rule_for(status: int) -> _Rule:
     return _RULES.get(status) or (_SERVER_FAILED if status >= 500 else _UNEXPECTED)
 
 
-class _Result(msgspec.Struct):
-    t: int
-    o: float
-    h: float
-    l: float  # noqa: E741 - the wire's name
-    c: float
-    v: float
-
-
 class _Page(msgspec.Struct):
+    """What every answer has."""
+
     status: str = ""
-    results: list[_Result] | None = None
     next_url: str | None = None
     error: str = ""
     message: str = ""
     request_id: str | None = None
 
 
+class _Bar(msgspec.Struct):
+    t: int
+    o: float
+    h: float
+    l: float  # noqa: E741 - the wire's name
+    c: float
+    v: float
+    vw: float | None = None
+    n: int | None = None
+
+
+class _Bars(_Page):
+    results: list[_Bar] | None = None
+
+
+class _Tick(msgspec.Struct):
+    sip_timestamp: int | None = None
+    participant_timestamp: int | None = None
+    tape: int = 0
+
+    def time(self) -> int:
+        """When it was made, if that is known, else when it was reported. A trade belongs to the bar in which it was made."""
+        found = self.participant_timestamp or self.sip_timestamp
+        if found is None:
+            message = "polygon: the answer is not what the API promises: a tick without a time"
+            raise DataError(message)
+        return found
+
+
+class _Trade(_Tick, kw_only=True):
+    price: float
+    size: float
+    id: str = ""
+    conditions: list[int] = []
+    exchange: int = 0
+    correction: int = 0
+
+
+class _Trades(_Page):
+    results: list[_Trade] | None = None
+
+
+class _Quote(_Tick):
+    bid_price: float = 0.0
+    ask_price: float = 0.0
+    bid_size: float = 0.0
+    ask_size: float = 0.0
+
+
+class _Quotes(_Page):
+    results: list[_Quote] | None = None
+
+
+class _References(_Page):
+    results: list[dict[str, Any]] | None = None
+
+
 class PolygonProvider:
-    """Historical bars from Polygon (Massive). See ``DataProvider``.
+    """Market data of the past from Polygon (Massive). See ``DataProvider``.
 
     Args:
         api_key: The key; it is sent in the ``Authorization`` header only.
-        throttler: Must have the limit ``polygon_bars``; every request passes it exactly once.
+        throttler: Must have the limits ``polygon_bars`` and, for actions, ``polygon_reference``; every request
+            passes one of them exactly once.
         base_url: The host; HTTPS, save for this machine.
         clock: Tells which bars have ended; default real time.
         adjusted: Whether prices are adjusted for splits.
@@ -167,6 +220,16 @@ class PolygonProvider:
     def __repr__(self) -> str:
         return f"<PolygonProvider {self._base_url}>"
 
+    @property
+    def name(self) -> str:
+        """Who it is; adjusted bars are other data than traded ones."""
+        return "polygon-adjusted" if self._adjusted else "polygon"
+
+    @property
+    def horizon(self) -> int:
+        """Until when it may be asked (UTC ns)."""
+        return self._clock.now_ns()
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -193,47 +256,105 @@ class PolygonProvider:
             OutcomeUnknownError: No usable answer after all attempts.
             DataError: An answer is not what the API promises.
         """
-        span = TIMEFRAMES.get(timeframe)
-        if span is None:
-            message = f"polygon: unknown timeframe {timeframe!r}; expected one of {', '.join(TIMEFRAMES)}"
-            raise ConfigurationError(message)
-        if not symbol:
-            message = "polygon: the symbol is empty"
-            raise ConfigurationError(message)
-        first, last = _moment("start", start), _moment("end", end)
-        if last < first:
-            message = f"polygon: the end {format_rfc3339(last)} is before the start {format_rfc3339(first)}"
-            raise ConfigurationError(message)
-        last = min(last, self._clock.now_ns())
-        results = await self._all_pages(self._first_url(symbol, span, first, last)) if first < last else []
-        return _to_bars(symbol, span, results, first, last)
+        question = Question.of("polygon", symbol, start, end, self.horizon, timeframe)
+        pages = [page async for page in self.bar_pages(symbol, timeframe, start, end)]
+        return complete_bars(question, pages)
 
-    def _first_url(self, symbol: str, span: _Span, first: int, last: int) -> str:
-        ticker = quote(_ticker(symbol), safe=":")
-        window = f"{first // NS_PER_MS}/{last // NS_PER_MS}"
+    async def bar_pages(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> AsyncIterator[BarTable]:
+        """See ``DataProvider.bar_pages``. Raises as ``get_bars``."""
+        question = Question.of("polygon", symbol, start, end, self.horizon, timeframe)
+        if question.first < question.last:
+            async for page in self._pages(LIMIT_ID, self._bars_url(question), _Bars):
+                yield _bar_table(page.results or [])
+
+    async def trade_pages(self, symbol: str, start: datetime, end: datetime) -> AsyncIterator[Sequence[Trade]]:
+        """See ``DataProvider.trade_pages``. Raises as ``get_bars``."""
+        question = Question.of("polygon", symbol, start, end, self.horizon)
+        if question.first < question.last:
+            async for page in self._pages(LIMIT_ID, self._ticks_url("trades", question), _Trades):
+                yield [_trade(symbol, row) for row in page.results or () if row.correction not in _GONE]
+
+    async def quote_pages(self, symbol: str, start: datetime, end: datetime) -> AsyncIterator[Sequence[Quote]]:
+        """See ``DataProvider.quote_pages``. Raises as ``get_bars``."""
+        question = Question.of("polygon", symbol, start, end, self.horizon)
+        if question.first < question.last:
+            async for page in self._pages(LIMIT_ID, self._ticks_url("quotes", question), _Quotes):
+                yield [
+                    Quote(row.time(), symbol, row.bid_price, row.ask_price, row.bid_size, row.ask_size)
+                    for row in page.results or ()
+                ]
+
+    async def get_actions(self, symbol: str, start: date, end: date) -> list[Action]:
+        """See ``DataProvider.get_actions``. Crypto has none. Raises as ``get_bars``."""
+        if Question.of_days("polygon", symbol, start, end).is_crypto:
+            return []
+        found: list[Action] = []
+        for what, day, make in _ACTIONS:
+            query = urlencode(
+                {
+                    "ticker": symbol,
+                    f"{day}.gte": start,
+                    f"{day}.lte": end,
+                    "order": "asc",
+                    "sort": day,
+                    "limit": _REFERENCE_PAGE,
+                }
+            )
+            async for page in self._pages(REFERENCE_LIMIT_ID, f"/v3/reference/{what}?{query}", _References):
+                try:
+                    found += [action_from(make(row)) for row in page.results or ()]
+                except KeyError as error:
+                    message = f"polygon: the answer is not what the API promises: a row of {what} without {error}"
+                    raise DataError(message) from None
+        return sorted(found, key=lambda action: action.ex_date)
+
+    # ------------------------------------------------------------------ how it is asked
+
+    def _bars_url(self, question: Question) -> str:
+        span = f"{question.timeframe.multiple}/{_SPANS[question.timeframe.unit]}"
+        window = f"{question.first // NS_PER_MS}/{question.last // NS_PER_MS}"
         query = f"adjusted={str(self._adjusted).lower()}&sort=asc&limit={_PAGE_SIZE}"
-        return f"/v2/aggs/ticker/{ticker}/range/{span.multiplier}/{span.unit}/{window}?{query}"
+        return f"/v2/aggs/ticker/{_ticker(question.symbol)}/range/{span}/{window}?{query}"
 
-    async def _all_pages(self, url: str | None) -> list[_Result]:
-        results: list[_Result] = []
+    def _ticks_url(self, what: str, question: Question) -> str:
+        query = (
+            f"timestamp.gte={question.first}&timestamp.lt={question.last}&order=asc&sort=timestamp&limit={_PAGE_SIZE}"
+        )
+        return f"/v3/{what}/{_ticker(question.symbol, dash='-')}?{query}"
+
+    async def _pages(self, limit: str, url: str | None, kind: type[Page]) -> AsyncIterator[Page]:
         seen: set[str] = set()
         while url is not None:
             if url in seen:
                 message = f"polygon: the pages of {url.partition('?')[0]} run in a circle"
                 raise DataError(message)
             seen.add(url)
-            page = await self._page(url)
-            results.extend(page.results or ())
-            url = _pinned(page.next_url) if page.next_url else None
-        return results
+            page = await self._page(limit, url, kind)
+            yield page
+            url = self._pinned(page.next_url) if page.next_url else None
 
-    async def _page(self, url: str) -> _Page:
+    def _pinned(self, next_url: str) -> str:
+        """Path and query of the next page, which is asked of our host.
+
+        Raises:
+            DataError: It is said to be on a host that is neither ours nor the vendor's.
+        """
+        parts = urlsplit(next_url)
+        if parts.netloc and parts.netloc not in {*_HOSTS, urlsplit(self._base_url).netloc}:
+            message = (
+                f"polygon: the next page is said to be on the host {parts.netloc!r}; "
+                f"expected {urlsplit(self._base_url).netloc}: nothing was asked of it"
+            )
+            raise DataError(message)
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    async def _page(self, limit: str, url: str, kind: type[Page]) -> Page:
         """One page, asked for again while that may help."""
         delays = self._backoff()
         attempt = 1
         while True:
-            outcome = await self._throttler.execute(LIMIT_ID, self._attempt, url)
-            if isinstance(outcome, _Page):
+            outcome = await self._throttler.execute(limit, self._attempt, url, kind)
+            if not isinstance(outcome, tuple):
                 return outcome
             error, is_temporary = outcome
             if not is_temporary or attempt >= self._attempts:
@@ -243,7 +364,7 @@ class PolygonProvider:
             attempt += 1
             await self._sleep(delay)
 
-    async def _attempt(self, url: str) -> _Page | tuple[BrokerError, bool]:
+    async def _attempt(self, url: str, kind: type[Page]) -> Page | tuple[BrokerError, bool]:
         """One request: its page, or the error and whether asking again may help."""
         try:
             async with asyncio.timeout(self._timeout_seconds):  # httpx bounds each read, not their sum
@@ -255,8 +376,8 @@ class PolygonProvider:
             rule = rule_for(response.status_code)
             return self._error(rule, response), rule.is_temporary
         try:
-            page = msgspec.json.decode(response.content, type=_Page)
-        except msgspec.DecodeError as error:  # ValidationError is one
+            page = msgspec.json.decode(response.content, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # ValidationError is one
             message = f"polygon: the answer is not what the API promises: {error}"
             raise DataError(message) from None
         if page.status not in ("OK", "DELAYED"):
@@ -288,60 +409,49 @@ def _check_base_url(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _moment(name: str, moment: datetime) -> int:
-    try:
-        return to_ns(moment)
-    except ValueError:
-        message = f"polygon: the {name} {moment!r} has no time zone; expected an aware datetime"
-        raise ConfigurationError(message) from None
+def _ticker(symbol: str, dash: str = "") -> str:
+    """Polygon's name: crypto pairs are ``X:BTCUSD`` (bars) or ``X:BTC-USD`` (ticks)."""
+    return quote(f"X:{symbol.replace('/', dash)}" if "/" in symbol else symbol, safe=":")
 
 
-def _ticker(symbol: str) -> str:
-    """Polygon's name: crypto pairs are ``X:BTCUSD``."""
-    return f"X:{symbol.replace('/', '')}" if "/" in symbol else symbol
+# Our units -> Polygon's.
+_SPANS: Final = {"Sec": "second", "Min": "minute", "Hour": "hour", "Day": "day", "Week": "week", "Month": "month"}
+# What is asked of the reference API: the path, by which day, and how a row becomes an action.
+_ACTIONS: Final[tuple[tuple[str, str, Callable[[Mapping[str, Any]], dict[str, Any]]], ...]] = (
+    (
+        "splits",
+        "execution_date",
+        lambda row: {
+            "type": "split",
+            "ex_date": row["execution_date"],
+            "new": row["split_to"],
+            "old": row["split_from"],
+        },
+    ),
+    (
+        "dividends",
+        "ex_dividend_date",
+        lambda row: {"type": "dividend", "ex_date": row["ex_dividend_date"], "amount": row["cash_amount"]},
+    ),
+)
+# ``correction`` of a row that is no trade, or one that counts no more: errors, cancels, and the second copy of a correction.
+_GONE: Final = frozenset({7, 8, 10, 11, 12})
 
 
-def _pinned(next_url: str) -> str:
-    """Path and query of the next page: whatever host it names, we ask ours."""
-    parts = urlsplit(next_url)
-    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+def _bar_table(rows: list[_Bar]) -> BarTable:
+    return BarTable.of(
+        [row.t * NS_PER_MS for row in rows],
+        [row.o for row in rows],
+        [row.h for row in rows],
+        [row.l for row in rows],
+        [row.c for row in rows],
+        [row.v for row in rows],
+        vwap=[float("nan") if row.vw is None else row.vw for row in rows],
+        trades=[UNKNOWN_COUNT if row.n is None else row.n for row in rows],
+    )
 
 
-# ------------------------------------------------------------------------------------------------ bars
-
-_NEW_YORK: Final = ZoneInfo("America/New_York")
-
-
-def _to_bars(symbol: str, span: _Span, results: list[_Result], first: int, last: int) -> list[Bar]:
-    """Those of the results that begin at or after ``first`` and end at or before ``last``."""
-    zone: tzinfo = UTC if "/" in symbol else _NEW_YORK
-    bars: list[Bar] = []
-    previous = None
-    for result in results:
-        begin = result.t * NS_PER_MS
-        reason = complaint(Row(result.o, result.h, result.l, result.c, result.v))
-        if reason is None and previous is not None and begin <= previous:
-            reason = f"it does not come after the bar of {format_rfc3339(previous)}"
-        if reason is not None:
-            message = f"polygon: the bar of {symbol} at {format_rfc3339(begin)} is wrong: {reason}"
-            raise DataError(message)
-        previous = begin
-        end = _end_of(begin, span, zone)
-        if begin >= first and end <= last:
-            bars.append(Bar(end, symbol, result.o, result.h, result.l, result.c, result.v))
-    return bars
-
-
-def _end_of(begin: int, span: _Span, zone: tzinfo) -> int:
-    """Where a bar ends (UTC ns)."""
-    if span.unit == "minute":
-        return begin + span.multiplier * NS_PER_MINUTE
-    if span.unit == "hour":
-        return begin + span.multiplier * NS_PER_HOUR
-    # Arithmetic on a zoned datetime is arithmetic on its wall clock: midnight to midnight.
-    local = to_datetime(begin).astimezone(zone)
-    if span.unit == "month":
-        years, month = divmod(local.month - 1 + span.multiplier, 12)
-        return to_ns(local.replace(year=local.year + years, month=month + 1))
-    days = span.multiplier * (7 if span.unit == "week" else 1)
-    return to_ns(local + timedelta(days=days))
+def _trade(symbol: str, row: _Trade) -> Trade:
+    tape = _TAPES.get(row.tape, "")
+    marks = "".join(POLYGON_MARKS.get(number, "") for number in row.conditions) if tape else ""
+    return Trade(row.time(), symbol, row.price, row.size, row.id, marks, str(row.exchange), tape)

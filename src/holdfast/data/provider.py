@@ -1,15 +1,26 @@
-"""What a source of historical bars looks like to everybody else."""
+"""What a source of market data of the past looks like to everybody else."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, datetime
 from typing import Protocol
 
-from holdfast.model.market import Bar
+from holdfast.data.actions import Action
+from holdfast.data.tables import BarTable
+from holdfast.model.market import Bar, Quote, Trade
 
 
 class DataProvider(Protocol):
-    """Gives complete bars of the past."""
+    """Gives bars, trades, quotes and corporate actions of the past.
+
+    Attributes:
+        name: Who it is, in one word: it is noted beside all that is stored.
+    """
+
+    @property
+    def name(self) -> str:
+        """Who it is."""
 
     async def get_bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
         """The complete bars that begin at or after ``start`` and end at or before ``end``.
@@ -23,3 +34,18 @@ class DataProvider(Protocol):
         Returns:
             Bars, oldest first; ``Bar.ts`` is the END of the bar (UTC ns). No bars is an empty list.
         """
+
+    def bar_pages(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> AsyncIterator[BarTable]:
+        """The same bars page by page as they come, as the vendor gives them: not judged, not sorted."""
+
+    def trade_pages(self, symbol: str, start: datetime, end: datetime) -> AsyncIterator[Sequence[Trade]]:
+        """The trades in ``[start, end)``, page by page."""
+
+    def quote_pages(self, symbol: str, start: datetime, end: datetime) -> AsyncIterator[Sequence[Quote]]:
+        """The quotes in ``[start, end)``, page by page."""
+
+    async def get_actions(self, symbol: str, start: date, end: date) -> list[Action]:
+        """Splits and cash dividends whose ex-date lies in ``[start, end]``, oldest first."""
+
+    async def aclose(self) -> None:
+        """Close the connections."""

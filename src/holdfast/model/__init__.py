@@ -15,7 +15,7 @@ from holdfast.model.enums import (
     TimeInForce,
     TradingState,
 )
-from holdfast.model.market import Asset, Bar, Quote
+from holdfast.model.market import Asset, Bar, Quote, Trade
 from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
 from holdfast.model.series import BarSeries
 from holdfast.model.signals import Signal, Verdict
@@ -46,6 +46,7 @@ __all__ = [
     "Source",
     "Stage",
     "TimeInForce",
+    "Trade",
     "TradingState",
     "Verdict",
 ]

@@ -34,6 +34,30 @@ class Quote(msgspec.Struct, frozen=True, gc=False, tag="quote"):
     ask_size: float = 0.0
 
 
+class Trade(msgspec.Struct, frozen=True, gc=False, tag="trade"):
+    """One trade of the market (not of ours), as the tape reports it.
+
+    Attributes:
+        ts: When it was made (UTC ns).
+        symbol: Of what.
+        price: At what price.
+        size: Shares or coins.
+        id: The exchange's id; empty where it gives none.
+        conditions: Sale conditions, one letter or digit each, as the tape writes them.
+        exchange: The exchange's code.
+        tape: ``A``, ``B`` (CTA) or ``C`` (UTP); empty where there is no tape.
+    """
+
+    ts: int
+    symbol: str
+    price: float
+    size: float
+    id: str = ""
+    conditions: str = ""
+    exchange: str = ""
+    tape: str = ""
+
+
 class Asset(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the venue says of a symbol. Increments and sizes are decimal strings on the wire, Decimal here."""
 
