@@ -114,6 +114,16 @@ async def test_the_past_is_told_to_those_who_ask_and_survives_a_restart(
         assert await take(lines, 2) == before[1:], "the named event included"
     async with reading(venue, since=before[2]["at"]) as lines:
         assert await take(lines, 1) == before[2:]
+    since = {"since": "2020-01-01T00:00:00Z"}
+    for asked, told in (
+        (since | {"until": before[1]["at"]}, 2),
+        (since | {"until": "2020-01-02"}, 0),
+        ({"since_id": ids[0], "until_id": ids[1]}, 2),
+        ({"since_id": ids[1], "until_id": ids[0]}, 0),
+    ):
+        async with reading(venue, **asked) as lines:
+            events = [msgspec.json.decode(line[6:]) async for line in lines if line.startswith("data: ")]
+        assert events == before[before.index(events[0]) if events else 0 :][:told], asked
     async with Bot.connected(venue) as bot, reading(venue) as lines:
         await anext(lines)
         trade(venue, "0.2")
@@ -137,7 +147,13 @@ async def test_it_ends_with_the_venue(venue: VenueProcess) -> None:
         ({"since": "2020-01-01T00:00:00Z", "since_id": "0" * 26}, "only one of since or since_id is accepted"),
         ({"since": "yesterday"}, "since"),
         ({"since_id": "7"}, "since_id must be the id of an event"),
-        ({"until": "2020-01-01T00:00:00Z"}, "until and until_id are not served by this venue"),
+        ({"since_id": "I" * 26}, "since_id must be the id of an event"),
+        ({"until": "2020-01-01T00:00:00Z"}, "until needs since"),
+        ({"until_id": "0" * 26}, "until_id needs since_id"),
+        ({"since": "2020-01-01", "until_id": "0" * 26}, "until_id needs since_id"),
+        ({"since_id": "0" * 26, "until": "2020-01-01"}, "until needs since"),
+        ({"since": "2020-01-01", "until": "tomorrow"}, "until must be"),
+        ({"since_id": "0" * 26, "until_id": "8" * 26}, "until_id must be the id of an event"),
     ],
 )
 def test_what_makes_no_sense_is_refused(venue: VenueProcess, params: dict[str, str], said: str) -> None:
@@ -152,7 +168,7 @@ def test_what_makes_no_sense_is_refused(venue: VenueProcess, params: dict[str, s
 async def test_silence_is_filled_with_heartbeats() -> None:
     """And a client that goes away ends the answer."""
     account = type("Account", (), {"trades": [], "event_count": 0, "namespace": 1})()
-    streams = ActivityStreams(lambda *_: account, heartbeat_seconds=0.001)
+    streams = ActivityStreams(lambda *_: account, lambda: 0, heartbeat_seconds=0.001)
     gone, sent = asyncio.Event(), []
 
     async def receive() -> dict[str, Any]:

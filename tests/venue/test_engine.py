@@ -331,7 +331,7 @@ def test_state_that_is_damaged_is_refused() -> None:
         ("spread_bps", -1.0),
         ("maker_bps", Decimal(-1)),
         ("taker_bps", Decimal(10_000)),
-        ("multiplier", 4),
+        ("multiplier", 3),
         ("namespace", 2**60),
     ],
 )

@@ -1,12 +1,14 @@
 """The money side of a book: cash, positions, and the arithmetic of a Reg-T margin account.
 
     equity          = cash + long value + short value            (short value is negative)
-    initial margin  = sum of |value| x rate                      (1/multiplier if marginable, else 1; crypto: 1)
+    initial margin  = sum of |value| x rate                      (one half if marginable, else 1; crypto: 1)
     excess          = equity - initial margin - what open orders reserve
-    buying power    = max(excess, 0) x multiplier
+    Reg-T power     = max(excess, 0) x 2
     non-marginable  = max(min(cash + short value - reserved cash, excess), 0)      what crypto is bought with
 
-With the multiplier 1 all rates are 1, and the buying power is the free cash. Amounts are exact Decimals in
+The buying power depends on the multiplier. 1: all rates are 1, and it is the free cash. 2: it is the Reg-T power. 4: it is
+what the last close left, (equity then - maintenance margin then) x 4, less what is held more than then and what open orders
+reserve; crypto and whatever else is not marginable is bought with cash in any case. Amounts are exact Decimals in
 USD (the engine sees to the context); nothing is rounded but average prices. A position is marked at the last trade of its symbol.
 """
 
@@ -20,6 +22,7 @@ import msgspec
 
 from holdfast.model.enums import AssetClass, OrderSide
 from holdfast.model.errors import invariant
+from holdfast.venue.configuration import Configuration, configuration_of
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import ZERO
 
@@ -31,25 +34,36 @@ _THIRTY_PERCENT = Decimal("0.3")
 _LONG_FULL_MARGIN_BELOW = Decimal("2.5")
 _SHORT_LOW_PRICE_BELOW = Decimal(5)
 
+_ONE, _HALF = Decimal(1), Decimal("0.5")
+_FOUR = 4
+#: Initial margin of what is marginable, by the account's multiplier.
+_RATES = {1: _ONE, 2: _HALF, 4: _HALF}
+
 # An estimate in floats may be wrong by this share of all that it summed; it decides only beyond that.
 _ESTIMATE_ERROR = 1e-9
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The account at a moment, in USD. ``short_market_value`` is negative or zero."""
+    """The account at a moment, in USD.
+
+    ``short_market_value`` is negative or zero; ``sma``, the special memorandum account, is the excess at the last close.
+    """
 
     cash: Decimal
     equity: Decimal
     last_equity: Decimal
     buying_power: Decimal
+    regt_buying_power: Decimal
     non_marginable_buying_power: Decimal
     long_market_value: Decimal
     short_market_value: Decimal
     initial_margin: Decimal
     maintenance_margin: Decimal
     last_maintenance_margin: Decimal
+    sma: Decimal
     multiplier: int
     shorting_enabled: bool
+    is_suspended: bool
 
 
 class PositionView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -97,32 +111,54 @@ class Account:
 
     Args:
         cash: What it starts with (USD).
-        multiplier: 2 is a margin account, 1 a cash account.
+        multiplier: 4 is a margin account with more within the day, 2 a margin account, 1 a cash account.
         prices: Last trades by symbol; the engine's own dictionary, read only here.
+
+    Attributes:
+        cash: In USD; negative if borrowed.
+        positions: What is held, by symbol.
+        configuration: What its owner has set; change it with ``configure``.
     """
 
     __slots__ = (
         "_last_equity",
+        "_last_exposure",
         "_last_maintenance_margin",
         "_lastday_prices",
         "_multiplier",
         "_prices",
+        "_rate",
         "_reserved_cash",
-        "_reserved_margin",
+        "_reserved_full",
+        "_reserved_marginable",
+        "_sma",
         "cash",
+        "configuration",
         "positions",
     )
 
     def __init__(self, cash: Decimal, multiplier: int, prices: Mapping[str, float]) -> None:
         self.cash = cash
         self.positions: dict[str, Position] = {}
-        self._multiplier = multiplier
         self._prices = prices
-        self._reserved_margin = ZERO  # what open orders hold back of the excess ...
-        self._reserved_cash = ZERO  # ... and what open buys would pay
-        self._last_equity = cash
+        self._reserved_marginable = ZERO  # value of open orders that add risk, where it is marginable ...
+        self._reserved_full = ZERO  # ... and where it is not
+        self._reserved_cash = ZERO  # what open buys would pay
+        self._last_equity = self._sma = cash
+        self._last_exposure = ZERO
         self._last_maintenance_margin = ZERO
         self._lastday_prices: dict[str, float] = {}
+        self.configure(configuration_of(multiplier))
+
+    def configure(self, configuration: Configuration) -> None:
+        """Obey these switches from now on; what is open or held already stays."""
+        self.configuration = configuration
+        self._multiplier = configuration.max_margin_multiplier
+        self._rate = _RATES[self._multiplier]
+
+    def pays_cash(self, instrument: Instrument) -> bool:
+        """Whether it is bought with cash only."""
+        return self._multiplier == 1 or not instrument.is_marginable
 
     def held(self, symbol: str) -> Decimal:
         """The signed position; zero if there is none."""
@@ -168,7 +204,10 @@ class Account:
 
     def reserve(self, instrument: Instrument, side: OrderSide, value: Decimal) -> None:
         """Hold back ``value`` (USD) for an open order that adds risk; negative gives back."""
-        self._reserved_margin += value * instrument.margin_rate
+        if instrument.is_marginable:
+            self._reserved_marginable += value
+        else:
+            self._reserved_full += value
         if side is _BUY:
             self._reserved_cash += value
 
@@ -176,6 +215,8 @@ class Account:
         """What the account is worth now is from now on what it was worth last day."""
         view = self.view()
         self._last_equity = view.equity
+        self._last_exposure = view.long_market_value - view.short_market_value
+        self._sma = max(view.equity - view.initial_margin, ZERO)
         self._last_maintenance_margin = view.maintenance_margin
         self._lastday_prices = dict(self._prices)
 
@@ -183,8 +224,10 @@ class Account:
 
     def affords(self, instrument: Instrument, cost: Decimal) -> bool:
         """Whether there is buying power for an opening order of this cost (USD)."""
-        required = cost * instrument.margin_rate
-        cash_only = instrument.margin_rate == 1
+        cash_only = self.pays_cash(instrument)
+        if self._multiplier == _FOUR and not cash_only:
+            return cost <= self.view().buying_power
+        required = cost if cash_only else cost * self._rate
         if self.positions:
             # Marking many positions exactly takes long. Far from the limit an estimate is as good.
             excess_estimate, free_cash_estimate, error = self._estimate()
@@ -192,14 +235,14 @@ class Account:
             if float(required) <= available - error:
                 return True
         long_value, short_value, initial, _ = self._values()
-        excess = self.cash + long_value + short_value - initial - self._reserved_margin
+        excess = self.cash + long_value + short_value - initial - self._reserved_margin()
         if cash_only:
             return required <= min(excess, self.cash + short_value - self._reserved_cash)
         return required <= excess
 
     def _estimate(self) -> tuple[float, float, float]:
         """Excess and free cash in floats, and by how much they may be wrong."""
-        cash, reserved = float(self.cash), float(self._reserved_margin)
+        cash, reserved, rate = float(self.cash), float(self._reserved_margin()), float(self._rate)
         excess, free_cash = cash - reserved, cash - float(self._reserved_cash)
         summed = abs(cash) + reserved
         prices = self._prices
@@ -210,7 +253,7 @@ class Account:
             price = prices.get(symbol)
             value = units * (float(position.average) if price is None else price)
             size = abs(value)
-            excess += value - size * position.instrument.margin_rate_float
+            excess += value - (size * rate if position.instrument.is_marginable else size)
             summed += size
             if value < 0:
                 free_cash += value
@@ -226,7 +269,7 @@ class Account:
                 long_value += value
             else:
                 short_value += value
-            initial += abs(value) * position.instrument.margin_rate
+            initial += abs(value) * self._rate if position.instrument.is_marginable else abs(value)
             maintenance += maintenance_margin(position.instrument.asset_class, position.quantity, mark)
         return long_value, short_value, initial, maintenance
 
@@ -234,22 +277,36 @@ class Account:
         """The account at the last prices."""
         long_value, short_value, initial, maintenance = self._values()
         equity = self.cash + long_value + short_value
-        excess = equity - initial - self._reserved_margin
+        excess = equity - initial - self._reserved_margin()
+        power = regt = max(excess, ZERO) * min(self._multiplier, 2)
+        if self._multiplier == _FOUR:
+            opened = max(long_value - short_value - self._last_exposure, ZERO)
+            left = (self._last_equity - self._last_maintenance_margin) * _FOUR - opened
+            power = max(left - self._reserved_marginable - self._reserved_full, ZERO)
         free_cash = self.cash + short_value - self._reserved_cash
         return AccountView(
             cash=self.cash,
             equity=equity,
             last_equity=self._last_equity,
-            buying_power=max(excess, ZERO) * self._multiplier,
+            buying_power=power,
+            regt_buying_power=regt,
             non_marginable_buying_power=max(min(free_cash, excess), ZERO),
             long_market_value=long_value,
             short_market_value=short_value,
             initial_margin=initial,
             maintenance_margin=maintenance,
             last_maintenance_margin=self._last_maintenance_margin,
+            sma=self._sma,
             multiplier=self._multiplier,
-            shorting_enabled=self._multiplier > 1 and equity >= _SHORTING_EQUITY_MIN,
+            shorting_enabled=(
+                self._multiplier > 1 and not self.configuration.no_shorting and equity >= _SHORTING_EQUITY_MIN
+            ),
+            is_suspended=self.configuration.suspend_trade,
         )
+
+    def _reserved_margin(self) -> Decimal:
+        """What open orders hold back of the excess."""
+        return self._reserved_marginable * self._rate + self._reserved_full
 
     def position_view(self, position: Position, held_for_orders: Decimal) -> PositionView:
         """One position at the last price, of which open orders hold so much."""
@@ -277,10 +334,14 @@ class Account:
         """The state, ready for JSON."""
         return {
             "cash": str(self.cash),
-            "reserved_margin": str(self._reserved_margin),
+            "reserved_marginable": str(self._reserved_marginable),
+            "reserved_full": str(self._reserved_full),
             "reserved_cash": str(self._reserved_cash),
             "last_equity": str(self._last_equity),
             "last_maintenance_margin": str(self._last_maintenance_margin),
+            "last_exposure": str(self._last_exposure),
+            "sma": str(self._sma),
+            "configuration": msgspec.to_builtins(self.configuration),
             "lastday_prices": dict(self._lastday_prices),
             "positions": {s: [str(p.quantity), str(p.average)] for s, p in self.positions.items()},
         }
@@ -288,10 +349,13 @@ class Account:
     def load(self, state: Mapping[str, Any], instruments: Mapping[str, Instrument]) -> None:
         """Become the account that gave this dump."""
         self.cash = Decimal(state["cash"])
-        self._reserved_margin = Decimal(state["reserved_margin"])
+        self._reserved_marginable = Decimal(state["reserved_marginable"])
+        self._reserved_full = Decimal(state["reserved_full"])
         self._reserved_cash = Decimal(state["reserved_cash"])
         self._last_equity = Decimal(state["last_equity"])
         self._last_maintenance_margin = Decimal(state["last_maintenance_margin"])
+        self._last_exposure, self._sma = Decimal(state["last_exposure"]), Decimal(state["sma"])
+        self.configure(msgspec.convert(state["configuration"], Configuration))
         self._lastday_prices = dict(state["lastday_prices"])
         self.positions = {
             symbol: Position(instruments[symbol], Decimal(quantity), Decimal(average))

@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.fees import Fees
+from holdfast.venue.history import EquityHistory
 from holdfast.venue.orders import EngineEvent, PostedRow, Posting
+from holdfast.venue.watchlists import Watchlists
 from holdfast.venue.wire.words import derived_id
 
 _KEY_LENGTH = 256
@@ -72,7 +75,10 @@ class VenueAccount:
         namespace: The one of its engine's ids; no account of any other book has the same.
         key: The key id.
         created_at: When it was opened (venue's time, UTC ns).
+        fees: What it has paid for trades in crypto since the last day.
+        history: What it was worth.
         posted: Rows of activities that are no trades, oldest first.
+        watchlists: Its lists of symbols.
         trades: Numbered events that are executions or take one back, oldest first; some may not be committed yet.
         news: Numbered events that no one has been told of yet; told after the next commit.
         event_count: How many events its engine has given.
@@ -84,6 +90,8 @@ class VenueAccount:
         "created_at",
         "engine",
         "event_count",
+        "fees",
+        "history",
         "id",
         "key",
         "namespace",
@@ -92,6 +100,7 @@ class VenueAccount:
         "posted",
         "rate",
         "trades",
+        "watchlists",
     )
 
     def __init__(
@@ -109,6 +118,9 @@ class VenueAccount:
         self.news: list[tuple[int, EngineEvent]] = []
         self.posted: list[PostedRow] = []
         self.trades: list[tuple[int, EngineEvent]] = []
+        self.fees = Fees()
+        self.history = EquityHistory(created_at, float(engine.account().cash))
+        self.watchlists = Watchlists(str(self.namespace))
 
     def knows(self, secret: str) -> bool:
         """Whether this is the secret with which the account was opened."""
@@ -121,7 +133,20 @@ class VenueAccount:
             Refusal: It cannot be; nothing has changed.
         """
         self.engine.amendments.adjust(posting.symbol, posting.quantity, posting.cash)
-        row = PostedRow(derived_id("activity", f"{self.namespace}:{len(self.posted)}"), now, posting)
+        return self._list(posting, now)
+
+    def sample(self, now: int) -> None:
+        """Note what the account is worth at the end of a step of the market."""
+        self.history.add(now, float(self.engine.account().equity))
+
+    def end_session(self, at: int) -> None:
+        """The account's session closed at this moment: its fees get their rows, and its worth is that of the day."""
+        for posting in self.fees.close_day(at, self.engine.prices):
+            self._list(posting, at)
+        self.history.end_day(at, float(self.engine.account().last_equity))
+
+    def _list(self, posting: Posting, at: int) -> PostedRow:
+        row = PostedRow(derived_id("activity", f"{self.namespace}:{len(self.posted)}"), at, posting)
         self.posted.append(row)
         return row
 
@@ -133,6 +158,7 @@ class VenueAccount:
             self.news.append((self.event_count, event))
             if event.execution is not None:
                 self.trades.append(self.news[-1])
+                self.fees.count(event.execution, busted=event.kind == "trade_bust")
         return len(events)
 
 

@@ -1,7 +1,8 @@
 """The account's trades as server-sent events: ``GET /v2beta1/events/activities``, which can be resumed.
 
 What the WebSocket does not have, this has: a past. ``since`` (a time) or ``since_id`` (an event's id) begins with what has
-been, the named event included, and goes on with what comes. Without either there is no past. Ids are ULIDs that sort in the
+been, the named event included, and goes on with what comes. Without either there is no past. ``until`` or ``until_id``, which
+need their ``since``, end the answer before the first later event; with all of the past told, at once. Ids are ULIDs that sort in the
 order of the events; a restarted venue replays its book and gives every event the id that it had.
 
 There is no queue for each reader: the account's list of trades is the queue, and a reader has its place in it and the number
@@ -15,6 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from holdfast.model.errors import VenueError
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.venue.accounts import VenueAccount
@@ -23,14 +26,23 @@ from holdfast.venue.orders import EngineEvent, Refusal
 from holdfast.venue.refusals import refuse_invalid
 from holdfast.venue.sockets import Receive, Scope, Send
 from holdfast.venue.wire.account import activity_json
-from holdfast.venue.wire.words import Json, derived_id, encode_json, event_id, parse_time, refusal_json
+from holdfast.venue.wire.words import (
+    Json,
+    derived_id,
+    encode_json,
+    event_id,
+    is_event_id,
+    moment_of,
+    parse_time,
+    refusal_json,
+)
 
 PATH: Final = "/v2beta1/events/activities"
 HEARTBEAT_SECONDS: Final = 10.0
 
 _HEARTBEAT: Final = b":heartbeat\n\n"
 _BATCH: Final = 500
-_ID_LENGTH: Final = 26
+_LAST_NUMBER: Final = (1 << 48) - 1
 
 
 class _Reader:
@@ -53,16 +65,19 @@ class ActivityStreams:
 
     Args:
         authenticate: Gives the account of a key pair, with everything until now committed.
+        now: The venue's time (UTC ns).
         heartbeat_seconds: The longest silence (real seconds).
     """
 
     def __init__(
         self,
         authenticate: Callable[[str, str], VenueAccount | None],
+        now: Callable[[], int],
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
         self._authenticate = authenticate
+        self._now = now
         self._heartbeat = heartbeat_seconds
         self._readers: set[_Reader] = set()
         self._ended = False
@@ -86,7 +101,7 @@ class ActivityStreams:
             account = self._authenticate(*keys_of(scope))
             if account is None:
                 raise unauthorized()
-            place = _place(account, scope)
+            place, until = _range(account, scope)
         except Refusal as refusal:
             body: object = {"message": refusal.message} if refusal.http_status == 401 else refusal_json(refusal)
             await _answer(send, refusal.http_status, encode_json(body))
@@ -104,11 +119,14 @@ class ActivityStreams:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
             while not gone.done() and not self._ended:
-                payload, place = _next(reader, place)
-                if not payload:
+                payload, place, over = _next(reader, place, until)
+                over = over or (not payload and self._now() > until.moment)
+                if not payload and not over:
                     payload = await self._wait(reader)
                 if payload and not gone.done():
                     await send({"type": "http.response.body", "body": payload, "more_body": True})
+                if over:
+                    break
             if not gone.done():
                 await send({"type": "http.response.body", "body": b""})
         finally:
@@ -153,24 +171,51 @@ def trade_event_json(event: EngineEvent, number: int, namespace: int) -> Json:
     }
 
 
-def _place(account: VenueAccount, scope: Scope) -> int:
-    """Where in the account's trades to begin.
+class _Until(msgspec.Struct, frozen=True):
+    """Where an answer ends: after this event at the latest, and once this moment (UTC ns) is over."""
+
+    last_id: str
+    moment: int
+
+
+_NEVER: Final = _Until("~", 1 << 62)
+
+
+def _range(account: VenueAccount, scope: Scope) -> tuple[int, _Until]:
+    """Where in the account's trades to begin, and where to end.
 
     Raises:
-        Refusal: What is asked for makes no sense, or is not served here.
+        Refusal: What is asked for makes no sense.
     """
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    since, since_id = query.get("since"), query.get("since_id")
-    if query.get("until") or query.get("until_id"):
-        refuse_invalid("until and until_id are not served by this venue")
+    since, since_id, until, until_id = (query.get(name) for name in ("since", "since_id", "until", "until_id"))
     if since and since_id:
         refuse_invalid("only one of since or since_id is accepted")
+    if until and not since:
+        refuse_invalid("until needs since")
+    if until_id and not since_id:
+        refuse_invalid("until_id needs since_id")
+    end = _NEVER
+    if until:
+        moment = parse_time(until, "until")
+        end = _Until(event_id(max(moment, 0), _LAST_NUMBER, _LAST_NUMBER), moment)
+    elif until_id:
+        _check_id(until_id, "until_id")
+        end = _Until(until_id.upper(), moment_of(until_id.upper()))
+    return _place(account, since, since_id), end
+
+
+def _check_id(text: str, name: str) -> None:
+    if not is_event_id(text.upper()):
+        refuse_invalid(f"{name} must be the id of an event, got {text[:40]!r}")
+
+
+def _place(account: VenueAccount, since: str | None, since_id: str | None) -> int:
     if since:
         moment = parse_time(since, "since")
         return next((i for i, (_, event) in enumerate(account.trades) if event.at >= moment), len(account.trades))
     if since_id:
-        if len(since_id) != _ID_LENGTH or not since_id.isascii() or not since_id.isalnum():
-            refuse_invalid(f"since_id must be the id of an event, got {since_id[:40]!r}")
+        _check_id(since_id, "since_id")
         namespace = account.namespace
         return next(
             (
@@ -183,14 +228,18 @@ def _place(account: VenueAccount, scope: Scope) -> int:
     return len(account.trades)
 
 
-def _next(reader: _Reader, place: int) -> tuple[bytes, int]:
-    """What may be told from a place on, as one piece, and the place after it."""
-    account, lines = reader.account, []
+def _next(reader: _Reader, place: int, until: _Until) -> tuple[bytes, int, bool]:
+    """What may be told from a place on, as one piece; the place after it; and whether the end has been passed."""
+    account = reader.account
+    lines: list[bytes] = []
     for number, event in account.trades[place : place + _BATCH]:
         if number > reader.committed:
             break
-        lines.append(b"data: " + encode_json(trade_event_json(event, number, account.namespace)) + b"\n\n")
-    return b"".join(lines), place + len(lines)
+        body = trade_event_json(event, number, account.namespace)
+        if body["event_id"] > until.last_id:
+            return b"".join(lines), place, True
+        lines.append(b"data: " + encode_json(body) + b"\n\n")
+    return b"".join(lines), place + len(lines), False
 
 
 async def _until_gone(receive: Receive) -> None:

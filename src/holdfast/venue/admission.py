@@ -2,6 +2,7 @@
 
 The rules, in the order in which they are asked (the request itself was checked before, see ``instruments``):
 
+    configuration            trading is not suspended, and parts of shares are not switched off
     no price yet             a market order cannot be valued before the first trade of its symbol
     cost                     neither too small nor too large, where there are such limits
     wash trade               it could trade against an order of ours that rests on the other side
@@ -19,6 +20,7 @@ from decimal import Decimal
 
 from holdfast.model.enums import OrderSide
 from holdfast.venue.account import Account
+from holdfast.venue.configuration import Configuration
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import ZERO, NewOrder, Refusal, VenueOrder, forbidden, unprocessable
 
@@ -41,6 +43,9 @@ def assess(
     Returns:
         What each of its shares reserves of the buying power (USD; zero if it reduces a position), or the refusal.
     """
+    refusal = _switched_off(new, instrument, account.configuration)
+    if refusal is not None:
+        return refusal
     if new.limit_price is not None:
         reference = new.limit_price
     elif price is not None:
@@ -52,10 +57,9 @@ def assess(
         refusal = instrument.cost_refusal(new, new.quantity * reference)
         if refusal is not None:
             return refusal
-    if resting:
-        refusal = _wash_trade(new, resting)
-        if refusal is not None:
-            return refusal
+    refusal = _wash_trade(new, resting)
+    if refusal is not None:
+        return refusal
     held = account.held(instrument.symbol)
     if new.side is _BUY:
         if held < 0:
@@ -69,6 +73,14 @@ def assess(
 def held_for_orders(resting: Iterable[VenueOrder], side: OrderSide) -> Decimal:
     """How much the open orders of one side still want."""
     return sum((order.leaves_qty for order in resting if order.side is side), ZERO)
+
+
+def _switched_off(new: NewOrder, instrument: Instrument, configuration: Configuration) -> Refusal | None:
+    if configuration.suspend_trade:
+        return forbidden("account is not authorized to trade")
+    if not configuration.fractional_trading and not instrument.is_crypto and new.quantity % 1:
+        return forbidden("fractional trading is disabled for this account")
+    return None
 
 
 def _open_long(
@@ -99,7 +111,7 @@ def _too_expensive(instrument: Instrument, account: Account, cost: Decimal) -> R
     if account.affords(instrument, cost):
         return None
     view = account.view()
-    power = view.non_marginable_buying_power if instrument.margin_rate == 1 else view.buying_power
+    power = view.non_marginable_buying_power if account.pays_cash(instrument) else view.buying_power
     return forbidden("insufficient buying power", buying_power=_text(power), cost_basis=_text(cost))
 
 

@@ -1,4 +1,4 @@
-"""Changes of an account that no trade makes: what is posted, and executions that are taken back."""
+"""Changes of an account that no trade makes: what is posted, executions that are taken back, what its owner sets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from decimal import Decimal
 from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderSide
 from holdfast.venue.account import Account
+from holdfast.venue.configuration import Configuration
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import VenueExecution, not_found, unprocessable
 
@@ -23,6 +24,15 @@ class Amendments:
         self._account = account
         self._instruments = instruments
         self.busted: dict[str, None] = {}
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the account's owner has set."""
+        return self._account.configuration
+
+    def configure(self, configuration: Configuration) -> None:
+        """Obey other switches from now on."""
+        self._account.configure(configuration)
 
     def adjust(self, symbol: str, change: Decimal, cash: Decimal) -> None:
         """Change a position and the cash: a fee, a dividend, a split. What is held keeps its cost.

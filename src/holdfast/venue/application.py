@@ -46,7 +46,7 @@ class Venue:
         self._exchange = exchange
         self._ready = ready
         self.hub = Hub()
-        self.activities = activity_stream.ActivityStreams(self._authenticate)
+        self.activities = activity_stream.ActivityStreams(self._authenticate, lambda: exchange.now)
         self._driver: Socket | None = None
         self._untold: list[News] = []
         self._flush: asyncio.Future[None] | None = None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any, Final
 
 import msgspec
 
@@ -24,17 +25,19 @@ from holdfast.model.market import Asset, Bar
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
+from holdfast.venue.configuration import Configuration
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
 from holdfast.venue.replacing import Replacement
 from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
+from holdfast.venue.watchlists import Watchlist, WatchlistChange
 from holdfast.venue.wire.words import slashless
 
 # The engine's namespaces have 60 bits: which book, then which account.
 _ACCOUNT_BITS = 60 - BOOK_ID_BITS
 
-_OPEN, _SUBMIT, _CANCEL, _POST, _BUST, _REPLACE = "open", "submit", "cancel", "post", "bust", "replace"
+_OPEN = "open"
 _encode = msgspec.json.encode
 
 
@@ -50,6 +53,24 @@ class Replacing(msgspec.Struct, frozen=True):
 
     order_id: str
     change: Replacement
+
+
+class InputKind(msgspec.Struct, frozen=True):
+    """What an input of the book does: the type of its body, and how an account carries it out at a moment (UTC ns)."""
+
+    body: Any
+    apply: Callable[[VenueAccount, Any, int], Any]
+
+
+_INPUTS: Final[Mapping[str, InputKind]] = {
+    "submit": InputKind(NewOrder, lambda account, new, now: account.engine.submit(new, now)),
+    "cancel": InputKind(str, lambda account, order_id, now: account.engine.cancel(order_id, now)),
+    "replace": InputKind(Replacing, lambda account, body, now: account.engine.replace(body.order_id, body.change, now)),
+    "post": InputKind(Posting, lambda account, posting, now: account.post(posting, now)),
+    "bust": InputKind(str, lambda account, execution_id, now: account.engine.bust(execution_id, now)),
+    "configure": InputKind(Configuration, lambda account, body, _: account.engine.amendments.configure(body)),
+    "watch": InputKind(WatchlistChange, lambda account, change, now: account.watchlists.apply(change, now)),
+}
 
 
 class News(msgspec.Struct, frozen=True):
@@ -96,6 +117,8 @@ class Exchange:
         self.periods = {symbol: bars.period for symbol, bars in series.items()}
         self.visible = dict.fromkeys(series, 0)
         self.sessions = sessions
+        crypto_only = all("/" in symbol for symbol in series)
+        self.account_sessions = sessions(AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY)
         self.accounts: list[VenueAccount] = []
         self._by_key: dict[str, VenueAccount] = {}
         self._names = {name: symbol for symbol in assets for name in (slashless(symbol), symbol)}
@@ -161,10 +184,7 @@ class Exchange:
         Raises:
             Refusal: The engine does not take it; nothing has changed.
         """
-        at = self._cursor()
-        order = account.engine.submit(new, self.now)
-        self._record(account.number, _SUBMIT, _encode(new), at)
-        self._collect((account,))
+        order: VenueOrder = self._change(account, "submit", new)
         return order
 
     def cancel(self, account: VenueAccount, order_id: str) -> VenueOrder:
@@ -173,10 +193,7 @@ class Exchange:
         Raises:
             Refusal: It does not exist, or is closed; nothing has changed.
         """
-        at = self._cursor()
-        order = account.engine.cancel(order_id, self.now)
-        self._record(account.number, _CANCEL, _encode(order_id), at)
-        self._collect((account,))
+        order: VenueOrder = self._change(account, "cancel", order_id)
         return order
 
     def replace(self, account: VenueAccount, order_id: str, change: Replacement) -> VenueOrder:
@@ -185,10 +202,7 @@ class Exchange:
         Raises:
             Refusal: It cannot be; nothing has changed.
         """
-        at = self._cursor()
-        order = account.engine.replace(order_id, change, self.now)
-        self._record(account.number, _REPLACE, _encode(Replacing(order_id, change)), at)
-        self._collect((account,))
+        order: VenueOrder = self._change(account, "replace", Replacing(order_id, change))
         return order
 
     def post(self, account: VenueAccount, posting: Posting) -> PostedRow:
@@ -197,9 +211,7 @@ class Exchange:
         Raises:
             Refusal: It cannot be; nothing has changed.
         """
-        at = self._cursor()
-        row = account.post(posting, self.now)
-        self._record(account.number, _POST, _encode(posting), at)
+        row: PostedRow = self._change(account, "post", posting)
         return row
 
     def bust(self, account: VenueAccount, execution_id: str) -> VenueExecution:
@@ -208,25 +220,41 @@ class Exchange:
         Raises:
             Refusal: It does not exist, or cannot be; nothing has changed.
         """
-        at = self._cursor()
-        execution = account.engine.bust(execution_id, self.now)
-        self._record(account.number, _BUST, _encode(execution_id), at)
-        self._collect((account,))
+        execution: VenueExecution = self._change(account, "bust", execution_id)
         return execution
+
+    def configure(self, account: VenueAccount, configuration: Configuration) -> None:
+        """Let an account obey these switches from now on."""
+        self._change(account, "configure", configuration)
+
+    def watch(self, account: VenueAccount, change: WatchlistChange) -> Watchlist:
+        """Change the watchlists of an account.
+
+        Raises:
+            Refusal: It cannot be; nothing has changed.
+        """
+        watchlist: Watchlist = self._change(account, "watch", change)
+        return watchlist
 
     def advance(self, limit: int | None) -> None:
         """Do the next step of the market, or only move time to ``limit`` (UTC ns) if that comes first."""
-        before = self._replay.now
+        before, session_close = self._replay.now, self._replay.session_close
         step = self._replay.advance(limit)
         if step.kind == "limit" and step.now == before:
             return
         self._dirty = True
+        if step.kind == "close":
+            for account in self.accounts:
+                account.sample(step.now)
         if step.kind != "limit":
             self._steps += 1
             for bar in step.bars:
                 self.visible[bar.symbol] += 1
             self._bars.extend(step.bars)
         self._collect(self.accounts)
+        if self._replay.session_close != session_close:
+            for account in self.accounts:
+                account.end_session(session_close)
 
     def run_until(self, moment: int) -> None:
         """Do every step that is due by a moment (UTC ns), then move time to it, unless the market has ended."""
@@ -257,6 +285,14 @@ class Exchange:
 
     def _cursor(self) -> Cursor:
         return Cursor(self._steps, self._replay.now, self._events)
+
+    def _change(self, account: VenueAccount, kind: str, body: Any) -> Any:
+        """Do what an input asks for, and remember it unless it is refused."""
+        at = self._cursor()
+        outcome = _INPUTS[kind].apply(account, body, self.now)
+        self._record(account.number, kind, _encode(body), at)
+        self._collect((account,))
+        return outcome
 
     def _record(self, account: int, kind: str, body: bytes, at: Cursor | None = None) -> None:
         self._book.add(Input(at or self._cursor(), account, kind, body))
@@ -314,18 +350,8 @@ class Exchange:
             if entry.kind == _OPEN:
                 self._open(msgspec.json.decode(entry.body, type=OpenAccount))
                 return
-            account = self.accounts[entry.account - 1]
-            if entry.kind == _SUBMIT:
-                account.engine.submit(msgspec.json.decode(entry.body, type=NewOrder), entry.at.now)
-            elif entry.kind == _POST:
-                account.post(msgspec.json.decode(entry.body, type=Posting), entry.at.now)
-            elif entry.kind == _BUST:
-                account.engine.bust(msgspec.json.decode(entry.body, type=str), entry.at.now)
-            elif entry.kind == _REPLACE:
-                replacing = msgspec.json.decode(entry.body, type=Replacing)
-                account.engine.replace(replacing.order_id, replacing.change, entry.at.now)
-            else:
-                account.engine.cancel(msgspec.json.decode(entry.body, type=str), entry.at.now)
+            account, kind = self.accounts[entry.account - 1], _INPUTS[entry.kind]
+            kind.apply(account, msgspec.json.decode(entry.body, type=kind.body), entry.at.now)
             self._collect((account,))
         except (msgspec.DecodeError, LookupError) as error:
             message = f"the venue's book {self._book.path} holds an input that cannot be read: {entry}"

@@ -43,7 +43,6 @@ class Instrument:
     Args:
         asset: What the venue says of the symbol. Crypto must be quoted in USD: the account has no other money.
         half_spread: Half the spread as a fraction of the price.
-        multiplier: The account's; marginable equities tie up ``1/multiplier`` of their value.
 
     Raises:
         ConfigurationError: The asset cannot be traded by this engine.
@@ -55,15 +54,14 @@ class Instrument:
         "base",
         "half_spread",
         "is_crypto",
+        "is_marginable",
         "lot",
-        "margin_rate",
-        "margin_rate_float",
         "symbol",
         "takes_whole",
         "tick",
     )
 
-    def __init__(self, asset: Asset, *, half_spread: Decimal, multiplier: int) -> None:
+    def __init__(self, asset: Asset, *, half_spread: Decimal) -> None:
         self.asset = asset
         self.symbol = asset.symbol
         self.asset_class = asset.asset_class
@@ -77,9 +75,7 @@ class Instrument:
         self.tick = Decimal(asset.price_increment) if asset.price_increment else _NANO if self.is_crypto else None
         # An order for the day in whole shares breaks no rule of form, which spares most orders most of the checks.
         self.takes_whole = asset.tradable and not self.is_crypto and not _ONE % self.lot
-        margined = asset.marginable and not self.is_crypto
-        self.margin_rate = _ONE / multiplier if margined else _ONE
-        self.margin_rate_float = float(self.margin_rate)
+        self.is_marginable = asset.marginable and not self.is_crypto
 
     def tick_at(self, price: Decimal) -> Decimal:
         """The price increment at a price: a cent from $1 up, a hundredth of a cent below, or the asset's own."""

@@ -72,7 +72,7 @@ class OrderLedger:
             self._maker_rate, self._taker_rate = settings.maker_bps / BPS, settings.taker_bps / BPS
             self._instruments: dict[str, Instrument] = {}
             for asset in assets.values():
-                instrument = Instrument(asset, half_spread=half_spread, multiplier=settings.multiplier)
+                instrument = Instrument(asset, half_spread=half_spread)
                 self._instruments[asset.symbol] = instrument
                 self._instruments.setdefault(asset.symbol.replace("/", ""), instrument)
         self._participation = settings.participation

@@ -197,12 +197,13 @@ class VenueExecution(msgspec.Struct, frozen=True, gc=False):
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
-    """An activity that is no trade, as it is asked for: its type and what it changes (cash in USD)."""
+    """An activity that is no trade, as it is asked for: its type, what it changes (cash in USD), and at what price."""
 
     activity_type: str
     symbol: str
     quantity: Decimal
     cash: Decimal
+    price: Decimal | None = None
 
 
 class PostedRow(msgspec.Struct, frozen=True, gc=False):

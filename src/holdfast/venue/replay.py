@@ -159,6 +159,11 @@ class Replay:
         """Where the replay is: now, moments closed, openings passed, the session close that is awaited."""
         return self._now, self._closed, self._passed(), self._session_close
 
+    @property
+    def session_close(self) -> int:
+        """The close of the account's session that is awaited (UTC ns)."""
+        return self._session_close
+
     def next_at(self) -> int | None:
         """When the next step happens (UTC ns); None when done."""
         if self._engine.open_count and self._next_close is not None:

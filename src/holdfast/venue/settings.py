@@ -19,7 +19,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
         spread_bps: Full spread around the traded price, in basis points of it.
         maker_bps: Crypto fee of orders that rested; equities trade free.
         taker_bps: Crypto fee of orders that met the market at once.
-        multiplier: 2 is a Reg-T margin account, 1 a cash account (no shorts).
+        multiplier: 4 has more margin within the day, 2 is a Reg-T margin account, 1 a cash account (no shorts).
         namespace: Makes the ids of this book its own; below 2**60.
     """
 
@@ -41,7 +41,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
             ("spread_bps", self.spread_bps, 0 <= self.spread_bps < BPS, "in [0, 10000)"),
             ("maker_bps", self.maker_bps, 0 <= self.maker_bps < BPS, "in [0, 10000)"),
             ("taker_bps", self.taker_bps, 0 <= self.taker_bps < BPS, "in [0, 10000)"),
-            ("multiplier", self.multiplier, self.multiplier in (1, 2), "1 (cash account) or 2 (margin account)"),
+            ("multiplier", self.multiplier, self.multiplier in (1, 2, 4), "1 (cash account), 2 or 4 (margin account)"),
             ("namespace", self.namespace, 0 <= self.namespace < 1 << 60, "in [0, 2**60)"),
         )
         for name, value, good, expected in checks:

@@ -6,14 +6,16 @@ Unknown query parameters are tolerated, as at Alpaca.
 from __future__ import annotations
 
 from holdfast.venue.api.account import AccountApi
+from holdfast.venue.api.history import HistoryApi
 from holdfast.venue.api.market_data import MarketDataApi
 from holdfast.venue.api.orders import OrdersApi
 from holdfast.venue.api.positions import PositionsApi
 from holdfast.venue.api.reference import ReferenceApi
+from holdfast.venue.api.watchlists import WatchlistsApi
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Route
 
-_SUBJECTS = (AccountApi, OrdersApi, PositionsApi, ReferenceApi, MarketDataApi)
+_SUBJECTS = (AccountApi, HistoryApi, OrdersApi, PositionsApi, ReferenceApi, WatchlistsApi, MarketDataApi)
 
 
 def public_routes(exchange: Exchange) -> list[Route]:

@@ -9,11 +9,20 @@ from typing import Final
 
 from holdfast.model.enums import AssetClass
 from holdfast.venue.api.query import bounds, direction, words
+from holdfast.venue.calendar import last_closed, new_york_date
 from holdfast.venue.exchange import Exchange
+from holdfast.venue.fees import crypto_tier
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.orders import PostedRow, VenueExecution
 from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.wire.account import CONFIGURATION, account_json, activity_id, activity_json, posted_json
+from holdfast.venue.wire.account import (
+    account_json,
+    activity_id,
+    activity_json,
+    configuration_json,
+    parse_configuration,
+    posted_json,
+)
 
 _PAGE_MAX: Final = 100
 ACTIVITY_TYPES: Final = re.compile(
@@ -33,6 +42,7 @@ class AccountApi:
         return [
             Route("GET", "/v2/account", self.account),
             Route("GET", "/v2/account/configurations", self.configurations),
+            Route("PATCH", "/v2/account/configurations", self.configure),
             Route("GET", "/v2/account/activities", self.activities),
             Route("GET", "/v2/account/activities/{}", self.activities_of_type),
         ]
@@ -41,20 +51,28 @@ class AccountApi:
         """GET /v2/account."""
         account, exchange = request.owner, self._exchange
         has_crypto = any(asset.asset_class is AssetClass.CRYPTO for asset in exchange.assets.values())
-        view = account.engine.account()
+        view, closed = account.engine.account(), last_closed(exchange.account_sessions, exchange.now)
         body = account_json(
             view,
             account_id=account.id,
             number=account.number,
             created_at=account.created_at,
-            now=exchange.now,
+            balance_asof=new_york_date(exchange.now if closed is None else closed.close).isoformat(),
             has_crypto=has_crypto,
+            crypto_tier=crypto_tier(account.engine.settings),
+            accrued_fees=account.fees.accrued(account.engine.prices),
         )
         return Answer(body)
 
     def configurations(self, request: Request) -> Answer:
         """GET /v2/account/configurations."""
-        return Answer(CONFIGURATION)
+        return Answer(configuration_json(request.owner.engine.amendments.configuration))
+
+    def configure(self, request: Request) -> Answer:
+        """PATCH /v2/account/configurations: those that are named change, the others stay."""
+        configuration = parse_configuration(request.json(), request.owner.engine.amendments.configuration)
+        self._exchange.configure(request.owner, configuration)
+        return Answer(configuration_json(configuration))
 
     def activities(self, request: Request) -> Answer:
         """GET /v2/account/activities."""
@@ -64,13 +82,15 @@ class AccountApi:
             refuse_invalid("only one of activity_types or category is accepted")
         if category and category not in ("trade_activity", "non_trade_activity"):
             refuse_invalid(f"invalid category: {category}")
-        return self._activities(request, types or ([] if category == "non_trade_activity" else ["FILL"]))
+        return self._activities(
+            request, types, fills=category != "non_trade_activity", others=category != "trade_activity"
+        )
 
     def activities_of_type(self, request: Request) -> Answer:
         """GET /v2/account/activities/{type}."""
-        return self._activities(request, [request.parts[0]])
+        return self._activities(request, [request.parts[0]], fills=True, others=True)
 
-    def _activities(self, request: Request, types: list[str]) -> Answer:
+    def _activities(self, request: Request, types: list[str], *, fills: bool, others: bool) -> Answer:
         for name in types:
             if not ACTIVITY_TYPES.fullmatch(name):
                 refuse_invalid(f"invalid activity type: {name}")
@@ -79,10 +99,10 @@ class AccountApi:
         newest_first = direction(request) == "desc"
         after, until = bounds(request)
         token = query.get("page_token", "")
-        # Fees are settled in the fills at once, so there are no rows but fills and what an operator posted.
-        rows: list[VenueExecution | PostedRow] = [*request.owner.engine.activities()] if "FILL" in types else []
+        shows_fills = fills and (not types or "FILL" in types)
+        rows: list[VenueExecution | PostedRow] = [*request.owner.engine.activities()] if shows_fills else []
         posted = [row for row in request.owner.posted if not types or row.posting.activity_type in types]
-        if posted:
+        if posted and others:
             rows = sorted([*rows, *posted], key=lambda row: row.at)
         if newest_first:
             rows.reverse()

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
+
+import msgspec
 
 from holdfast.model.enums import OrderStatus
 from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_MS, NS_PER_SECOND, format_rfc3339, to_datetime
 from holdfast.venue.account import AccountView, PositionView
+from holdfast.venue.configuration import Configuration
 from holdfast.venue.orders import PostedRow, VenueExecution
-from holdfast.venue.wire.assets import asset_id, exchange_of
+from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.watchlists import Watchlist
+from holdfast.venue.wire.assets import asset_id, asset_json, exchange_of
 from holdfast.venue.wire.words import NEW_YORK, Json, amount, ratio, slashless
 
 
 def account_json(
-    view: AccountView, *, account_id: str, number: int, created_at: int, now: int, has_crypto: bool
+    view: AccountView,
+    *,
+    account_id: str,
+    number: int,
+    created_at: int,
+    balance_asof: str,
+    has_crypto: bool,
+    crypto_tier: int,
+    accrued_fees: Decimal,
 ) -> Json:
     """The account."""
     buying_power = amount(view.buying_power)
@@ -29,7 +44,7 @@ def account_json(
         "portfolio_value": amount(view.equity),
         "last_equity": amount(view.last_equity),
         "buying_power": buying_power,
-        "regt_buying_power": buying_power,
+        "regt_buying_power": amount(view.regt_buying_power),
         "effective_buying_power": buying_power,
         "non_marginable_buying_power": amount(view.non_marginable_buying_power),
         "options_buying_power": "0",
@@ -40,35 +55,74 @@ def account_json(
         "short_market_value": amount(view.short_market_value),
         "position_market_value": amount(view.long_market_value + view.short_market_value),
         "multiplier": str(view.multiplier),
-        "sma": "0",
-        "accrued_fees": "0",
+        "sma": amount(view.sma),
+        "accrued_fees": amount(accrued_fees),
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
         "pending_reg_taf_fees": "0",
         "intraday_adjustments": "0",
-        "balance_asof": to_datetime(now).astimezone(NEW_YORK).date().isoformat(),
+        "balance_asof": balance_asof,
         "created_at": format_rfc3339(created_at),
         "trading_blocked": False,
         "transfers_blocked": False,
         "account_blocked": False,
-        "trade_suspended_by_user": False,
+        "trade_suspended_by_user": view.is_suspended,
         "shorting_enabled": view.shorting_enabled,
         "options_approved_level": 0,
         "options_trading_level": 0,
-        "crypto_tier": 1,
+        "crypto_tier": crypto_tier,
     }
 
 
-CONFIGURATION: Final[Json] = {
-    "fractional_trading": True,
-    "no_shorting": False,
-    "suspend_trade": False,
-    "disable_overnight_trading": False,
-    "ptp_no_exception_entry": False,
-    "max_margin_multiplier": "2",
-    "trade_confirm_email": "none",
-    "max_options_trading_level": None,
+def configuration_json(configuration: Configuration) -> Json:
+    """The switches of an account."""
+    body: Json = msgspec.to_builtins(configuration)
+    return body | {"max_margin_multiplier": str(configuration.max_margin_multiplier)}
+
+
+def parse_configuration(body: object, current: Configuration) -> Configuration:
+    """The switches after a request that names some of them; names that Alpaca has dropped are passed over.
+
+    Raises:
+        Refusal: A value is none of those that the switch can have.
+    """
+    if not isinstance(body, dict):
+        refuse_invalid("request body must be an object")
+    changes = {}
+    for name, accepted in _SWITCHES.items():
+        if name not in body:
+            continue
+        value = body[name]
+        if (type(value), value) not in [(type(one), one) for one in accepted]:
+            refuse_invalid(f"invalid {name}: expected one of {', '.join(map(repr, accepted))}")
+        changes[name] = int(value) if name == "max_margin_multiplier" else value
+    return msgspec.structs.replace(current, **changes)
+
+
+_SWITCHES: Final[dict[str, tuple[object, ...]]] = {
+    "fractional_trading": (True, False),
+    "no_shorting": (True, False),
+    "suspend_trade": (True, False),
+    "disable_overnight_trading": (True, False),
+    "ptp_no_exception_entry": (True, False),
+    "max_margin_multiplier": ("1", "2", "4"),
+    "trade_confirm_email": ("all", "none"),
+    "max_options_trading_level": (None, 0, 1, 2, 3),
 }
+
+
+def watchlist_json(watchlist: Watchlist, account_id: str, assets: Iterable[Asset] | None = None) -> Json:
+    """A watchlist, with what is in it or without."""
+    body: Json = {
+        "id": watchlist.id,
+        "account_id": account_id,
+        "created_at": format_rfc3339(watchlist.created_at),
+        "updated_at": format_rfc3339(watchlist.updated_at),
+        "name": watchlist.name,
+    }
+    if assets is not None:
+        body["assets"] = [asset_json(asset) for asset in assets]
+    return body
 
 
 def position_json(view: PositionView, asset: Asset) -> Json:
@@ -138,4 +192,6 @@ def posted_json(row: PostedRow) -> Json:
     }
     if posting.symbol:
         body |= {"symbol": slashless(posting.symbol), "qty": amount(posting.quantity)}
+    if posting.price is not None:
+        body["price"] = amount(posting.price)
     return body

@@ -1,4 +1,4 @@
-"""Assets and the calendar on the wire."""
+"""Assets on the wire."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Final
 
 from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
-from holdfast.model.timestamps import to_datetime
-from holdfast.time import Session
-from holdfast.venue.wire.words import NEW_YORK, Json, derived_id
+from holdfast.venue.wire.words import Json, derived_id
 
 
 def asset_id(symbol: str) -> str:
@@ -54,16 +52,3 @@ def asset_json(asset: Asset) -> Json:
 def exchange_of(asset: Asset) -> str:
     """Where an asset of which nothing else is known is listed."""
     return "CRYPTO" if asset.asset_class is AssetClass.CRYPTO else "NASDAQ"
-
-
-def calendar_json(session: Session) -> Json:
-    """A day of the exchange's calendar, in New York's time."""
-    opens, closes = (to_datetime(ns).astimezone(NEW_YORK) for ns in (session.open, session.close))
-    return {
-        "date": opens.date().isoformat(),
-        "open": f"{opens:%H:%M}",
-        "close": f"{closes:%H:%M}",
-        "session_open": "0400",
-        "session_close": "2000",
-        "settlement_date": opens.date().isoformat(),
-    }

@@ -76,6 +76,19 @@ def event_id(at: int, number: int, namespace: int) -> str:
     return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
 
 
+def is_event_id(text: str) -> bool:
+    """Whether a text has the form of a ULID."""
+    return len(text) == 26 and text[0] in _CROCKFORD[:8] and set(text) <= set(_CROCKFORD)
+
+
+def moment_of(event: str) -> int:
+    """The end of the millisecond that a ULID names (UTC ns)."""
+    milliseconds = 0
+    for letter in event[:10]:
+        milliseconds = milliseconds << 5 | _CROCKFORD.index(letter)
+    return (milliseconds + 1) * NS_PER_MS - 1
+
+
 def refusal_json(refusal: Refusal) -> Json:
     """The body of an error; the extras may not hide code and message."""
     return {**refusal.extras, "code": refusal.code, "message": refusal.message}
