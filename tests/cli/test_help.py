@@ -24,6 +24,10 @@ COMMANDS = {
     "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
     "resume": ("Lift a halt", ("--journal", "--config")),
     "watch": ("Look after a running bot from outside", ("--journal", "--config", "--every", "--once")),
+    "doctor": (
+        "what to do about what is wrong",
+        ("--config", "--journal", "--venue", "--symbol", "--notify", "--json"),
+    ),
     "flatten": ("whatever state it is in", ("--journal", "--config", "--venue", "--timeout", "--all")),
 }
 

@@ -27,5 +27,5 @@ def test_every_command_that_stops_or_watches_has_its_section() -> None:
     """What README names is explained here."""
     text = PAGE.read_text(encoding="utf-8")
 
-    for command in ("halt", "resume", "flatten", "watch"):
+    for command in ("halt", "resume", "flatten", "doctor", "watch"):
         assert f"\n## {command}\n" in text

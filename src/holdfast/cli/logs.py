@@ -23,3 +23,8 @@ def configure_logs(*, quiet: bool = False) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def silence_logs() -> None:
+    """None but what is critical: for commands whose own words say all that the others would."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

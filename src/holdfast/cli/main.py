@@ -390,6 +390,33 @@ def watch(
     _run(lambda: watching.watch(place, config, venue, every=every, once=once))
 
 
+@app.command()
+def doctor(
+    config: ConfigOption = None,
+    journal: BotJournalOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", metavar="URL", help="Examine against a built-in venue that runs there.")
+    ] = None,
+    symbol: SymbolOption = None,
+    notify: Annotated[bool, typer.Option("--notify", help="Send a test message to every alert channel.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Look at everything that a bot leans on, and say what to do about what is wrong.
+
+    Configuration, keys, both APIs, clock, account, streams, journal, disk, alerts. It changes nothing, and leaves the
+    streams to a bot that runs. Exit code 0 where nothing failed (warnings count as nothing), 1 where something did.
+    """
+    from holdfast.cli import doctor as examination  # noqa: PLC0415 - see paper
+
+    place = _place(journal)
+
+    async def work() -> None:
+        if not await examination.doctor(config, place, venue, symbol, notify=notify, as_json=json):
+            raise typer.Exit(_EXIT_FAILED)
+
+    _run(work)
+
+
 JournalArgument = Annotated[
     str, typer.Argument(metavar="JOURNAL", help="A journal's file, or the address of its PostgreSQL database.")
 ]
