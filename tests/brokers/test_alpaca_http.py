@@ -120,6 +120,7 @@ async def test_an_error_keeps_what_support_will_ask_for(desk: MakeDesk) -> None:
         "refused": 1,
         "unknown": 0,
         "last_request_id": "req-9",
+        "malformed": 0,
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.brokers import alpaca_reference as reference
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model import AssetClass, Bar, OrderIntent, OrderSide, OrderStatus, OrderType, Source, TimeInForce
@@ -389,7 +390,7 @@ def test_the_clock_is_read_with_its_offset() -> None:
         "next_open": "2024-01-02T09:30:00-05:00",
         "next_close": "2024-01-02T16:00:00-05:00",
     }
-    clock = wire.market_clock(row)
+    clock = reference.market_clock(row)
 
     assert clock.next_open == parse_rfc3339("2024-01-02T14:30:00Z")
     assert clock.now == parse_rfc3339("2024-01-02T14:00:00.5Z")

@@ -2,6 +2,23 @@
 
 from holdfast.brokers.alpaca import AlpacaConnector
 from holdfast.brokers.alpaca_http import RetryPolicy, Timeouts
-from holdfast.brokers.alpaca_wire import MalformedMessageError, MarketClock
+from holdfast.brokers.alpaca_reference import (
+    AccountConfiguration,
+    EquityPoint,
+    MarketClock,
+    MarketDay,
+    PortfolioHistory,
+)
+from holdfast.brokers.alpaca_wire import MalformedMessageError
 
-__all__ = ["AlpacaConnector", "MalformedMessageError", "MarketClock", "RetryPolicy", "Timeouts"]
+__all__ = [
+    "AccountConfiguration",
+    "AlpacaConnector",
+    "EquityPoint",
+    "MalformedMessageError",
+    "MarketClock",
+    "MarketDay",
+    "PortfolioHistory",
+    "RetryPolicy",
+    "Timeouts",
+]

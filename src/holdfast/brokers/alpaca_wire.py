@@ -18,8 +18,6 @@ from decimal import Decimal, InvalidOperation
 from math import inf
 from typing import Any
 
-import msgspec
-
 from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, Outcome, Source
 from holdfast.model.errors import DataError, OutcomeUnknownError
 from holdfast.model.events import OrderFilled, OrderUpdated
@@ -38,15 +36,6 @@ class MalformedMessageError(OutcomeUnknownError):
     def __init__(self, message: str, payload: object, *, request_id: str | None = None) -> None:
         super().__init__(message, request_id=request_id)
         self.payload = payload
-
-
-class MarketClock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The venue's clock of the stock exchange. Times are UTC ns."""
-
-    now: int
-    is_open: bool
-    next_open: int
-    next_close: int
 
 
 # ---------------------------------------------------------------------- vocabularies
@@ -431,23 +420,6 @@ def _decimal_text(value: object) -> str | None:
     """An increment as a plain decimal string: venues write 1e-09 too."""
     number = _decimal_or_none(value)
     return None if number is None else f"{number:f}"
-
-
-def market_clock(row: Json) -> MarketClock:
-    """The venue's clock.
-
-    Raises:
-        MalformedMessageError: It cannot be read.
-    """
-    try:
-        return MarketClock(
-            now=parse_rfc3339(row["timestamp"]),
-            is_open=_flag(row["is_open"]),
-            next_open=parse_rfc3339(row["next_open"]),
-            next_close=parse_rfc3339(row["next_close"]),
-        )
-    except _UNREADABLE as error:
-        raise _malformed(error, "a clock", row) from None
 
 
 # ---------------------------------------------------------------------- market data

@@ -563,6 +563,9 @@ class Container:
 
     def _wire_streams(self) -> None:
         inbox = self.runner.inbox
+        self._broker.on_malformed(
+            lambda *_: inbox.post(lambda ts: (ReconcileRequested(ts=ts, reason="malformed row"),))
+        )
         self._user_stream.on_trade_update(self._on_trade_update)
         self._user_stream.on_account_update(self._on_account_update)
         self._user_stream.on_connected(self._follow_venue_time)
