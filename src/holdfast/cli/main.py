@@ -272,6 +272,9 @@ def venue(
     cash: CashOption = Decimal(100_000),
     participation: ParticipationOption = 0.1,
     spread_bps: SpreadOption = 0.0,
+    scenario: Annotated[
+        Path | None, typer.Option("--scenario", help="TOML or JSON file of faults that stand from the beginning.")
+    ] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when standard input ends.")] = False,
 ) -> None:
     """Run the built-in venue: a local Alpaca that replays recorded bars.
@@ -283,7 +286,13 @@ def venue(
     market = trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps)
     _run(
         lambda: replayed.venue(
-            market, speed=speed, port=port, admin_port=admin_port, book=book, exit_with_parent=exit_with_parent
+            market,
+            speed=speed,
+            port=port,
+            admin_port=admin_port,
+            book=book,
+            exit_with_parent=exit_with_parent,
+            scenario=scenario,
         )
     )
 

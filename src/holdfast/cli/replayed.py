@@ -18,6 +18,7 @@ from holdfast.di.report import summary
 from holdfast.model.errors import ConfigurationError
 from holdfast.venue import VenueConfig, default_asset, serve
 from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.faults import Scenario, read_scenario
 
 
 def backtest(
@@ -55,7 +56,14 @@ def backtest(
 
 
 async def venue(
-    market: Market, *, speed: str, port: int, admin_port: int, book: Path | None, exit_with_parent: bool
+    market: Market,
+    *,
+    speed: str,
+    port: int,
+    admin_port: int,
+    book: Path | None,
+    exit_with_parent: bool,
+    scenario: Path | None = None,
 ) -> None:
     """Serve until told to stop."""
     configure_logs()
@@ -72,5 +80,6 @@ async def venue(
         participation=market.participation_limit,
         spread_bps=market.spread_bps,
         exit_with_parent=exit_with_parent,
+        scenario=Scenario() if scenario is None else read_scenario(scenario),
     )
     await serve(config, market.load())

@@ -11,6 +11,7 @@ real venue shows once a year:
     assert written_behind(bot.broker.requests) == []
 """
 
+from holdfast.testing.admin import VenueAdmin
 from holdfast.testing.alerts import Alert, RecordingAlerts
 from holdfast.testing.answers import (
     Answer,
@@ -43,6 +44,7 @@ __all__ = [
     "RecordingAlerts",
     "ScriptedBroker",
     "SqliteWitness",
+    "VenueAdmin",
     "carry_out",
     "cut_off",
     "journaled_intents",

@@ -12,6 +12,7 @@ of the last event that is committed. A slow reader costs nothing, and loses noth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
@@ -24,7 +25,7 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.http import keys_of, unauthorized
 from holdfast.venue.orders import EngineEvent, Refusal
 from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.sockets import Receive, Scope, Send
+from holdfast.venue.sockets import Outlet, Receive, Scope, Send, cut_of
 from holdfast.venue.wire.account import activity_json
 from holdfast.venue.wire.words import (
     Json,
@@ -40,6 +41,9 @@ from holdfast.venue.wire.words import (
 PATH: Final = "/v2beta1/events/activities"
 HEARTBEAT_SECONDS: Final = 10.0
 
+#: Gives the outlet of an account's new connection, for as long as it lasts; the second argument wakes the connection.
+Watch = Callable[[VenueAccount, Callable[[], None]], contextlib.AbstractContextManager[Outlet | None]]
+
 _HEARTBEAT: Final = b":heartbeat\n\n"
 _BATCH: Final = 500
 _LAST_NUMBER: Final = (1 << 48) - 1
@@ -50,14 +54,21 @@ class _Reader:
 
     Attributes:
         committed: The number of the account's last event that may be told.
+        outlet: What messages pass on their way out.
     """
 
-    __slots__ = ("account", "committed", "wake")
+    __slots__ = ("account", "committed", "outlet", "wake")
 
     def __init__(self, account: VenueAccount) -> None:
         self.account = account
+        self.outlet: Outlet | None = None
         self.committed = account.event_count
         self.wake = asyncio.Event()
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the connection is to be cut."""
+        return self.outlet is not None and self.outlet.cut
 
 
 class ActivityStreams:
@@ -67,6 +78,7 @@ class ActivityStreams:
         authenticate: Gives the account of a key pair, with everything until now committed.
         now: The venue's time (UTC ns).
         heartbeat_seconds: The longest silence (real seconds).
+        watch: Gives what the messages of a connection pass on their way out, for as long as it lasts.
     """
 
     def __init__(
@@ -75,9 +87,11 @@ class ActivityStreams:
         now: Callable[[], int],
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        watch: Watch = lambda _, __: contextlib.nullcontext(),
     ) -> None:
         self._authenticate = authenticate
         self._now = now
+        self._watch = watch
         self._heartbeat = heartbeat_seconds
         self._readers: set[_Reader] = set()
         self._ended = False
@@ -112,6 +126,12 @@ class ActivityStreams:
             return
         reader = _Reader(account)
         self._readers.add(reader)
+        with self._watch(account, reader.wake.set) as reader.outlet:
+            await self._serve(reader, place, until, scope, receive, send)
+
+    async def _serve(
+        self, reader: _Reader, place: int, until: _Until, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         gone = asyncio.ensure_future(_until_gone(receive))
         gone.add_done_callback(lambda _: reader.wake.set())
         try:
@@ -119,12 +139,19 @@ class ActivityStreams:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
             while not gone.done() and not self._ended:
-                payload, place, over = _next(reader, place, until)
-                over = over or (not payload and self._now() > until.moment)
-                if not payload and not over:
+                payload, after, over = _next(reader, place, until)
+                over = over or (after == place and self._now() > until.moment)
+                if not payload and after == place and not over and not reader.is_cut:
                     payload = await self._wait(reader)
+                place = after
                 if payload and not gone.done():
                     await send({"type": "http.response.body", "body": payload, "more_body": True})
+                if reader.is_cut:
+                    cut = cut_of(scope)
+                    if cut is not None:
+                        cut()
+                        await gone
+                    break
                 if over:
                     break
             if not gone.done():
@@ -230,16 +257,20 @@ def _place(account: VenueAccount, since: str | None, since_id: str | None) -> in
 
 def _next(reader: _Reader, place: int, until: _Until) -> tuple[bytes, int, bool]:
     """What may be told from a place on, as one piece; the place after it; and whether the end has been passed."""
-    account = reader.account
+    account, over = reader.account, False
     lines: list[bytes] = []
     for number, event in account.trades[place : place + _BATCH]:
         if number > reader.committed:
             break
         body = trade_event_json(event, number, account.namespace)
         if body["event_id"] > until.last_id:
-            return b"".join(lines), place, True
-        lines.append(b"data: " + encode_json(body) + b"\n\n")
-    return b"".join(lines), place + len(lines), False
+            over = True
+            break
+        lines.append(encode_json(body))
+    place += len(lines)
+    if reader.outlet is not None and reader.outlet.is_concerned:
+        lines = [line for message in lines for line in reader.outlet.pass_on(message)]
+    return b"".join(b"data: " + line + b"\n\n" for line in lines), place, over
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -20,11 +20,13 @@ from holdfast.venue import activity_stream
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.api import public_routes
 from holdfast.venue.api.corrections import CorrectionsApi
+from holdfast.venue.api.faults import FaultsApi
 from holdfast.venue.config import Ready, VenueConfig
 from holdfast.venue.exchange import Exchange, News
-from holdfast.venue.http import Answer, HttpApp, Request, Route, Router, keys_of
+from holdfast.venue.faults import FaultControl
+from holdfast.venue.http import Answer, HttpApp, Interference, Request, Route, Router, keys_of
 from holdfast.venue.lockstep import DRIVER_PRESENT, NOT_IN_LOCKSTEP, LockstepSession, Pacer
-from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, header, is_still, serve_socket
+from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, cut_of, header, is_still, serve_socket
 from holdfast.venue.streams import DataSession, Hub, TradeSession
 
 _TRADE_STREAM: Final = "/stream"
@@ -46,21 +48,28 @@ class Venue:
         self._exchange = exchange
         self._ready = ready
         self.hub = Hub()
-        self.activities = activity_stream.ActivityStreams(self._authenticate, lambda: exchange.now)
+        self.faults = FaultControl(exchange, config.scenario)
+        self.activities = activity_stream.ActivityStreams(
+            self._authenticate, lambda: exchange.now, watch=self.faults.watch_events
+        )
         self._driver: Socket | None = None
         self._untold: list[News] = []
         self._flush: asyncio.Future[None] | None = None
         self._answer_first = False
-        self.pacer = None if config.speed == "max" else Pacer(exchange, config.speed, self.settle)
+        self.pacer = None if config.speed == "max" else Pacer(exchange, config.speed, self.settle, self.faults.next_due)
         self.failure: HoldfastError | None = None
         self.on_failure: Callable[[], None] = lambda: None
         routes = [
             Route("GET", "/", self._about, access="public"),
             *public_routes(exchange),
         ]
-        self._trading = self._http_app(routes)
+        self._trading = self._http_app(routes, self.faults.interfere)
         self._admin = self._http_app(
-            [Route("GET", "/", self._about, access="public"), *CorrectionsApi(exchange).routes()]
+            [
+                Route("GET", "/", self._about, access="public"),
+                *CorrectionsApi(exchange).routes(),
+                *FaultsApi(self.faults).routes(),
+            ]
         )
 
     async def trading(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,6 +103,7 @@ class Venue:
             VenueError: The book cannot be written. The venue stops; the caller may tell nobody anything.
         """
         try:
+            self.faults.carry_out()
             news = self._exchange.commit()
         except VenueError as error:
             self.fail(error)
@@ -110,6 +120,7 @@ class Venue:
         Returns:
             Something to await before answering; None if there is nothing to wait for.
         """
+        self.faults.carry_out()
         if not self._exchange.is_dirty:
             return None
         if self._flush is None:
@@ -144,6 +155,7 @@ class Venue:
             for account, updates in news.updates:
                 self.hub.tell_updates(account, updates)
                 self.activities.tell(account, updates)
+            self.faults.note(account for account, _ in news.updates)
             if news.bars:
                 self.hub.tell_bars(news.bars, self._exchange.periods)
 
@@ -161,7 +173,7 @@ class Venue:
 
     # --- HTTP --------------------------------------------------------------------------------------------------
 
-    def _http_app(self, routes: list[Route]) -> HttpApp:
+    def _http_app(self, routes: list[Route], interfere: Interference | None = None) -> HttpApp:
         return HttpApp(
             Router(routes),
             authenticate=self._exchange.authenticate,
@@ -170,6 +182,7 @@ class Venue:
             count_reads=self.pacer is not None,
             rate_limit=self._config.rate_limit,
             on_failure=self.fail,
+            interfere=interfere,
         )
 
     def _now(self) -> int:
@@ -214,22 +227,34 @@ class Venue:
         if known is not None and await is_still(lambda: known.number in self.hub.trade):
             await _deny(receive, send, 429, "connection limit exceeded")
             return
-        socket_ = Socket(Codec(packed=_is_packed(scope), binary=True))
+        socket_ = Socket(Codec(packed=_is_packed(scope), binary=True), cut_of(scope))
         session = TradeSession(self.hub, socket_, self._authenticate, self._on_listen)
+        outlet = self.faults.watch_socket(socket_, "trade", lambda: session.account, lambda: session.listening)
         await receive()
         await send({"type": "websocket.accept"})
-        await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=session.release)
+
+        def on_gone() -> None:
+            self.faults.on_gone(outlet, session.release)
+
+        await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=on_gone)
 
     async def _serve_data_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket_ = Socket(Codec(packed=_is_packed(scope), binary=False))
+        socket_ = Socket(Codec(packed=_is_packed(scope), binary=False), cut_of(scope))
         market = _DATA_STREAMS[scope["path"]]
         session = DataSession(self.hub, socket_, self._authenticate, market, self._config.symbol_limit)
+        outlet = self.faults.watch_socket(
+            socket_, "data", lambda: session.account, lambda: any(session.channels.values())
+        )
+
+        def on_gone() -> None:
+            self.faults.on_gone(outlet, session.release)
+
         await receive()
         await send({"type": "websocket.accept"})
         session.greet(*keys_of(scope))
         patience = asyncio.get_running_loop().call_later(self._config.auth_seconds, session.on_auth_timeout)
         try:
-            await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=session.release)
+            await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=on_gone)
         finally:
             patience.cancel()
 

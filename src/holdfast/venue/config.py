@@ -11,6 +11,7 @@ import msgspec
 from holdfast.model.enums import AssetClass
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
+from holdfast.venue.faults.rules import Scenario
 from holdfast.venue.store import BOOK_ID_BITS
 
 
@@ -31,6 +32,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
         symbol_limit: Symbols that one data stream may subscribe to; None is unlimited.
         auth_seconds: How long a data stream may stay unauthenticated (real seconds).
         exit_with_parent: End when standard input ends.
+        scenario: The faults that stand from the beginning.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +50,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     symbol_limit: int | None = None
     auth_seconds: float = 10.0
     exit_with_parent: bool = False
+    scenario: Scenario = Scenario()
 
     def __post_init__(self) -> None:
         """Refuse what makes no venue, naming the setting."""

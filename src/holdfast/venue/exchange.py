@@ -165,6 +165,11 @@ class Exchange:
         """The account of a key, if it has been opened."""
         return self._by_key.get(key)
 
+    def engine_for(self, number: int) -> MatchingEngine:
+        """A new engine as the account of this number has one, without a past."""
+        settings = msgspec.structs.replace(self._settings, namespace=self._namespace + number)
+        return MatchingEngine(self.assets, cash=self._cash, settings=settings, sessions=self.sessions)
+
     # --- Changing ----------------------------------------------------------------------------------------------
 
     def authenticate(self, key: str, secret: str) -> VenueAccount | None:
@@ -300,8 +305,7 @@ class Exchange:
 
     def _open(self, opening: OpenAccount) -> VenueAccount:
         number = len(self.accounts) + 1
-        settings = msgspec.structs.replace(self._settings, namespace=self._namespace + number)
-        engine = MatchingEngine(self.assets, cash=self._cash, settings=settings, sessions=self.sessions)
+        engine = self.engine_for(number)
         account = VenueAccount(
             number, opening.key, opening.secret_digest, engine, self.now, RateWindow(self._rate_limit)
         )

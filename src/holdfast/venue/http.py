@@ -21,7 +21,7 @@ import base64
 import binascii
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, unquote
 
@@ -32,7 +32,7 @@ from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.accounts import RateWindow, VenueAccount
 from holdfast.venue.orders import Refusal, not_found
 from holdfast.venue.refusals import refuse, refuse_invalid
-from holdfast.venue.sockets import Receive, Scope, Send
+from holdfast.venue.sockets import Receive, Scope, Send, cut_of
 from holdfast.venue.wire.words import decode_json, encode_json, refusal_json
 
 _log = logging.getLogger("holdfast.venue")
@@ -84,6 +84,17 @@ class Request:
         except (msgspec.DecodeError, ValueError, RecursionError):
             refuse_invalid("request body is not valid JSON")
 
+    def plain(self) -> Any:
+        """The body, its numbers as Python reads them.
+
+        Raises:
+            Refusal: It is no JSON.
+        """
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            refuse_invalid("request body is not valid JSON")
+
     def integer(self, name: str, default: int, largest: int) -> int:
         """A query parameter between 1 and ``largest``; larger values are cut, as Alpaca does.
 
@@ -110,6 +121,42 @@ class Answer:
 
 
 Handler = Callable[[Request], Answer]
+
+#: Another account to be shown in place of the one whose keys came with a request.
+View = Callable[[VenueAccount], VenueAccount]
+
+
+class Reply:
+    """What leaves as the answer: an ``Answer`` on the wire, or what has been made of it.
+
+    Attributes:
+        cut: Nothing is answered; the connection is cut.
+        after: Called once it has left.
+    """
+
+    __slots__ = ("after", "cut", "headers", "payload", "status")
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        payload: bytes,
+        *,
+        cut: bool = False,
+        after: Sequence[Callable[[], object]] = (),
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.payload = payload
+        self.cut = cut
+        self.after = list(after)
+
+
+#: Carries a request out, on the account as a view shows it, and gives the reply.
+Deed = Callable[[View | None], Awaitable[Reply]]
+
+#: Stands between a request and its reply; may do the deed first, later or not at all.
+Interference = Callable[[Scope, bytes | None, Deed], Awaitable[Reply]]
 
 _INTERNAL_ERROR: Final = Answer({"code": 50010000, "message": "internal server error"}, 500)
 
@@ -173,6 +220,7 @@ class HttpApp:
         count_reads: Whether reads count against the limit: where the venue's time flows by itself.
         rate_limit: What the headers say to those without an account.
         on_failure: Called when the venue cannot go on.
+        interfere: What may come between a request and its answer.
     """
 
     def __init__(
@@ -185,6 +233,7 @@ class HttpApp:
         count_reads: bool,
         rate_limit: int | None,
         on_failure: Callable[[HoldfastError], None],
+        interfere: Interference | None = None,
     ) -> None:
         self._router = router
         self._authenticate = authenticate
@@ -193,16 +242,31 @@ class HttpApp:
         self._count_reads = count_reads
         self._anyone = RateWindow(rate_limit)
         self._on_failure = on_failure
+        self._interfere = interfere
         self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        self._requests += 1
         body = await _read(receive)
+
+        async def deed(view: View | None) -> Reply:
+            return await self._reply(scope, body, view)
+
+        reply = await (deed(None) if self._interfere is None else self._interfere(scope, body, deed))
+        if reply.cut:
+            await cut_connection(scope, receive)
+        else:
+            await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.payload})
+        for do in reply.after:
+            do()
+
+    async def _reply(self, scope: Scope, body: bytes | None, view: View | None) -> Reply:
+        self._requests += 1
         rate = self._anyone
         try:
             now = self._now()
-            answer, rate = self._answer(scope, body, now)
+            answer, rate = self._answer(scope, body, now, view)
             waiting = self._settle()
             if waiting is not None:
                 await waiting
@@ -218,10 +282,9 @@ class HttpApp:
             *_rate_headers(rate, now),
             *answer.headers,
         ]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else payload})
+        return Reply(answer.status, headers, payload)
 
-    def _answer(self, scope: Scope, body: bytes | None, now: int) -> tuple[Answer, RateWindow]:
+    def _answer(self, scope: Scope, body: bytes | None, now: int, view: View | None) -> tuple[Answer, RateWindow]:
         """The answer, and the window that its headers show."""
         rate = self._anyone
         try:
@@ -233,6 +296,8 @@ class HttpApp:
                 rate = request.account.rate
                 if route.limited and (self._count_reads or request.method not in _READS) and not rate.admit(now):
                     return _too_many(rate, now), rate
+                if view is not None:
+                    request.account = view(request.account)
             return route.handler(request), rate
         except Refusal as refusal:
             if refusal.http_status == 401:
@@ -297,6 +362,15 @@ def _rate_headers(rate: RateWindow, now: int) -> list[tuple[bytes, bytes]]:
         (b"x-ratelimit-remaining", str(rate.remaining(now)).encode()),
         (b"x-ratelimit-reset", str(-(-rate.reset_at(now) // NS_PER_SECOND)).encode()),
     ]
+
+
+async def cut_connection(scope: Scope, receive: Receive) -> None:
+    """End the connection without another word. Where the server does not let us, the request just ends."""
+    cut = cut_of(scope)
+    if cut is not None:
+        cut()
+        while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
+            pass
 
 
 async def _read(receive: Receive) -> bytes | None:

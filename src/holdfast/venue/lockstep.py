@@ -120,12 +120,20 @@ class Pacer:
         exchange: What it moves.
         speed: Venue seconds per real second.
         settle: Commits and tells.
+        alarm: When something besides the market is due (UTC ns); ``settle`` does it.
     """
 
-    def __init__(self, exchange: Exchange, speed: float, settle: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        exchange: Exchange,
+        speed: float,
+        settle: Callable[[], None],
+        alarm: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._exchange = exchange
         self._speed = speed
         self._settle = settle
+        self._alarm = alarm
         self._started = asyncio.Event()
         self._poked = asyncio.Event()
         self._anchor = (0.0, 0)
@@ -165,8 +173,12 @@ class Pacer:
                 exchange.advance(None)
                 due = exchange.next_at()
                 steps += 1
+            alarm = self._alarm()
+            if alarm is not None and alarm <= self._target() and (due is None or due > target):
+                exchange.run_until(alarm)
             self._settle()
-            wait = 0.0 if due is None else (due - self._target()) / NS_PER_SECOND / self._speed
+            nearest = min((at for at in (due, self._alarm()) if at is not None), default=0)
+            wait = (nearest - self._target()) / NS_PER_SECOND / self._speed
             self._poked.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(wait, 0.0)):

@@ -18,6 +18,9 @@ from typing import Final
 
 import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
 
 from holdfast.model.enums import AssetClass
 from holdfast.model.errors import VenueError
@@ -28,7 +31,7 @@ from holdfast.venue.application import Venue
 from holdfast.venue.config import Ready, VenueConfig, default_asset
 from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, data_identity
-from holdfast.venue.sockets import Receive, Scope, Send
+from holdfast.venue.sockets import CUT_EXTENSION, Receive, Scope, Send
 from holdfast.venue.store import open_book
 
 _KEEP_ALIVE_SECONDS: Final = 3600  # an idle client must not find its pooled connection cut when it has an order to send
@@ -94,6 +97,28 @@ async def serve(
         raise venue.failure
 
 
+class _Http(HttpToolsProtocol):
+    """HTTP whose connection the application may cut."""
+
+    def on_message_begin(self) -> None:
+        """A request has begun."""
+        super().on_message_begin()
+        self.scope["extensions"] = {CUT_EXTENSION: {"cut": self.transport.close}}
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose connection the application may cut."""
+
+    def handle_connect(self, event: Request) -> None:
+        """The upgrade has come; the application begins in the loop's next turn."""
+        super().handle_connect(event)
+        if self.response.status_code == 101:
+            self.scope["extensions"] = {
+                **(self.scope["extensions"] or {}),
+                CUT_EXTENSION: {"cut": self.transport.close},
+            }
+
+
 class _Server(uvicorn.Server):
     """uvicorn over both sockets: it says when it listens, and leaves the signals to us."""
 
@@ -107,8 +132,8 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
-                ws="websockets-sansio",
+                http=_Http,
+                ws=_WebSocket,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

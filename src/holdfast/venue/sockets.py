@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -23,6 +23,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+#: The ASGI extension by which the server lets us cut a connection.
+CUT_EXTENSION: Final = "holdfast.cut"
+
 BACKLOG_FRAMES: Final = 200_000
 
 _TURNS: Final = 16
@@ -30,6 +33,8 @@ _TURNS: Final = 16
 NORMAL_CLOSURE: Final = 1000
 BAD_DATA: Final = 1003
 POLICY_VIOLATION: Final = 1008
+_INTERNAL_ERROR: Final = 1011
+_CUT: Final = "cut"
 
 
 class Codec:
@@ -63,18 +68,43 @@ class Codec:
         return msgspec.msgpack.decode(payload) if self.packed else decode_json(payload)
 
 
+class Outlet(Protocol):
+    """What may stand between what is said on a connection and the wire.
+
+    Attributes:
+        skew: How many more (or fewer) counted messages left than were posted.
+        cut: The connection is to be cut after what was given back last.
+    """
+
+    skew: int
+    cut: bool
+
+    @property
+    def is_concerned(self) -> bool:
+        """Whether it has to be asked."""
+        ...
+
+    def pass_on(self, frame: bytes) -> list[bytes]:
+        """What to send in place of a frame."""
+        ...
+
+
 class Socket:
     """The sending side of an accepted WebSocket.
 
     Attributes:
         closing: A close has been posted: nothing more is sent or heard.
+        outlet: What everything passes on its way out.
+        on_cut: Cuts the connection without a closing handshake; None where that cannot be done.
     """
 
-    __slots__ = ("_queue", "_wake", "closing", "codec")
+    __slots__ = ("_queue", "_wake", "closing", "codec", "on_cut", "outlet")
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, on_cut: Callable[[], None] | None = None) -> None:
         self.codec = codec
         self.closing = False
+        self.outlet: Outlet | None = None
+        self.on_cut = on_cut
         self._queue: deque[Message] = deque()
         self._wake = asyncio.Event()
 
@@ -84,12 +114,37 @@ class Socket:
 
     def post_payload(self, payload: bytes) -> None:
         """Send an encoded message, some time soon, in order."""
+        outlet = self.outlet
+        if outlet is None or not outlet.is_concerned:
+            self.send_frame(payload)
+            return
+        for frame in outlet.pass_on(payload):
+            self.send_frame(frame)
+        if outlet.cut:
+            self.cut()
+
+    @property
+    def skew(self) -> int:
+        """How many more (or fewer) counted messages left than were posted."""
+        return 0 if self.outlet is None else self.outlet.skew
+
+    def cut(self) -> None:
+        """End the connection after what was posted before, without a closing handshake."""
+        if self.on_cut is None:
+            self.close(_INTERNAL_ERROR, "cut")
+        elif not self.closing:
+            self.closing = True
+            self._queue.append({"type": _CUT})
+            self._wake.set()
+
+    def send_frame(self, payload: bytes) -> None:
+        """Send a frame as it is, some time soon, in order."""
         if self.closing:
             return
         if self.codec.binary:
             self._queue.append({"type": "websocket.send", "bytes": payload})
         else:
-            self._queue.append({"type": "websocket.send", "text": payload.decode("utf-8")})
+            self._queue.append({"type": "websocket.send", "text": payload.decode("utf-8", "replace")})
         self._wake.set()
         if len(self._queue) > BACKLOG_FRAMES:
             self._queue.clear()
@@ -110,6 +165,9 @@ class Socket:
             wake.clear()
             while queue:
                 message = queue.popleft()
+                if message["type"] == _CUT and self.on_cut is not None:
+                    self.on_cut()
+                    return
                 await send(message)
                 if message["type"] == "websocket.close":
                     return
@@ -144,6 +202,7 @@ async def serve_socket(
         # The venue is stopping, for a reason that it keeps: nothing more may be said here.
         return
     finally:
+        socket.closing = True
         on_gone()
         writer.cancel()
         # Sending into a connection that the client has just cut is not an error of ours.
@@ -161,6 +220,12 @@ async def is_still(taken: Callable[[], bool]) -> bool:
             return False
         await asyncio.sleep(0)
     return taken()
+
+
+def cut_of(scope: Scope) -> Callable[[], None] | None:
+    """How to cut the connection of this scope, where the server lets us."""
+    cut: Callable[[], None] | None = scope.get("extensions", {}).get(CUT_EXTENSION, {}).get("cut")
+    return cut
 
 
 def header(scope: Scope, name: bytes) -> str:

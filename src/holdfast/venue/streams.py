@@ -82,11 +82,11 @@ class Hub:
     def updates_sent(self, account: VenueAccount) -> int:
         """Messages of trade updates sent on the present trade connection."""
         session = self.trade.get(account.number)
-        return 0 if session is None else session.sent
+        return 0 if session is None else session.sent + session.socket.skew
 
     def bars_sent(self, account: VenueAccount) -> int:
         """Bars sent on the present data connections."""
-        return sum(session.sent for session in self.data_sessions(account))
+        return sum(session.sent + session.socket.skew for session in self.data_sessions(account))
 
     def data_sessions(self, account: VenueAccount) -> list[DataSession]:
         """The account's data connections."""

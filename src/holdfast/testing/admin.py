@@ -1,0 +1,92 @@
+"""A client of the built-in venue's admin port: for tests, for scripts, and for whoever wants the venue to misbehave.
+
+    admin = VenueAdmin(ready["admin"])
+    rule = admin.fault("gateway_timeout", method="POST", path="/v2/orders")
+    ...
+    assert admin.struck(rule) == 1
+
+What the venue refuses is raised with the sentence that it gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import httpx
+
+from holdfast.model.errors import VenueError
+
+
+class VenueAdmin:
+    """The admin port of one venue.
+
+    Args:
+        url: Its address, as the venue's ready line and ``GET /`` name it.
+        timeout: How long an answer may take (real seconds).
+    """
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its connections."""
+        self._client.close()
+
+    # --- Faults ------------------------------------------------------------------------------------------------
+
+    def fault(self, effect: str, **members: Any) -> str:
+        """Let a fault stand; gives its id. The members are those of a rule, such as ``target`` or ``count``."""
+        return str(self._ask("POST", "/faults", {"effect": effect, **members})["id"])
+
+    def faults(self) -> list[dict[str, Any]]:
+        """The faults that stand."""
+        found: list[dict[str, Any]] = self._ask("GET", "/faults")["faults"]
+        return found
+
+    def struck(self, rule_id: str) -> int:
+        """How often a fault has struck."""
+        return int(self._ask("GET", f"/faults/{rule_id}")["struck"])
+
+    def remove_fault(self, rule_id: str) -> int:
+        """Take a fault away; gives how often it struck."""
+        return int(self._ask("DELETE", f"/faults/{rule_id}")["struck"])
+
+    def add_faults(self, rules: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Let several faults stand, all or none; gives their ids."""
+        return [str(row["id"]) for row in self._ask("POST", "/faults", list(rules))]
+
+    def clear_faults(self) -> None:
+        """Take all faults away."""
+        self._ask("DELETE", "/faults")
+
+    # --- Accounts ----------------------------------------------------------------------------------------------
+
+    def post_activity(self, key: str, activity_type: str, **members: Any) -> dict[str, Any]:
+        """Book an activity that is no trade on the account of a key; gives its row."""
+        return dict(self._ask("POST", f"/accounts/{key}/activities", {"activity_type": activity_type, **members}))
+
+    def bust(self, key: str, execution_id: str) -> dict[str, Any]:
+        """Take an execution back; gives its FILL row."""
+        return dict(self._ask("POST", f"/accounts/{key}/busts", {"execution_id": execution_id}))
+
+    # --- Inside ------------------------------------------------------------------------------------------------
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        answer = (
+            self._client.request(method, path, json=body) if body is not None else self._client.request(method, path)
+        )
+        if answer.is_error:
+            try:
+                said = str(answer.json()["message"])
+            except (ValueError, KeyError, TypeError):
+                said = answer.text
+            message = f"the venue's admin port refused {method} {path} ({answer.status_code}): {said}"
+            raise VenueError(message)
+        return answer.json() if answer.content else None
