@@ -22,15 +22,18 @@ from holdfast.venue.api import public_routes
 from holdfast.venue.api.corrections import CorrectionsApi
 from holdfast.venue.api.faults import FaultsApi
 from holdfast.venue.config import Ready, VenueConfig
+from holdfast.venue.data_session import FEEDS, DataSession
 from holdfast.venue.exchange import Exchange, News
 from holdfast.venue.faults import FaultControl
 from holdfast.venue.http import Answer, HttpApp, Interference, Request, Route, Router, keys_of
 from holdfast.venue.lockstep import DRIVER_PRESENT, NOT_IN_LOCKSTEP, LockstepSession, Pacer
+from holdfast.venue.market_feed import MarketFeed
+from holdfast.venue.market_view import MarketView
 from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, cut_of, header, is_still, serve_socket
-from holdfast.venue.streams import DataSession, Hub, TradeSession
+from holdfast.venue.streams import Hub, TradeSession
 
 _TRADE_STREAM: Final = "/stream"
-_DATA_STREAMS: Final = {"/v2/iex": "stocks", "/v2/sip": "stocks", "/v1beta3/crypto/us": "crypto"}
+_BASIC_SYMBOLS: Final = 30  # on one data stream of Alpaca's free plan
 _LOCKSTEP: Final = "/lockstep"
 
 
@@ -39,6 +42,7 @@ class Venue:
 
     Attributes:
         hub: Who is connected.
+        feed: What the market-data streams are told.
         activities: Who reads their trades as server-sent events.
         failure: Why it had to stop; None while all is well.
     """
@@ -48,6 +52,7 @@ class Venue:
         self._exchange = exchange
         self._ready = ready
         self.hub = Hub()
+        self.feed = MarketFeed(MarketView(exchange), self.hub.data)
         self.faults = FaultControl(exchange, config.scenario)
         self.activities = activity_stream.ActivityStreams(
             self._authenticate, lambda: exchange.now, watch=self.faults.watch_events
@@ -56,12 +61,12 @@ class Venue:
         self._untold: list[News] = []
         self._flush: asyncio.Future[None] | None = None
         self._answer_first = False
-        self.pacer = None if config.speed == "max" else Pacer(exchange, config.speed, self.settle, self.faults.next_due)
+        self.pacer = None if config.speed == "max" else Pacer(exchange, config.speed, self.settle, self._alarm)
         self.failure: HoldfastError | None = None
         self.on_failure: Callable[[], None] = lambda: None
         routes = [
             Route("GET", "/", self._about, access="public"),
-            *public_routes(exchange),
+            *public_routes(exchange, is_basic=config.basic_plan),
         ]
         self._trading = self._http_app(routes, self.faults.interfere)
         self._admin = self._http_app(
@@ -80,7 +85,7 @@ class Venue:
             await self._trading(scope, receive, send)
         elif scope["path"] == _TRADE_STREAM:
             await self._serve_trade_stream(scope, receive, send)
-        elif scope["path"] in _DATA_STREAMS:
+        elif scope["path"] in FEEDS:
             await self._serve_data_stream(scope, receive, send)
         else:
             await _deny(receive, send, 404, "endpoint not found")
@@ -156,8 +161,11 @@ class Venue:
                 self.hub.tell_updates(account, updates)
                 self.activities.tell(account, updates)
             self.faults.note(account for account, _ in news.updates)
-            if news.bars:
-                self.hub.tell_bars(news.bars, self._exchange.periods)
+            self.feed.tell(news.bars, news.now)
+
+    def _alarm(self) -> int | None:
+        """When something besides the market is due (UTC ns)."""
+        return min((at for at in (self.faults.next_due(), self.feed.next_at()) if at is not None), default=None)
 
     async def pace(self, pacer: Pacer) -> None:
         """Let the time run; if it cannot, the venue stops."""
@@ -239,9 +247,17 @@ class Venue:
         await serve_socket(socket_, receive, send, on_frame=session.on_frame, on_gone=on_gone)
 
     async def _serve_data_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        socket_ = Socket(Codec(packed=_is_packed(scope), binary=False), cut_of(scope))
-        market = _DATA_STREAMS[scope["path"]]
-        session = DataSession(self.hub, socket_, self._authenticate, market, self._config.symbol_limit)
+        config = self._config
+        socket_ = Socket(Codec(packed=_is_packed(scope), binary=False), cut_of(scope), backlog=config.stream_backlog)
+        session = DataSession(
+            self.hub.data,
+            socket_,
+            self._authenticate,
+            FEEDS[scope["path"]],
+            symbol_limit=_BASIC_SYMBOLS if config.basic_plan and config.symbol_limit is None else config.symbol_limit,
+            is_basic=config.basic_plan,
+            on_subscribed=self.feed.on_subscribed,
+        )
         outlet = self.faults.watch_socket(
             socket_, "data", lambda: session.account, lambda: any(session.channels.values())
         )

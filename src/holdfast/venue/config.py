@@ -12,6 +12,7 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
 from holdfast.venue.faults.rules import Scenario
+from holdfast.venue.sockets import BACKLOG_FRAMES
 from holdfast.venue.store import BOOK_ID_BITS
 
 
@@ -30,6 +31,9 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
         seed: Fixes the ids of a new book; None draws them, so that two books never give the same.
         rate_limit: Trading requests a minute of venue time and account; None refuses none.
         symbol_limit: Symbols that one data stream may subscribe to; None is unlimited.
+        basic_plan: Whether clients have Alpaca's free plan: no recent SIP data, no SIP stream, 30 symbols a stream.
+        ticks: Whether there are quotes and trades, and orders meet them; at a speed that is a number only.
+        stream_backlog: Frames that a reader of market data may be behind before it is cut off.
         auth_seconds: How long a data stream may stay unauthenticated (real seconds).
         exit_with_parent: End when standard input ends.
         scenario: The faults that stand from the beginning.
@@ -48,6 +52,9 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     rate_limit: int | None = 200
     symbol_limit: int | None = None
+    basic_plan: bool = False
+    ticks: bool = True
+    stream_backlog: int = BACKLOG_FRAMES
     auth_seconds: float = 10.0
     exit_with_parent: bool = False
     scenario: Scenario = Scenario()
@@ -66,6 +73,9 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(message)
         if self.rate_limit is not None and self.rate_limit < 1:
             message = f"rate_limit must be at least 1, or None, got {self.rate_limit}"
+            raise ConfigurationError(message)
+        if self.stream_backlog < 1:
+            message = f"stream_backlog must be at least 1, got {self.stream_backlog}"
             raise ConfigurationError(message)
         if self.seed is not None and not 0 <= self.seed < 1 << BOOK_ID_BITS:
             message = f"seed must be between 0 and {(1 << BOOK_ID_BITS) - 1}, got {self.seed}"

@@ -31,6 +31,7 @@ from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, Ven
 from holdfast.venue.replacing import Replacement
 from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
+from holdfast.venue.ticks import SymbolTicks
 from holdfast.venue.watchlists import Watchlist, WatchlistChange
 from holdfast.venue.wire.words import slashless
 
@@ -79,10 +80,12 @@ class News(msgspec.Struct, frozen=True):
     Attributes:
         updates: For each account with news, its numbered events, in order.
         bars: Bars that have ended, in the order of the replay.
+        now: How far time has come (UTC ns).
     """
 
     updates: tuple[tuple[VenueAccount, list[tuple[int, EngineEvent]]], ...]
     bars: tuple[Bar, ...]
+    now: int
 
 
 class Exchange:
@@ -96,6 +99,7 @@ class Exchange:
         settings: How the engines trade; the namespace of their ids is made of the book's id and the account's number.
         sessions: The sessions of an asset class.
         rate_limit: Trading requests a minute that an account has; None refuses none.
+        ticks: Quotes and trades of the symbols; without any, the market is one of bars.
 
     Raises:
         VenueError: The book does not replay to what it recorded.
@@ -111,8 +115,10 @@ class Exchange:
         settings: EngineSettings,
         sessions: Callable[[AssetClass], Sessions],
         rate_limit: int | None = 200,
+        ticks: Mapping[str, SymbolTicks] | None = None,
     ) -> None:
         self.series = series
+        self.ticks = ticks or {}
         self.assets = assets
         self.periods = {symbol: bars.period for symbol, bars in series.items()}
         self.visible = dict.fromkeys(series, 0)
@@ -275,7 +281,7 @@ class Exchange:
             VenueError: The book cannot be written; nothing may be told, and the venue must stop.
         """
         if not self._dirty:
-            return News((), ())
+            return News((), (), self.now)
         self._book.commit(self._cursor(), durable=self._durable)
         self._dirty = self._durable = False
         updates = []
@@ -284,7 +290,7 @@ class Exchange:
                 updates.append((account, account.news))
                 account.news = []
         bars, self._bars = tuple(self._bars), []
-        return News(tuple(updates), bars)
+        return News(tuple(updates), bars, self.now)
 
     # --- Inside ------------------------------------------------------------------------------------------------
 

@@ -174,8 +174,8 @@ class Pacer:
                 due = exchange.next_at()
                 steps += 1
             alarm = self._alarm()
-            if alarm is not None and alarm <= self._target() and (due is None or due > target):
-                exchange.run_until(alarm)
+            if alarm is not None and alarm <= target and (due is None or due > target):
+                exchange.run_until(target)
             self._settle()
             nearest = min((at for at in (due, self._alarm()) if at is not None), default=0)
             wait = (nearest - self._target()) / NS_PER_SECOND / self._speed

@@ -33,6 +33,7 @@ from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, data_identity
 from holdfast.venue.sockets import CUT_EXTENSION, Receive, Scope, Send
 from holdfast.venue.store import open_book
+from holdfast.venue.ticks import GeneratedTicks, SymbolTicks
 
 _KEEP_ALIVE_SECONDS: Final = 3600  # an idle client must not find its pooled connection cut when it has an order to send
 _SHUTDOWN_SECONDS: Final = 1
@@ -84,6 +85,7 @@ async def serve(
                 settings=settings,
                 sessions=sessions,
                 rate_limit=config.rate_limit,
+                ticks=_ticks(config, series, known),
             )
             ready = Ready(
                 url=_url(config.host, trading), admin=_url(config.host, admin), pid=os.getpid(), book=str(book.path)
@@ -217,6 +219,18 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
+
+
+def _ticks(config: VenueConfig, series: Mapping[str, BarSeries], assets: Mapping[str, Asset]) -> dict[str, SymbolTicks]:
+    """The quotes and trades of a venue that runs by itself; in lock-step orders meet bars, as in a backtest."""
+    if config.speed == "max" or not config.ticks:
+        return {}
+    spread, seed = config.spread_bps / 10_000, config.seed or 0
+    return {
+        symbol: GeneratedTicks(bars, assets[symbol], seed=seed, spread=spread)
+        for symbol, bars in series.items()
+        if len(bars)
+    }
 
 
 def _identity(

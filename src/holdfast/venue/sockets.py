@@ -96,15 +96,20 @@ class Socket:
         closing: A close has been posted: nothing more is sent or heard.
         outlet: What everything passes on its way out.
         on_cut: Cuts the connection without a closing handshake; None where that cannot be done.
+        on_slow: Says goodbye to a reader that has fallen too far behind; what it had not read is dropped before.
     """
 
-    __slots__ = ("_queue", "_wake", "closing", "codec", "on_cut", "outlet")
+    __slots__ = ("_backlog", "_queue", "_wake", "closing", "codec", "on_cut", "on_slow", "outlet")
 
-    def __init__(self, codec: Codec, on_cut: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, codec: Codec, on_cut: Callable[[], None] | None = None, *, backlog: int = BACKLOG_FRAMES
+    ) -> None:
         self.codec = codec
         self.closing = False
         self.outlet: Outlet | None = None
         self.on_cut = on_cut
+        self.on_slow: Callable[[], None] = lambda: self.close(POLICY_VIOLATION, "slow client")
+        self._backlog = backlog
         self._queue: deque[Message] = deque()
         self._wake = asyncio.Event()
 
@@ -146,9 +151,9 @@ class Socket:
         else:
             self._queue.append({"type": "websocket.send", "text": payload.decode("utf-8", "replace")})
         self._wake.set()
-        if len(self._queue) > BACKLOG_FRAMES:
+        if len(self._queue) > self._backlog:
             self._queue.clear()
-            self.close(POLICY_VIOLATION, "slow client")
+            self.on_slow()
 
     def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
         """Close after what was posted before."""

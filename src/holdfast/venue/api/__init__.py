@@ -15,9 +15,10 @@ from holdfast.venue.api.watchlists import WatchlistsApi
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Route
 
-_SUBJECTS = (AccountApi, HistoryApi, OrdersApi, PositionsApi, ReferenceApi, WatchlistsApi, MarketDataApi)
+_SUBJECTS = (AccountApi, HistoryApi, OrdersApi, PositionsApi, ReferenceApi, WatchlistsApi)
 
 
-def public_routes(exchange: Exchange) -> list[Route]:
+def public_routes(exchange: Exchange, *, is_basic: bool = False) -> list[Route]:
     """The table of the trading port: everything that Alpaca's hosts answer."""
-    return [route for subject in _SUBJECTS for route in subject(exchange).routes()]
+    trading = [route for subject in _SUBJECTS for route in subject(exchange).routes()]
+    return [*trading, *MarketDataApi(exchange, is_basic=is_basic).routes()]

@@ -1,209 +1,307 @@
-"""Alpaca's market-data REST API: bars of the recorded market, as far as the replay has come.
-
-A bar is served once it has become visible, never before: a client that asks for "everything until now"
-learns nothing that the stream has not said. Longer timeframes are put together from the recorded bars;
-the last one may be unfinished, and then holds what is visible of it.
-"""
+"""Alpaca's market-data REST API: bars, quotes, trades, the last of each, snapshots and order books."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Final, NoReturn
+
+import msgspec
 
 from holdfast.model.enums import AssetClass
-from holdfast.model.market import Bar
-from holdfast.model.series import BarSeries
-from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, parse_rfc3339, to_datetime, to_ns
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, format_rfc3339
+from holdfast.venue.api.query import words
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse, refuse_invalid
-from holdfast.venue.wire.market import bar_json
-from holdfast.venue.wire.words import NEW_YORK, Json, decode_token, encode_token, parse_time
+from holdfast.venue.http import Answer, Handler, Request, Route
+from holdfast.venue.market_view import MarketView, order_book
+from holdfast.venue.orders import UNPROCESSABLE
+from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse
+from holdfast.venue.timeframes import timeframe
+from holdfast.venue.wire.market import bar_body, json_time, order_book_body, quote_body, trade_body
+from holdfast.venue.wire.words import Json, decode_token, encode_token, parse_time
 
-_TIMEFRAME: Final = re.compile(r"(\d{1,2})(Min|T|Hour|H|Day|D|Week|W|Month|M)\Z")
-_CRYPTO_SYMBOL: Final = re.compile(r"[A-Z0-9]+/[A-Z]+\Z")
-_BARS_DEFAULT, _BARS_MAX = 1000, 10_000
-_CHUNK_ROWS: Final = 4096
+_STOCK, _CRYPTO = AssetClass.US_EQUITY, AssetClass.CRYPTO
+_LIMIT_DEFAULT, _LIMIT_MAX = 1000, 10_000
+_RECENT_NS: Final = 15 * NS_PER_MINUTE
 
-#: For each unit its shortest length (ns) and the most of it that Alpaca knows.
-_UNITS: Final = {
-    "Min": (NS_PER_MINUTE, 59),
-    "Hour": (NS_PER_HOUR, 23),
-    "Day": (NS_PER_DAY, 1),
-    "Week": (7 * NS_PER_DAY, 1),
-    "Month": (28 * NS_PER_DAY, 12),
-}
-_SHORT_NAMES: Final = {"T": "Min", "H": "Hour", "D": "Day", "W": "Week", "M": "Month"}
+_ADJUSTMENTS: Final = frozenset({"raw", "split", "dividend", "spin-off", "all"})
+_FEEDS: Final = frozenset({"sip", "iex", "otc", "boats"})
+_LATEST_FEEDS: Final = _FEEDS | {"delayed_sip", "overnight"}
+#: Feeds of which nothing is recorded here.
+_EMPTY_FEEDS: Final = frozenset({"otc", "boats", "overnight"})
 
-#: The start (UTC ns) of the bar to which a moment belongs.
-BucketStart = Callable[[int], int]
+_STOCK_SYMBOL: Final = re.compile(r"[A-Z0-9]+([./][A-Z0-9]+)*")
+_CRYPTO_SYMBOL: Final = re.compile("[A-Z]+/[A-Z]+")
+
+#: The rows of a symbol in a range of time, in the order asked for, each with its moment.
+Rows = Iterator[tuple[int, Json]]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request for a range asks for, checked."""
+
+    symbols: list[str]
+    since: int
+    until: int
+    newest_first: bool
+
+
+#: For a kind of data: the rows of one symbol.
+Source = Callable[[str, Asked], Rows]
 
 
 class MarketDataApi:
-    """The handlers, over one exchange."""
+    """The handlers, over one exchange.
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    Args:
+        exchange: Its market.
+        is_basic: Whether clients have Alpaca's free plan, to which SIP data younger than 15 minutes are refused.
+    """
+
+    def __init__(self, exchange: Exchange, *, is_basic: bool = False) -> None:
+        self._market = MarketView(exchange)
+        self._is_basic = is_basic
 
     def routes(self) -> list[Route]:
         """The table. Data requests have limits of their own at Alpaca; here they have none."""
+        found: list[Route] = []
+        for kind, single in (("bars", "bar"), ("quotes", "quote"), ("trades", "trade")):
+            found += [
+                self._stock(f"/v2/stocks/{kind}", partial(self._many, kind, _STOCK)),
+                self._stock(f"/v2/stocks/{kind}/latest", partial(self._latest_many, kind, single, _STOCK)),
+                self._stock(f"/v2/stocks/{{}}/{kind}/latest", partial(self._latest_one, single)),
+                self._stock(f"/v2/stocks/{{}}/{kind}", partial(self._one, kind)),
+                self._crypto(kind, partial(self._many, kind, _CRYPTO)),
+                self._crypto(f"latest/{kind}", partial(self._latest_many, kind, single, _CRYPTO)),
+            ]
         return [
-            Route("GET", "/v2/stocks/bars", self.stock_bars, limited=False),
-            Route("GET", "/v2/stocks/bars/latest", self.latest_stock_bars, limited=False),
-            Route("GET", "/v2/stocks/{}/bars/latest", self.latest_stock_bar, limited=False),
-            Route("GET", "/v2/stocks/{}/bars", self.one_stock_bars, limited=False),
-            Route("GET", "/v1beta3/crypto/us/bars", self.crypto_bars, access="optional", limited=False),
-            Route("GET", "/v1beta3/crypto/us/latest/bars", self.latest_crypto_bars, access="optional", limited=False),
+            *found,
+            self._stock("/v2/stocks/snapshots", self._stock_snapshots),
+            self._stock("/v2/stocks/{}/snapshot", self._stock_snapshot),
+            self._crypto("snapshots", self._crypto_snapshots),
+            self._crypto("latest/orderbooks", partial(self._latest_many, "orderbooks", "orderbook", _CRYPTO)),
         ]
 
-    def stock_bars(self, request: Request) -> Answer:
-        """GET /v2/stocks/bars."""
-        bars, token = self._page(request, _symbols(request, AssetClass.US_EQUITY), AssetClass.US_EQUITY)
-        return Answer({"bars": bars, "next_page_token": token})
+    def _stock(self, pattern: str, handler: Handler) -> Route:
+        return Route("GET", pattern, handler, limited=False)
 
-    def one_stock_bars(self, request: Request) -> Answer:
-        """GET /v2/stocks/{symbol}/bars."""
-        symbol = request.parts[0]
-        bars, token = self._page(request, [symbol], AssetClass.US_EQUITY)
-        return Answer({"bars": bars.get(symbol, []), "symbol": symbol, "next_page_token": token})
+    def _crypto(self, rest: str, handler: Handler) -> Route:
+        return Route("GET", f"/v1beta3/crypto/us/{rest}", handler, access="optional", limited=False)
 
-    def crypto_bars(self, request: Request) -> Answer:
-        """GET /v1beta3/crypto/us/bars."""
-        bars, token = self._page(request, _symbols(request, AssetClass.CRYPTO), AssetClass.CRYPTO)
-        return Answer({"bars": bars, "next_page_token": token})
+    # --- Ranges ------------------------------------------------------------------------------------------------
 
-    def latest_stock_bars(self, request: Request) -> Answer:
-        """GET /v2/stocks/bars/latest."""
-        return Answer({"bars": self._latest(_symbols(request, AssetClass.US_EQUITY), AssetClass.US_EQUITY)})
+    def _many(self, kind: str, asset_class: AssetClass, request: Request) -> Answer:
+        rows, token = self._page(kind, request, _symbols(request, asset_class), asset_class)
+        return Answer({kind: rows, "next_page_token": token})
 
-    def latest_stock_bar(self, request: Request) -> Answer:
-        """GET /v2/stocks/{symbol}/bars/latest."""
-        symbol = request.parts[0]
-        return Answer({"symbol": symbol, "bar": self._latest([symbol], AssetClass.US_EQUITY).get(symbol)})
+    def _one(self, kind: str, request: Request) -> Answer:
+        symbol = _checked(request.parts[0], _STOCK)
+        rows, token = self._page(kind, request, [symbol], _STOCK)
+        return Answer({kind: rows.get(symbol, []), "symbol": symbol, "next_page_token": token})
 
-    def latest_crypto_bars(self, request: Request) -> Answer:
-        """GET /v1beta3/crypto/us/latest/bars."""
-        return Answer({"bars": self._latest(_symbols(request, AssetClass.CRYPTO), AssetClass.CRYPTO)})
+    def _page(
+        self, kind: str, request: Request, symbols: list[str], asset_class: AssetClass
+    ) -> tuple[Json, str | None]:
+        """One page: rows by symbol, sorted by symbol and then by time; and the token of the next page.
 
-    # --- Inside ------------------------------------------------------------------------------------------------
-
-    def _series(self, symbol: str, asset_class: AssetClass) -> BarSeries | None:
-        series = self._exchange.series.get(symbol)
-        asset = self._exchange.assets.get(symbol)
-        return series if asset is not None and asset.asset_class is asset_class else None
-
-    def _latest(self, symbols: list[str], asset_class: AssetClass) -> Json:
-        found: Json = {}
-        for symbol in symbols:
-            series, count = self._series(symbol, asset_class), self._exchange.visible.get(symbol, 0)
-            if series is not None and count:
-                (bar,) = series.slice(count - 1, count).bars()
-                found[symbol] = bar_json(bar, series.period)
-        return found
-
-    def _page(self, request: Request, symbols: list[str], asset_class: AssetClass) -> tuple[Json, str | None]:
-        """One page: bars by symbol, sorted by symbol and then by time; and the token of the next page."""
-        query, now = request.query, self._exchange.now
-        shortest, bucket_start = _timeframe(query.get("timeframe", ""), asset_class)
-        today = now // NS_PER_DAY * NS_PER_DAY
-        start = parse_time(query["start"], "start") if query.get("start") else today
-        end = parse_time(query["end"], "end") if query.get("end") else now
-        limit = request.integer("limit", _BARS_DEFAULT, _BARS_MAX)
-        direction = query.get("sort") or "asc"
-        if direction not in ("asc", "desc"):
-            refuse_invalid(f"invalid sort: {direction}")
-        after_symbol, after_start = "", 0
-        if query.get("page_token"):
-            after_symbol, text = decode_token(query["page_token"], 2)
-            after_start = parse_rfc3339(text)
+        The token says after which row to go on: its symbol, its moment, and how many rows of this moment were given.
+        """
+        source = self._source(kind, request, asset_class)
+        asked = self._range(request, symbols, asset_class)
+        limit = request.integer("limit", _LIMIT_DEFAULT, _LIMIT_MAX)
+        after_symbol, after_ts, passed = _place(request)
         page: Json = {}
-        last: tuple[str, str] | None = None
-        for symbol in sorted(set(symbols)):
-            series = self._series(symbol, asset_class)
-            if series is None or symbol < after_symbol:
+        last: tuple[str, int, int] | None = None
+        for symbol in asked.symbols:
+            if symbol < after_symbol or self._market.asset(symbol, asset_class) is None:
                 continue
-            if series.period > shortest:
-                refuse_invalid(f"timeframe is shorter than the recorded bars of {symbol}")
-            since, until = start, end
+            rest, skipped = asked, 0
             if symbol == after_symbol:
-                since, until = (after_start + 1, end) if direction == "asc" else (start, after_start - 1)
-            rows = self._bars(series, bucket_start, since, until)
-            rows = rows if direction == "asc" else reversed(list(rows))
-            chosen = [bar_json(bar, 0) for bar in islice(rows, limit + 1)]
-            if len(chosen) > limit:
-                # There is more, and only now is it known: the last row given is where to go on.
-                if limit:
-                    page[symbol] = chosen[:limit]
-                    last = (symbol, chosen[limit - 1]["t"])
-                return page, encode_token(*last) if last else None
+                edge = {"until": after_ts} if asked.newest_first else {"since": after_ts}
+                rest, skipped = msgspec.structs.replace(asked, **edge), passed
+            rows = islice(source(symbol, rest), skipped, None)
+            chosen = list(islice(rows, limit + 1))
+            # There is more, and only now is it known: the last row given is where to go on.
+            is_more = len(chosen) > limit
+            chosen = chosen[:limit]
             if chosen:
-                page[symbol] = chosen
-                last = (symbol, chosen[-1]["t"])
+                page[symbol] = [row for _, row in chosen]
+                moment = chosen[-1][0]
+                same = sum(ts == moment for ts, _ in chosen)
+                if symbol == after_symbol and moment == after_ts:
+                    same += skipped
+                last = (symbol, moment, same)
                 limit -= len(chosen)
+            if is_more:
+                return page, encode_token(last[0], format_rfc3339(last[1]), str(last[2])) if last else None
         return page, None
 
-    def _bars(self, series: BarSeries, bucket_start: BucketStart, since: int, until: int) -> Iterator[Bar]:
-        """Visible bars of a timeframe that start in ``[since, until]``; their ``ts`` is their start."""
-        count, period = self._exchange.visible[series.symbol], series.period
-        first = int(series.ts.searchsorted(since + period))
-        building: Bar | None = None
-        for chunk in range(first, count, _CHUNK_ROWS):
-            for bar in series.slice(chunk, min(chunk + _CHUNK_ROWS, count)).bars():
-                start = bucket_start(bar.ts - period)
-                if start < since:
-                    continue
-                if building is not None and building.ts == start:
-                    building = _merged(building, bar)
-                    continue
-                if building is not None:
-                    yield building
-                    building = None
-                if start > until:
-                    return
-                building = Bar(start, bar.symbol, bar.open, bar.high, bar.low, bar.close, bar.volume)
-        if building is not None:
-            yield building
+    def _source(self, kind: str, request: Request, asset_class: AssetClass) -> Source:
+        market = self._market
+        if asset_class is _STOCK and _feed(request, _FEEDS) in _EMPTY_FEEDS:
+            return lambda _symbol, _asked: iter(())
+        if kind == "bars":
+            return self._bars(request, asset_class)
+
+        def quotes(symbol: str, asked: Asked) -> Rows:
+            asset = market.asset(symbol, asset_class)
+            if asset is not None:
+                for quote in market.quotes(symbol, asked.since, asked.until, newest_first=asked.newest_first):
+                    yield quote.ts, quote_body(quote, asset, json_time)
+
+        def trades(symbol: str, asked: Asked) -> Rows:
+            asset = market.asset(symbol, asset_class)
+            if asset is not None:
+                for trade in market.trades(symbol, asked.since, asked.until, newest_first=asked.newest_first):
+                    yield trade.ts, trade_body(trade, asset, json_time)
+
+        return quotes if kind == "quotes" else trades
+
+    def _bars(self, request: Request, asset_class: AssetClass) -> Source:
+        name = request.query.get("timeframe", "")
+        frame = timeframe(name, asset_class)
+        if frame is None:
+            _refuse(f"invalid timeframe: {name[:40]!r}")
+        for word in words(request.query.get("adjustment", "") if asset_class is _STOCK else ""):
+            if word not in _ADJUSTMENTS:
+                _refuse(f"invalid adjustment: {word[:40]!r}")
+        market = self._market
+
+        def bars(symbol: str, asked: Asked) -> Rows:
+            if market.period(symbol) > frame.shortest:
+                _refuse(f"timeframe is shorter than the recorded bars of {symbol}")
+            for bar in market.bars(symbol, frame, asked.since, asked.until, newest_first=asked.newest_first):
+                yield bar.start, bar_body(bar, json_time)
+
+        return bars
+
+    def _range(self, request: Request, symbols: list[str], asset_class: AssetClass) -> Asked:
+        query, now = request.query, self._market.now
+        latest = now
+        if self._is_basic and asset_class is _STOCK and _feed(request, _FEEDS) == "sip":
+            latest = now - _RECENT_NS
+        since = parse_time(query["start"], "start") if query.get("start") else now // NS_PER_DAY * NS_PER_DAY
+        until = parse_time(query["end"], "end") if query.get("end") else latest
+        if until > latest < now:
+            _refuse_recent()
+        direction = query.get("sort") or "asc"
+        if direction not in ("asc", "desc"):
+            _refuse(f"invalid sort: {direction[:40]!r}")
+        if since > until and query.get("end"):
+            _refuse("end should not be before start")
+        return Asked(sorted(set(symbols)), since, until, direction == "desc")
+
+    # --- The last of each --------------------------------------------------------------------------------------
+
+    def _latest_many(self, kind: str, single: str, asset_class: AssetClass, request: Request) -> Answer:
+        symbols = _symbols(request, asset_class)
+        delay = self._delay(request, asset_class)
+        found = {symbol: self._latest(single, symbol, asset_class, delay) for symbol in symbols}
+        return Answer({kind: {symbol: body for symbol, body in found.items() if body is not None}})
+
+    def _latest_one(self, single: str, request: Request) -> Answer:
+        symbol = _checked(request.parts[0], _STOCK)
+        delay = self._delay(request, _STOCK)
+        return Answer({"symbol": symbol, single: self._latest(single, symbol, _STOCK, delay)})
+
+    def _latest(self, single: str, symbol: str, asset_class: AssetClass, delay: int | None) -> Json | None:
+        asset = self._market.asset(symbol, asset_class)
+        if asset is None or delay is None:
+            return None
+        if single == "bar":
+            bar = self._market.latest_bar(symbol)
+            return None if bar is None else bar_body(bar, json_time)
+        quote, trade = self._market.latest(symbol, self._market.now - delay)
+        if single == "trade":
+            return None if trade is None else trade_body(trade, asset, json_time)
+        if quote is None:
+            return None
+        return (
+            order_book_body(order_book(quote), json_time)
+            if single == "orderbook"
+            else quote_body(quote, asset, json_time)
+        )
+
+    def _delay(self, request: Request, asset_class: AssetClass) -> int | None:
+        """How old the last data of the feed that is asked for are (ns); None if it has none."""
+        if asset_class is _CRYPTO:
+            return 0
+        feed = _feed(request, _LATEST_FEEDS, default="iex" if self._is_basic else "sip")
+        if feed == "sip" and self._is_basic:
+            _refuse_recent()
+        if feed in _EMPTY_FEEDS:
+            return None
+        return _RECENT_NS if feed == "delayed_sip" else 0
+
+    # --- Snapshots ---------------------------------------------------------------------------------------------
+
+    def _stock_snapshots(self, request: Request) -> Answer:
+        delay = self._delay(request, _STOCK)
+        found = {symbol: self._snapshot(symbol, _STOCK, delay) for symbol in _symbols(request, _STOCK)}
+        return Answer({symbol: body for symbol, body in found.items() if body is not None})
+
+    def _stock_snapshot(self, request: Request) -> Answer:
+        symbol = _checked(request.parts[0], _STOCK)
+        return Answer({"symbol": symbol, **(self._snapshot(symbol, _STOCK, self._delay(request, _STOCK)) or {})})
+
+    def _crypto_snapshots(self, request: Request) -> Answer:
+        found = {symbol: self._snapshot(symbol, _CRYPTO, 0) for symbol in _symbols(request, _CRYPTO)}
+        return Answer({"snapshots": {symbol: body for symbol, body in found.items() if body is not None}})
+
+    def _snapshot(self, symbol: str, asset_class: AssetClass, delay: int | None) -> Json | None:
+        """All that is known last; None if nothing is. What is not known is left out."""
+        asset = self._market.asset(symbol, asset_class)
+        if asset is None or delay is None:
+            return None
+        today, before = self._market.daily_bars(symbol)
+        body = {
+            "latestTrade": self._latest("trade", symbol, asset_class, delay),
+            "latestQuote": self._latest("quote", symbol, asset_class, delay),
+            "minuteBar": self._latest("bar", symbol, asset_class, delay),
+            "dailyBar": None if today is None else bar_body(today, json_time),
+            "prevDailyBar": None if before is None else bar_body(before, json_time),
+        }
+        return {name: part for name, part in body.items() if part is not None} or None
 
 
-def _merged(whole: Bar, part: Bar) -> Bar:
-    high, low = max(whole.high, part.high), min(whole.low, part.low)
-    return Bar(whole.ts, whole.symbol, whole.open, high, low, part.close, whole.volume + part.volume)
+def _place(request: Request) -> tuple[str, int, int]:
+    """Where a page goes on: after this symbol's rows until this moment, of which so many were given."""
+    token = request.query.get("page_token")
+    if not token:
+        return "", 0, 0
+    symbol, moment, passed = decode_token(token, 3)
+    if not (passed.isascii() and passed.isdigit() and len(passed) < 9):
+        _refuse("page_token is not one that this venue gave")
+    return symbol, parse_time(moment, "page_token"), int(passed)
 
 
 def _symbols(request: Request, asset_class: AssetClass) -> list[str]:
-    symbols = [symbol.strip() for symbol in request.query.get("symbols", "").split(",") if symbol.strip()]
+    symbols = words(request.query.get("symbols", ""))
     if not symbols:
-        refuse(400, BAD_DATA_REQUEST, "symbols is required")
-    if asset_class is AssetClass.CRYPTO:
-        for symbol in symbols:
-            if not _CRYPTO_SYMBOL.match(symbol):
-                refuse(400, BAD_DATA_REQUEST, f"invalid symbol: {symbol} does not match ^[A-Z]+/[A-Z]+$")
-    return symbols
+        _refuse("symbols is required")
+    return [_checked(symbol, asset_class) for symbol in symbols]
 
 
-def _timeframe(text: str, asset_class: AssetClass) -> tuple[int, BucketStart]:
-    """The shortest length of a timeframe's bar (ns), and where its bars start."""
-    match = _TIMEFRAME.match(text)
-    count = int(match[1]) if match else 0
-    unit = _SHORT_NAMES.get(match[2], match[2]) if match else ""
-    length, most = _UNITS.get(unit, (0, 0))
-    if not 0 < count <= most or (unit == "Month" and 12 % count):
-        refuse(400, BAD_DATA_REQUEST, f"invalid timeframe: {text[:40]!r}")
-    span = count * length
-    if unit in ("Min", "Hour"):
-        return span, lambda ns: ns - ns % span
-    zone = UTC if asset_class is AssetClass.CRYPTO else NEW_YORK
+def _checked(symbol: str, asset_class: AssetClass) -> str:
+    pattern = _CRYPTO_SYMBOL if asset_class is _CRYPTO else _STOCK_SYMBOL
+    if not pattern.fullmatch(symbol):
+        reason = f" does not match ^{pattern.pattern}$" if asset_class is _CRYPTO else ""
+        _refuse(f"invalid symbol: {symbol[:40]}{reason}")
+    return symbol
 
-    def start_of_days(ns: int) -> int:
-        day = to_datetime(ns).astimezone(zone).date()
-        if unit == "Week":
-            day -= timedelta(days=day.weekday())
-        elif unit == "Month":
-            month = (day.month - 1) // count * count + 1
-            day = day.replace(month=month, day=1)
-        return to_ns(datetime(day.year, day.month, day.day, tzinfo=zone))
 
-    return span, start_of_days
+def _feed(request: Request, known: frozenset[str], default: str = "sip") -> str:
+    feed = request.query.get("feed") or default
+    if feed not in known:
+        _refuse(f"invalid feed: {feed[:40]}")
+    return feed
+
+
+def _refuse(message: str) -> NoReturn:
+    refuse(400, BAD_DATA_REQUEST, message)
+
+
+def _refuse_recent() -> NoReturn:
+    refuse(403, UNPROCESSABLE, "subscription does not permit querying recent SIP data")
