@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from holdfast.model import Bar, Quote
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, ConfigurationError
+from holdfast.model.market import Trade
 from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
 from holdfast.realtime import MarketDataStream, StreamState, StreamTimeouts
 from holdfast.realtime.market_data import DATA_ERRORS
+from holdfast.realtime.subscribers import POLICIES
 
 Peer = Any
 MakeVenue = Callable[..., Awaitable[Any]]
@@ -316,3 +319,142 @@ def test_a_stream_of_nothing_is_refused() -> None:
     """At least one symbol."""
     with pytest.raises(ConfigurationError, match="at least one symbol"):
         MarketDataStream("k", "s", "wss://x/v2/iex", [], print)
+
+
+# ---------------------------------------------------------------------- late trades, corrections, gaps
+
+
+def trade_row(**changes: Any) -> Row:
+    """A trade as the venue sends it."""
+    at = "2024-01-02T14:30:01.5Z"
+    return {"T": "t", "S": "AAPL", "i": 7, "x": "V", "p": 1.5, "s": 3, "c": ["@", " "], "t": at, "z": "C", **changes}
+
+
+CORRECTION = {
+    "T": "c",
+    "S": "AAPL",
+    "x": "V",
+    "oi": 7,
+    "op": 1.5,
+    "os": 3,
+    "oc": ["@"],
+    "ci": 9,
+    "cp": 1.25,
+    "cs": 2,
+    "cc": ["@"],
+    "t": "2024-01-02T14:30:02Z",
+    "z": "C",
+}
+CANCEL = {"T": "x", "S": "AAPL", "i": 9, "x": "V", "p": 1.25, "s": 2, "a": "C", "t": "2024-01-02T14:30:03Z", "z": "C"}
+
+
+async def test_what_changes_the_past_is_told_apart_from_what_is_new(
+    venue: MakeVenue, follow: Follow, inbox: MakeInbox
+) -> None:
+    """A revised bar never comes as a bar; a correction and a cancel are what builds bars from trades takes."""
+
+    async def script(peer: Peer) -> None:
+        await peer.admit_data()
+        await peer.say([bar_row(minute=30), trade_row(), CORRECTION, CANCEL, bar_row(minute=30, T="u", c=2.5)])
+        await peer.say([bar_row(minute=31)])
+        await peer.stay()
+
+    bars, revised, trades, corrections, cancels = (inbox() for _ in range(5))
+    stream = follow(
+        (await venue(script)).url,
+        bars,
+        on_revised=revised,
+        on_trade=trades,
+        on_correction=corrections,
+        on_cancel=cancels,
+    )
+    await stream.start()
+    assert [(await bars.next()).close for _ in range(2)] == [2.0, 2.0]
+
+    start = parse_rfc3339("2024-01-02T14:30:00Z")
+    assert await revised.next() == Bar(start + NS_PER_MINUTE, "AAPL", 1.0, 3.0, 1.0, 2.5, 5.0)
+    assert await trades.next() == Trade(start + 1_500_000_000, "AAPL", 1.5, 3.0, "7", "@@", "V", "C")
+    now = Trade(start + 2_000_000_000, "AAPL", 1.25, 2.0, "9", "@", "V", "C")
+    assert await corrections.next() == ("AAPL", "V", "7", now)
+    assert await cancels.next() == ("AAPL", "V", "9")
+    stats = stream.get_stats()
+    assert {name: stats[name] for name in ("bars", "trades", "corrections", "cancels", "revisions", "malformed")} == {
+        "bars": 2,
+        "trades": 1,
+        "corrections": 1,
+        "cancels": 1,
+        "revisions": 1,
+        "malformed": 0,
+    }
+
+
+async def test_gaps_repeats_and_bars_out_of_order_are_counted_and_delivered(
+    venue: MakeVenue, follow: Follow, inbox: MakeInbox
+) -> None:
+    """Each symbol by itself; what to do about them is for whoever takes the bars."""
+    minutes = [30, 31, 34, 34, 33, 35]
+
+    async def script(peer: Peer) -> None:
+        await peer.admit_data()
+        await peer.say([bar_row(minute=minute) for minute in minutes] + [bar_row("MSFT", minute=50)])
+        await peer.stay()
+
+    bars = inbox()
+    stream = follow((await venue(script)).url, bars, ("AAPL", "MSFT"))
+    await stream.start()
+    for _ in range(7):
+        await bars.next()
+
+    stats = stream.get_stats()
+    assert [stats[name] for name in ("bars", "gaps", "repeated", "out_of_order")] == [7, 1, 1, 1]
+
+
+@pytest.mark.parametrize("changes", [{"p": None}, {"p": "NaN"}, {"s": -1}, {"t": "now"}, {"c": 7}, {"S": ""}])
+async def test_a_trade_that_cannot_be_read_is_malformed_and_reading_goes_on(
+    venue: MakeVenue, follow: Follow, inbox: MakeInbox, changes: Row
+) -> None:
+    """Its neighbours are used."""
+
+    async def script(peer: Peer) -> None:
+        await peer.admit_data()
+        await peer.say([trade_row(**changes), {**CORRECTION, "cp": None}, {"T": "x", "S": "AAPL"}, trade_row(i=8)])
+        await peer.stay()
+
+    trades = inbox()
+    stream = follow(
+        (await venue(script)).url,
+        inbox(),
+        on_trade=trades,
+        on_correction=inbox(),
+        on_cancel=inbox(),
+    )
+    await stream.start()
+
+    assert (await trades.next()).id == "8"
+    assert stream.get_stats()["malformed"] == 3
+
+
+async def test_a_bar_handler_that_falls_behind_for_good_loses_its_oldest_and_the_gap_is_fetched(
+    venue: MakeVenue, follow: Follow, sleeper: Any
+) -> None:
+    """A dropped bar is counted, and the connection is made anew, because a new one is followed by a look at the gap."""
+    most = POLICIES["bar"].most
+    assert most is not None
+    gate = asyncio.Event()
+
+    async def on_bar(_: Bar) -> None:
+        await gate.wait()
+
+    async def script(peer: Peer) -> None:
+        await peer.admit_data()
+        await peer.say([bar_row(minute=30)] * (most + 2))
+        await peer.stay()
+
+    server = await venue(script)
+    stream = follow(server.url, on_bar)
+    await stream.start()
+    await sleeper.waits.get()
+
+    assert (stream.get_stats()["dropped"], stream.get_stats()["restarts"]) == (2, 1)
+    assert server.open_max == 1
+    gate.set()

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from holdfast.realtime.subscribers import Subscribers
+from holdfast.realtime.subscribers import POLICIES, Policy, Subscribers
 
 
 async def settle() -> None:
@@ -176,3 +176,74 @@ async def test_a_handler_may_drain_its_own_queue() -> None:
     await settle()
 
     assert done == [True]
+
+
+# ---------------------------------------------------------------------- what may wait
+
+
+class Slow:
+    """A coroutine handler that goes on when the test says so, and what it was given."""
+
+    def __init__(self) -> None:
+        self.gate, self.seen = asyncio.Event(), list[object]()
+
+    async def __call__(self, *message: object) -> None:
+        """Keep the message once the gate is open."""
+        await self.gate.wait()
+        self.seen.append(message[0] if len(message) == 1 else message)
+
+
+def test_every_kind_of_message_of_every_stream_has_a_policy() -> None:
+    """And an order event is never dropped nor passed over, whatever waits."""
+    made = {name for name in POLICIES if name in ("trade_update", "connected", "disconnected", "malformed")}
+
+    assert made == {"trade_update", "connected", "disconnected", "malformed"}
+    assert all(POLICIES[name] == Policy(newest_of=None, most=None) for name in made)
+
+
+async def test_the_newest_quote_of_a_symbol_is_the_one_that_waits() -> None:
+    """One that is being handled is finished; the symbols keep their places."""
+    slow = Slow()
+    subscribers = Subscribers("test", policy=Policy(newest_of=lambda message: message[0][0]))
+    subscribers.add(slow)
+    for quote in ("A1", "B1", "A2", "B2", "A3"):
+        subscribers.publish(quote)
+    await settle()
+    assert (subscribers.conflated, subscribers.depth) == (3, 2)
+
+    subscribers.publish("A4")
+    slow.gate.set()
+    await subscribers.drain(1.0)
+
+    assert slow.seen == ["A3", "B2", "A4"]
+    assert (subscribers.conflated, subscribers.dropped) == (3, 0)
+
+
+async def test_a_queue_that_is_full_drops_its_oldest_counts_it_and_says_so() -> None:
+    """The message that is being handled is not the one."""
+    slow, told = Slow(), list[int]()
+    subscribers = Subscribers("test", policy=Policy(most=3), on_dropped=lambda: told.append(1))
+    subscribers.add(slow)
+    subscribers.publish(0)
+    await settle()
+    for number in range(1, 6):
+        subscribers.publish(number)
+    assert (subscribers.dropped, len(told), subscribers.depth) == (3, 3, 3)
+
+    slow.gate.set()
+    await subscribers.drain(1.0)
+    assert slow.seen == [0, 4, 5]
+
+
+async def test_what_is_given_up_leaves_nothing_to_be_replaced() -> None:
+    """After a drain the next quote waits again."""
+    slow = Slow()
+    subscribers = Subscribers("test", policy=Policy(newest_of=lambda message: message[0]))
+    subscribers.add(slow)
+    subscribers.publish("A")
+    subscribers.abandon()
+    slow.gate.set()
+    subscribers.publish("A")
+    await subscribers.drain(1.0)
+
+    assert slow.seen == ["A"]

@@ -533,6 +533,7 @@ class Container:
                 symbols,
                 self._bar_gates[kind].take,
                 self._on_quote if self.config.alpaca.quotes else None,
+                on_revised=self._on_revised,
                 period=self.period,
                 clock=self._clock,
                 backoff=self._backoff(),
@@ -598,6 +599,10 @@ class Container:
     def _on_account_update(self, row: dict[str, Any]) -> None:
         account = wire.account(row)
         self.runner.inbox.post(lambda ts: (AccountUpdated(ts=ts, account=account),))
+
+    def _on_revised(self, bar: Bar) -> None:
+        # What was decided on the bar stays decided; the stream counts them.
+        _log.info("a late trade changed a bar that was traded on", symbol=bar.symbol, at=bar.ts, close=bar.close)
 
     def _on_quote(self, quote: Quote) -> None:
         self.runner.inbox.post_quote(quote)

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 from websockets.asyncio.client import connect
 
@@ -21,8 +22,9 @@ from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, ConfigurationError
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.net import Backoff
+from holdfast.realtime import market_items
 from holdfast.realtime.stream import Connect, Conversation, Stream, StreamTimeouts
-from holdfast.realtime.subscribers import Handler
+from holdfast.realtime.subscribers import Handler, Subscribers
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +55,14 @@ DATA_ERRORS: dict[int, DataError] = {
 }
 _UNHEARD_OF = DataError(BrokerError, "it reports an error")
 
+# By type: how it is counted, and what it says.
+_RARER: dict[str, tuple[str, Callable[[dict[str, Any], str, int], tuple[Any, ...]]]] = {
+    "u": ("revisions", lambda item, symbol, period: (wire.bar(item, symbol, period),)),
+    "t": ("trades", lambda item, symbol, _: (market_items.trade(item, symbol),)),
+    "c": ("corrections", lambda item, symbol, _: market_items.correction(item, symbol)),
+    "x": ("cancels", lambda item, symbol, _: market_items.cancel(item, symbol)),
+}
+
 
 class MarketDataStream(Stream):
     """Follows the bars (and, if asked, quotes) of some symbols of one feed. See ``Stream`` for what every stream does.
@@ -66,6 +76,10 @@ class MarketDataStream(Stream):
         symbols: Whose bars. All of one asset class: each has its own socket.
         on_bar: ``on_bar(bar)`` is called with each ``holdfast.model.Bar``; ``ts`` is the bar's end.
         on_quote: ``on_quote(quote)``; None subscribes to no quotes.
+        on_revised: ``on_revised(bar)`` with each bar that a late trade changed; None subscribes to none.
+        on_trade: ``on_trade(trade)`` with each trade of the market; None subscribes to none.
+        on_correction: ``on_correction(symbol, exchange, id, trade)``: see ``market_items``. They come with the trades.
+        on_cancel: ``on_cancel(symbol, exchange, id)``. They come with the trades.
         period: The length of a bar (ns). The venue's time is the bar's start.
         clock: See ``Stream``.
         backoff: See ``Stream``.
@@ -87,6 +101,10 @@ class MarketDataStream(Stream):
         on_bar: Handler,
         on_quote: Handler | None = None,
         *,
+        on_revised: Handler | None = None,
+        on_trade: Handler | None = None,
+        on_correction: Handler | None = None,
+        on_cancel: Handler | None = None,
         period: int = NS_PER_MINUTE,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
@@ -113,13 +131,30 @@ class MarketDataStream(Stream):
             raise ConfigurationError(message)
         self._period = period
         self._last_bar = (0, 0)
-        self._bars = self._new_subscribers("bar")
-        self._bars.add(on_bar)
-        self._quotes = self._new_subscribers("quote")
-        self._wanted: dict[str, tuple[str, ...]] = {"bars": self._symbols}
-        if on_quote is not None:
-            self._quotes.add(on_quote)
-            self._wanted["quotes"] = self._symbols
+        self._last_bars: dict[str, int] = {}
+        self._tape = market_items.TapeStats()
+        self._wanted: dict[str, tuple[str, ...]] = {}
+        self._bars = self._channel("bar", on_bar, "bars")
+        self._quotes = self._channel("quote", on_quote, "quotes")
+        self._rarer = {
+            "u": self._channel("revised", on_revised, "updatedBars"),
+            "t": self._channel("trade", on_trade, "trades"),
+            # These two come with the trades, unasked.
+            "c": self._channel("correction", on_correction, None),
+            "x": self._channel("cancel", on_cancel, None),
+        }
+
+    def _channel(self, kind: str, handler: Handler | None, name: str | None) -> Subscribers:
+        subscribers = self._new_subscribers(kind)
+        if handler is not None:
+            subscribers.add(handler)
+            if name is not None:
+                self._wanted[name] = self._symbols
+        return subscribers
+
+    def get_stats(self) -> dict[str, Any]:
+        """What ``Stream.get_stats`` tells, and what came of each kind (see ``market_items.TapeStats``)."""
+        return {**super().get_stats(), **msgspec.structs.asdict(self._tape)}
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -156,6 +191,9 @@ class MarketDataStream(Stream):
         if kind == "b":
             self._received += 1
             bar = wire.bar(item, _symbol(item), self._period)
+            last = self._last_bars.get(bar.symbol, 0)
+            self._tape.count_bar(bar, last, self._period)
+            self._last_bars[bar.symbol] = max(bar.ts, last)
             self._last_bar = (max(bar.ts, self._last_bar[0]), self._clock.now_ns())
             self._bars.publish(bar)
         elif kind == "q":
@@ -167,6 +205,18 @@ class MarketDataStream(Stream):
         elif not isinstance(kind, str):
             reason = "the venue sent market data without a type"
             raise MalformedMessageError(reason, item)
+        elif kind in _RARER:
+            self._take_rarer(kind, item)
+        else:
+            self._tape.unheard_of += 1
+
+    def _take_rarer(self, kind: str, item: dict[str, Any]) -> None:
+        """Counted always, read only where somebody listens."""
+        counter, read = _RARER[kind]
+        setattr(self._tape, counter, getattr(self._tape, counter) + 1)
+        subscribers = self._rarer[kind]
+        if subscribers.are_any:
+            subscribers.publish(*read(item, _symbol(item), self._period))
 
     def _is_subscribed(self, item: dict[str, Any]) -> bool:
         """Whether this confirms the subscription.

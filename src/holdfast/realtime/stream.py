@@ -43,7 +43,7 @@ from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.net import Backoff
-from holdfast.realtime.subscribers import Handler, Subscribers
+from holdfast.realtime.subscribers import POLICIES, Handler, Subscribers
 from holdfast.time import Clock, RealTimeClock
 
 _log = structlog.get_logger(__name__)
@@ -315,6 +315,8 @@ class Stream(ABC):
             "handler_errors": sum(subscribers.errors for subscribers in self._subscribers),
             "queue_depth": sum(subscribers.depth for subscribers in self._subscribers),
             "backlog_alarms": sum(subscribers.backlog_alarms for subscribers in self._subscribers),
+            "conflated": sum(subscribers.conflated for subscribers in self._subscribers),
+            "dropped": sum(subscribers.dropped for subscribers in self._subscribers),
             "last_message_at": None if last is None else format_rfc3339(last),
             "last_error": self._last_error,
         }
@@ -322,7 +324,13 @@ class Stream(ABC):
     # ------------------------------------------------------------------ for protocols
 
     def _new_subscribers(self, kind: str) -> Subscribers:
-        subscribers = Subscribers(f"{self._name}.{kind}", high_water=self._high_water, on_error=self._handler_failed)
+        subscribers = Subscribers(
+            f"{self._name}.{kind}",
+            policy=POLICIES[kind],
+            high_water=self._high_water,
+            on_error=self._handler_failed,
+            on_dropped=lambda: self.restart("a handler is too slow: a message was dropped, the gap has to be fetched"),
+        )
         self._subscribers.append(subscribers)
         return subscribers
 
