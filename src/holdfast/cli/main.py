@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 import holdfast
-from holdfast.cli import journal_commands
+from holdfast.cli import data_commands, journal_commands
 from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
 
@@ -38,7 +38,26 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="PATH",
-        help="CSV file (or folder of SYMBOL.csv) with timestamp,open,high,low,close,volume; .gz is fine.",
+        help="CSV file (or folder of SYMBOL.csv) with timestamp,open,high,low,close,volume (.gz is fine), or a catalog.",
+    ),
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option("--start", metavar="DAY_OR_TIME", help="From a catalog: the first day, or an RFC 3339 time."),
+]
+EndOption = Annotated[
+    str | None, typer.Option("--end", metavar="DAY_OR_TIME", help="From a catalog: the last day, included, or a time.")
+]
+TimeframeOption = Annotated[
+    str | None,
+    typer.Option("--timeframe", metavar="1Min", help="From a catalog: the length of the bars; default: 1Min."),
+]
+AdjustmentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--adjustment",
+        metavar="raw|split|dividend|all",
+        help="From a catalog: for what prices are adjusted; default: raw, as traded.",
     ),
 ]
 SymbolOption = Annotated[
@@ -95,6 +114,18 @@ def _place(value: str | None) -> Place | None:
         raise typer.BadParameter(str(error), param_hint="--journal") from None
 
 
+def _catalog_or(data: Path | None, catalog: Path | None) -> Path | None:
+    if catalog is None:
+        return data
+    if data is not None:
+        message = "give --data or --catalog, not both"
+        raise typer.BadParameter(message, param_hint="--catalog")
+    if not (catalog / "catalog.json").is_file():
+        message = f"{catalog} is no catalog (it has no catalog.json); expected one made by holdfast data"
+        raise typer.BadParameter(message, param_hint="--catalog")
+    return catalog
+
+
 CashOption = Annotated[
     Decimal,
     typer.Option("--cash", parser=_usd, metavar="USD", help="What the built-in venue's account holds (USD)."),
@@ -135,6 +166,10 @@ def _root(
 def paper(
     config: ConfigOption = None,
     data: DataOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    timeframe: TimeframeOption = None,
+    adjustment: AdjustmentOption = None,
     symbol: SymbolOption = None,
     synthetic: SyntheticOption = None,
     sessions: SessionsOption = 5,
@@ -181,7 +216,20 @@ def paper(
     options = trade.Options(
         mode="paper",
         config=config,
-        market=trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps),
+        market=trade.Market(
+            data=data,
+            start=start,
+            end=end,
+            timeframe=timeframe,
+            adjustment=adjustment,
+            symbol=symbol,
+            synthetic=synthetic,
+            sessions=sessions,
+            seed=seed,
+            cash=cash,
+            participation=participation,
+            spread_bps=spread_bps,
+        ),
         strategy=strategy,
         params=tuple(param or ()),
         speed=speed,
@@ -238,6 +286,13 @@ def live(
 def backtest(
     config: ConfigOption = None,
     data: DataOption = None,
+    catalog: Annotated[
+        Path | None, typer.Option("--catalog", metavar="DIR", help="A catalog (see holdfast data), in place of --data.")
+    ] = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    timeframe: TimeframeOption = None,
+    adjustment: AdjustmentOption = None,
     symbol: SymbolOption = None,
     synthetic: SyntheticOption = None,
     sessions: SessionsOption = 5,
@@ -252,13 +307,30 @@ def backtest(
     """Run the same kernel and strategy over recorded bars, with the venue's matching engine in-process."""
     from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
 
-    market = trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps)
+    market = trade.Market(
+        data=_catalog_or(data, catalog),
+        start=start,
+        end=end,
+        timeframe=timeframe,
+        adjustment=adjustment,
+        symbol=symbol,
+        synthetic=synthetic,
+        sessions=sessions,
+        seed=seed,
+        cash=cash,
+        participation=participation,
+        spread_bps=spread_bps,
+    )
     _call(lambda: replayed.backtest(config, market, strategy, tuple(param or ()), as_json=json))
 
 
 @app.command()
 def venue(
     data: DataOption = None,
+    start: StartOption = None,
+    end: EndOption = None,
+    timeframe: TimeframeOption = None,
+    adjustment: AdjustmentOption = None,
     symbol: SymbolOption = None,
     synthetic: SyntheticOption = None,
     sessions: SessionsOption = 5,
@@ -283,7 +355,20 @@ def venue(
     """
     from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
 
-    market = trade.Market(data, symbol, synthetic, sessions, seed, cash, participation, spread_bps)
+    market = trade.Market(
+        data=data,
+        start=start,
+        end=end,
+        timeframe=timeframe,
+        adjustment=adjustment,
+        symbol=symbol,
+        synthetic=synthetic,
+        sessions=sessions,
+        seed=seed,
+        cash=cash,
+        participation=participation,
+        spread_bps=spread_bps,
+    )
     _run(
         lambda: replayed.venue(
             market,
@@ -533,3 +618,4 @@ def _fail(error: HoldfastError, code: int) -> None:
 
 
 app.add_typer(journal_commands.make_app(_call), name="journal")
+app.add_typer(data_commands.make_app(_call), name="data")

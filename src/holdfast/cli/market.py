@@ -18,6 +18,10 @@ class Market(msgspec.Struct, frozen=True):
     """The options that describe a replayed market."""
 
     data: Path | None = None
+    start: str | None = None
+    end: str | None = None
+    timeframe: str | None = None
+    adjustment: str | None = None
     symbol: str | None = None
     synthetic: str | None = None
     sessions: int = 5
@@ -55,6 +59,9 @@ class Market(msgspec.Struct, frozen=True):
             ConfigurationError: The options contradict each other or leave out what is needed.
             DataError: A file is missing or a row is bad; names file, line and reason.
         """
+        if self.data is None and self._catalog_options:
+            message = f"{self._catalog_options[0]} needs --data: the folder of a catalog"
+            raise ConfigurationError(message)
         if self.synthetic is not None:
             if self.data is not None:
                 message = "give --data or --synthetic, not both"
@@ -71,6 +78,14 @@ class Market(msgspec.Struct, frozen=True):
             return load(path(), SAMPLES.values())
         if not self.symbols:
             message = f"--data {self.data} needs --symbol: which symbol are the bars of?"
+            raise ConfigurationError(message)
+        if (self.data / "catalog.json").exists():
+            from holdfast.data.catalog_market import read_market  # noqa: PLC0415 - needs the extra parquet
+
+            return read_market(self.data, self.symbols, self.start, self.end, self.timeframe, self.adjustment)
+        chosen = self._catalog_options
+        if chosen:
+            message = f"{chosen[0]} needs a catalog: {self.data} is read whole, as it is"
             raise ConfigurationError(message)
         return load(self.data, self.symbols)
 
@@ -97,7 +112,18 @@ class Market(msgspec.Struct, frozen=True):
             arguments += ["--data", str(self.data)]
         if self.symbol is not None and self.data is not None:
             arguments += ["--symbol", self.symbol]
+        arguments += self._catalog_options
         return arguments
+
+    @property
+    def _catalog_options(self) -> list[str]:
+        given = {
+            "--start": self.start,
+            "--end": self.end,
+            "--timeframe": self.timeframe,
+            "--adjustment": self.adjustment,
+        }
+        return [word for name, value in given.items() if value is not None for word in (name, value)]
 
     @property
     def participation_limit(self) -> Decimal | None:

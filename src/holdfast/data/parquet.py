@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from holdfast.data.tables import UNKNOWN_COUNT, BarTable
 from holdfast.model.errors import ConfigurationError, DataError
 from holdfast.model.market import Quote, Trade
+from holdfast.model.series import Int64
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,11 +59,17 @@ def bar_frame(table: BarTable) -> Frame:
 def bar_table(frame: Frame) -> BarTable:
     """A frame as bars."""
     return BarTable.of(
-        frame["start"].to_physical().to_numpy(),
+        times_of(frame),
         *(frame[name].to_numpy() for name in BAR_COLUMNS[1:6]),
         vwap=frame["vwap"].fill_null(float("nan")).to_numpy(),
         trades=frame["trades"].fill_null(UNKNOWN_COUNT).to_numpy(),
     )
+
+
+def times_of(frame: Frame) -> Int64:
+    """The first column of any of these frames, as UTC ns."""
+    found: Int64 = frame.to_series(0).to_physical().to_numpy().astype(np.int64, copy=False)
+    return found
 
 
 def trade_frame(trades: Sequence[Trade]) -> Frame:

@@ -1,6 +1,7 @@
 """Configuration: one TOML file, the environment over it, secrets from the environment alone if you like.
 
     [alpaca]      api_key, api_secret, base_url, data_url, market_stream_url, feed
+    [polygon]     api_key, base_url
     [account]     mode = "paper" | "live", live_confirmed
     [strategy]    source = "module:Class" | "FILE.py:Class", symbols, params
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
@@ -68,6 +69,13 @@ class AlpacaConfig(_Section):
     feed: Literal["iex", "sip"] = "iex"
     quotes: bool = False
     activity_stream: bool = True
+
+
+class PolygonConfig(_Section):
+    """Massive, which was Polygon: a source of history. The key may also be MASSIVE_API_KEY or POLYGON_API_KEY."""
+
+    api_key: SecretStr | None = None
+    base_url: str | None = None
 
 
 class AccountConfig(_Section):
@@ -212,6 +220,7 @@ class Config(BaseSettings):
     )
 
     alpaca: AlpacaConfig = AlpacaConfig()
+    polygon: PolygonConfig = PolygonConfig()
     account: AccountConfig = AccountConfig()
     strategy: StrategyConfig = StrategyConfig()
     risk: RiskConfig = RiskConfig()
