@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import holdfast.venue
 from holdfast.brokers.alpaca_errors import REFUSALS, Answer, rule_for
 from holdfast.model import Outcome
 from holdfast.venue import orders
+from holdfast.venue.rules import Rule
 
 ROOT = Path(holdfast.venue.__file__).parent
 
@@ -92,7 +94,7 @@ ALL = [
     for said in refusals_in(
         path, ".".join(("holdfast.venue", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     )
-]
+] + [Said(f"rules:{rule.name}", rule.status, rule.code, re.sub(r"{\w+}", "1", rule.text)) for rule in Rule]
 
 
 @pytest.mark.parametrize("said", ALL, ids=str)

@@ -238,9 +238,9 @@ def test_day_orders_expire_at_the_close_of_the_session_they_were_sent_in_or_wait
     engine.expire_day_orders(20 * HOUR - 1)
     assert today.is_open
     engine.expire_day_orders(20 * HOUR)
-    assert (today.status, today.expired_at, tomorrow.status) == (OrderStatus.EXPIRED, 20 * HOUR, OrderStatus.NEW)
+    assert (today.status, today.expired_at, tomorrow.status) == (OrderStatus.EXPIRED, 20 * HOUR, OrderStatus.ACCEPTED)
     assert engine.next_expiry() == tomorrow.expires_at == DAY + 20 * HOUR
-    engine.expire_day_orders(NOON + 90 * DAY)
+    engine.expire_day_orders(90 * DAY + 21 * HOUR)
     assert [str(each.status) for each in (tomorrow, long)] == ["expired", "expired"]
     assert engine.account().buying_power == 200_000
 

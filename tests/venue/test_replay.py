@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -61,6 +61,9 @@ class Recorder:
     def open_count(self) -> int:
         """Of both kinds."""
         return len(self.orders) + len(self.expiries)
+
+    def set_periods(self, periods: Mapping[str, int]) -> None:
+        """Nothing here depends on it."""
 
     def has_open(self, symbol: str) -> bool:
         """As said in the constructor."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
@@ -171,11 +171,19 @@ class EngineGroup:
     def __init__(self) -> None:
         self.engines: list[MatchingEngine] = []
         self.prices: dict[str, float] = {}
+        self._periods: Mapping[str, int] = {}
 
     def add(self, engine: MatchingEngine) -> None:
         """Let an engine take part from now on."""
         engine.prices.update(self.prices)
+        engine.set_periods(self._periods)
         self.engines.append(engine)
+
+    def set_periods(self, periods: Mapping[str, int]) -> None:
+        """The length of each symbol's bars (ns), for every engine."""
+        self._periods = periods
+        for engine in self.engines:
+            engine.set_periods(periods)
 
     @property
     def open_count(self) -> int:

@@ -2,15 +2,18 @@
 
 The rules, in the order in which they are asked (the request itself was checked before, see ``instruments``):
 
+    permission               the account may trade, and in crypto
     configuration            trading is not suspended, and parts of shares are not switched off
     no price yet             a market order cannot be valued before the first trade of its symbol
     cost                     neither too small nor too large, where there are such limits
-    wash trade               it could trade against an order of ours that rests on the other side
+    wash trade               it could trade against an order of ours on the other side: any market or stop order there, or
+                             a limit that crosses it; groups and trailing stops are exempt
     reducing                 by no more than is held and not held for other orders: so nothing crosses zero
     opening long             not beside an open short sale; buying power
     opening short            whole shares of a shortable asset, not beside an open buy, $2,000 of equity; buying power
 
-An order on the side opposite to the position reduces it, any other one opens; crypto is never sold short.
+An order on the side opposite to the position reduces it, any other one opens; crypto is never sold short. What opens
+is valued at its limit; at the market at the ask and a collar above; with a stop at the stop and a collar above.
 """
 
 from __future__ import annotations
@@ -18,18 +21,47 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from holdfast.model.enums import OrderSide
+import msgspec
+
+from holdfast.model.enums import OrderClass, OrderSide, OrderStatus, OrderType
 from holdfast.venue.account import Account
 from holdfast.venue.configuration import Configuration
+from holdfast.venue.forms import is_fractional
 from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import ZERO, NewOrder, Refusal, VenueOrder, forbidden, unprocessable
+from holdfast.venue.orders import ZERO, NewOrder, Refusal, Terms, VenueOrder
+from holdfast.venue.rules import Rule
 
 _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
+_HELD = OrderStatus.HELD
+_TRAILING = OrderType.TRAILING_STOP
 _ONE = Decimal(1)
 
 
+class Permissions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the broker lets an account do; what its owner has switched off is its configuration.
+
+    Attributes:
+        trading: Whether it may place orders.
+        opening: Whether it may open positions, or only close them.
+        crypto: Whether it may trade crypto.
+    """
+
+    trading: bool = True
+    opening: bool = True
+    crypto: bool = True
+
+
+#: An account without restrictions: the usual one, which is asked nothing more.
+UNRESTRICTED = Permissions()
+
+
 def assess(
-    new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], price: float | None
+    new: NewOrder,
+    instrument: Instrument,
+    account: Account,
+    resting: list[VenueOrder],
+    price: float | None,
+    permissions: Permissions = UNRESTRICTED,
 ) -> Decimal | Refusal:
     """Judge an order.
 
@@ -38,56 +70,85 @@ def assess(
         instrument: Its symbol's rules.
         account: Who places it.
         resting: The account's open orders in the symbol.
-        price: Last trade of the symbol, if any.
+        price: Last trade of the symbol, if any; the ask, where there is a quote.
+        permissions: What the account may do.
 
     Returns:
         What each of its shares reserves of the buying power (USD; zero if it reduces a position), or the refusal.
     """
-    refusal = _switched_off(new, instrument, account.configuration)
-    if refusal is not None:
-        return refusal
+    rule = _forbidden(new, instrument, account.configuration, permissions)
+    if rule is not None:
+        return rule.refusal()
+    terms = new.terms
     if new.limit_price is not None:
         reference = new.limit_price
+    elif terms is not None and terms.stop_price is not None:
+        reference = terms.stop_price
     elif price is not None:
         reference = Decimal(repr(price))
     else:
-        # Only before the first bar of a replay; the text is ours.
-        return forbidden(f"no trade in {instrument.symbol} yet: a market order cannot be valued")
+        return Rule.NO_PRICE.refusal(symbol=instrument.symbol)  # only before the first trade of a replay
     if not (instrument.takes_whole and new.quantity > _ONE):  # more than one whole share has no bounds of cost
         refusal = instrument.cost_refusal(new, new.quantity * reference)
         if refusal is not None:
             return refusal
-    refusal = _wash_trade(new, resting)
-    if refusal is not None:
-        return refusal
+    if resting:
+        refusal = _wash_trade(new, resting)
+        if refusal is not None:
+            return refusal
+    return _position_effect(new, instrument, account, resting, reference, price, permissions)
+
+
+def _position_effect(
+    new: NewOrder,
+    instrument: Instrument,
+    account: Account,
+    resting: list[VenueOrder],
+    reference: Decimal,
+    price: float | None,
+    permissions: Permissions,
+) -> Decimal | Refusal:
+    """What the order does to the position, and whether that may be."""
     held = account.held(instrument.symbol)
-    if new.side is _BUY:
-        if held < 0:
-            return _too_much(new, instrument, -held, resting) or ZERO
+    buys = new.side is _BUY
+    if new.terms is not None and new.terms.order_class is OrderClass.OCO:  # exits, and never an entry
+        return _too_much(new, instrument, max(-new.side.sign * held, ZERO), resting) or ZERO
+    if held < 0 if buys else held > 0 or instrument.is_crypto:
+        return _too_much(new, instrument, abs(held), resting) or ZERO
+    if not permissions.opening:
+        return Rule.CLOSING_ONLY.refusal()
+    if buys:
         return _open_long(new, instrument, account, resting, reference)
-    if held > 0 or instrument.is_crypto:
-        return _too_much(new, instrument, held, resting) or ZERO
     return _open_short(new, instrument, account, resting, reference if price is None else Decimal(repr(price)))
 
 
-def held_for_orders(resting: Iterable[VenueOrder], side: OrderSide) -> Decimal:
-    """How much the open orders of one side still want."""
-    return sum((order.leaves_qty for order in resting if order.side is side), ZERO)
-
-
-def _switched_off(new: NewOrder, instrument: Instrument, configuration: Configuration) -> Refusal | None:
-    if configuration.suspend_trade:
-        return forbidden("account is not authorized to trade")
-    if not configuration.fractional_trading and not instrument.is_crypto and new.quantity % 1:
-        return forbidden("fractional trading is disabled for this account")
+def _forbidden(
+    new: NewOrder, instrument: Instrument, configuration: Configuration, permissions: Permissions
+) -> Rule | None:
+    if configuration.suspend_trade or not permissions.trading:
+        return Rule.NO_TRADING
+    if instrument.is_crypto:
+        return None if permissions.crypto else Rule.CRYPTO_NOT_ENABLED
+    if not configuration.fractional_trading and is_fractional(new):
+        return Rule.NO_FRACTIONS
     return None
+
+
+def held_for_orders(resting: Iterable[VenueOrder], side: OrderSide) -> Decimal:
+    """How much the open orders of one side still want. An exit that is held wants what its sibling wants already."""
+    return sum((order.leaves_qty for order in resting if order.side is side and order.status is not _HELD), ZERO)
+
+
+def is_exempt(order_type: OrderType, terms: Terms | None) -> bool:
+    """Whether an order cannot be part of a wash trade: trailing stops, and whatever belongs to a group."""
+    return terms is not None and (order_type is _TRAILING or terms.order_class is not OrderClass.SIMPLE)
 
 
 def _open_long(
     new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], reference: Decimal
 ) -> Decimal | Refusal:
     if resting and any(order.side is _SELL and order.reserve_price for order in resting):
-        return forbidden("cannot open a long buy while a short sell order is open")
+        return Rule.LONG_BESIDE_SHORT.refusal()
     value = instrument.buy_value(new.limit_price, reference)
     return _too_expensive(instrument, account, new.quantity * value) or value
 
@@ -95,14 +156,14 @@ def _open_long(
 def _open_short(
     new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], last_price: Decimal
 ) -> Decimal | Refusal:
-    if new.quantity % 1:
-        return unprocessable("fractional orders cannot be sold short")
+    if is_fractional(new):
+        return Rule.FRACTIONAL_SHORT.refusal()
     if not instrument.asset.shortable:
-        return unprocessable(f'asset "{instrument.symbol}" cannot be sold short')
+        return Rule.NOT_SHORTABLE.refusal(symbol=instrument.symbol)
     if any(order.side is _BUY and order.reserve_price for order in resting):
-        return forbidden("cannot open a short sell while a long buy order is open")
+        return Rule.SHORT_BESIDE_LONG.refusal()
     if not account.view().shorting_enabled:
-        return forbidden("account is not allowed to short")
+        return Rule.NO_SHORTS.refusal()
     value = instrument.short_value(new.limit_price, last_price)
     return _too_expensive(instrument, account, new.quantity * value) or value
 
@@ -112,7 +173,7 @@ def _too_expensive(instrument: Instrument, account: Account, cost: Decimal) -> R
         return None
     view = account.view()
     power = view.non_marginable_buying_power if account.pays_cash(instrument) else view.buying_power
-    return forbidden("insufficient buying power", buying_power=_text(power), cost_basis=_text(cost))
+    return Rule.BUYING_POWER.refusal({"buying_power": _text(power), "cost_basis": _text(cost)})
 
 
 def _too_much(new: NewOrder, instrument: Instrument, held: Decimal, resting: list[VenueOrder]) -> Refusal | None:
@@ -120,38 +181,37 @@ def _too_much(new: NewOrder, instrument: Instrument, held: Decimal, resting: lis
     available = held - on_hold
     if new.quantity <= available:
         return None
-    amounts = f"(requested: {_text(new.quantity)}, available: {_text(available)})"
+    words = {"requested": _text(new.quantity), "available": _text(available)}
     if instrument.is_crypto:
-        return forbidden(
-            f"insufficient balance for {instrument.base} {amounts}",
-            available=_text(available),
-            balance=_text(held),
-            symbol="USD",
-        )
-    return forbidden(
-        f"insufficient qty available for order {amounts}",
-        available=_text(available),
-        existing_qty=_text(held),
-        held_for_orders=_text(on_hold),
-        related_orders=[order.id for order in resting if order.side is new.side],
-        symbol=instrument.symbol,
+        extras = {"available": _text(available), "balance": _text(held), "symbol": "USD"}
+        return Rule.BALANCE_TOO_SMALL.refusal(extras, coin=instrument.base, **words)
+    return Rule.QTY_UNAVAILABLE.refusal(
+        {
+            "available": _text(available),
+            "existing_qty": _text(held),
+            "held_for_orders": _text(on_hold),
+            "related_orders": [order.id for order in resting if order.side is new.side and order.status is not _HELD],
+            "symbol": instrument.symbol,
+        },
+        **words,
     )
 
 
 def _wash_trade(new: NewOrder, resting: Iterable[VenueOrder]) -> Refusal | None:
+    if is_exempt(new.order_type, new.terms):
+        return None
+    side, limit_price = new.side, new.limit_price
     for order in resting:
-        if order.side is new.side:
+        if order.side is side or is_exempt(order.order_type, order.terms):
             continue
-        if order.limit_price is None:
+        if order.limit_price is None or order.order_type is OrderType.STOP:
             kind = "market/stop"
-        elif new.limit_price is None or (new.limit_price - order.limit_price) * new.side.sign >= 0:
+        elif limit_price is None or (limit_price - order.limit_price) * side.sign >= 0:
             kind = "limit"
         else:
             continue
-        return forbidden(
-            "potential wash trade detected. use complex orders",
-            existing_order_id=order.id,
-            reject_reason=f"opposite side {kind} order exists",
+        return Rule.WASH_TRADE.refusal(
+            {"existing_order_id": order.id, "reject_reason": f"opposite side {kind} order exists"}
         )
     return None
 

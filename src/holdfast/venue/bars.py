@@ -18,6 +18,17 @@ buys from the highest price, then limit sells from the lowest, equal prices by a
 At what price: a market buy pays the trade's price plus half the spread, rounded to the price increment
 against the taker; a limit order trades where that price is within its limit. IOC orders are canceled
 after the first moment that they meet, whatever it gave them; FOK orders fill whole in it or not at all.
+
+Stops come before everything else, since a bar does not say what it reached first and the worse is assumed:
+if it reached a stop-loss and a take-profit, the stop-loss has filled. A stop beyond which the bar opens meets
+the open; one that the rest of the bar reaches trades at the stop, and within its limit if it has one: where the
+limit does not let it, the order rests, and fills at its limit if the bar closes there. A trailing stop is
+checked before it moves: the bar's best price counts from the next bar on. Exits come to the market after the
+moment in which their entry filled. The opening auction is the session's first trade; the closing auction is
+held at the last price when the session ends.
+
+Bars of an hour or less (where the engine was told their length) lie before, in or after the session. Outside it
+only orders for extended hours trade; longer bars, and all of crypto's, are the session's.
 """
 
 from __future__ import annotations
@@ -26,17 +37,19 @@ from collections.abc import Sequence
 from decimal import Decimal, getcontext
 
 from holdfast.model.decimals import EXACT, Exact
-from holdfast.model.enums import OrderSide
+from holdfast.model.enums import OrderSide, TimeInForce
 from holdfast.model.market import Bar
+from holdfast.venue.aside import Aside
 from holdfast.venue.book import Book
 from holdfast.venue.instruments import Instrument
-from holdfast.venue.ledger import OrderLedger
 from holdfast.venue.orders import ZERO, VenueOrder
+from holdfast.venue.stops import stop_of
 
 _BUY = OrderSide.BUY
+_OPG = TimeInForce.OPG
 
 
-class BarMatching(OrderLedger):
+class BarMatching(Aside):
     """What bars do to the orders. See the module's first lines."""
 
     def open_bar(self, symbol: str, now: int, price: float, volume: float) -> None:
@@ -45,7 +58,7 @@ class BarMatching(OrderLedger):
         Does nothing for a symbol without open orders.
         """
         book = self._books.get(symbol)
-        if book is None or not book.entries:
+        if book is None or not (book.entries or book.aside):
             return
         book.taken = ZERO
         if book.halted:
@@ -58,8 +71,8 @@ class BarMatching(OrderLedger):
         else:
             with Exact():
                 self._match_open(book, now, price, volume)
-        if not book.entries and book.is_spent:
-            self._books.pop(symbol, None)
+        if not book.entries:
+            self._forget(symbol)
 
     def close_bar(
         self, symbol: str, now: int, open_: float, high: float, low: float, close: float, volume: float
@@ -74,12 +87,12 @@ class BarMatching(OrderLedger):
                 self._miss_moment(book, now)
         else:
             self.prices[symbol] = close
-            if book.entries:
+            if book.entries or book.aside:
                 with Exact():
                     self._match_close(book, now, (open_, high, low, close), volume)
         book.taken = ZERO
-        if not book.entries and book.is_spent:
-            self._books.pop(symbol, None)
+        if not book.entries:
+            self._forget(symbol)
 
     def close_bars(self, bars: Sequence[Bar], now: int) -> None:
         """``close_bar`` for each of these bars, in their order."""
@@ -92,10 +105,20 @@ class BarMatching(OrderLedger):
                 prices[symbol] = bar.close
 
     def _match_open(self, book: Book, now: int, price: float, volume: float) -> None:
+        core = not book.bars_have_hours or self._is_core(book, now)
+        if not core and self._is_closed(book, now):
+            return
         instrument = book.instrument
         budget = offered = self._budget(book, volume)
+        if book.aside:
+            trade = Decimal(repr(price))
+            self._wake_all(book, now, core=core)
+            if core:
+                budget = self._auction(book, _OPG, trade, budget, now)
+            self._strike(book, trade, trade, trade, now, core=core)
+        entries = self._entries(book, core=core)
         ask = bid = None
-        for _, _, _, order in book.entries:
+        for _, _, _, order in entries:
             limit_price = order.limit_price
             if order.side is _BUY:
                 at = ask = ask or instrument.ask(Decimal(repr(price)))
@@ -108,17 +131,29 @@ class BarMatching(OrderLedger):
             budget = self._execute(book, order, at, budget, now)
         if offered is not None and budget is not None:
             book.taken += offered - budget
-        self._end_moment(book, now)
+        self._end_moment(book, entries, now)
 
     def _match_close(self, book: Book, now: int, bar: tuple[float, float, float, float], volume: float) -> None:
+        core = not book.bars_have_hours or self._is_core(book, now - 1)
+        if not core and self._is_closed(book, now - 1):
+            return
         budget = offered = self._budget(book, volume)
-        for _, _, _, order in book.entries:
-            at = _price_at_close(order, book.instrument, bar)
+        struck: dict[str, Decimal | None] = {}
+        if book.aside:
+            _, high, low, close = (Decimal(repr(price)) for price in bar)
+            self._wake_all(book, now, core=core)
+            for order, saw_all in self._strike(book, low, high, close, now, core=core):
+                struck[order.id] = _price_when_struck(order, book.instrument, bar, saw_all=saw_all)
+        entries = self._entries(book, core=core)
+        for _, _, _, order in entries:
+            at = struck[order.id] if order.id in struck else _price_at_close(order, book.instrument, bar)
             if at is not None:
                 budget = self._execute(book, order, at, budget, now)
         if offered is not None and budget is not None:
             book.taken += offered - budget
-        self._end_moment(book, now)
+        if book.aside and core:
+            book.traded_at, book.traded_left = now, budget
+        self._end_moment(book, entries, now)
 
     def _budget(self, book: Book, volume: float) -> Decimal | None:
         """How much our orders may still take of this bar; None is any amount."""
@@ -154,3 +189,24 @@ def _price_at_close(
         )
     bid = instrument.bid(Decimal(repr(close)))
     return bid if limit_price is None or bid >= limit_price else None
+
+
+def _price_when_struck(
+    order: VenueOrder, instrument: Instrument, bar: tuple[float, float, float, float], *, saw_all: bool
+) -> Decimal | None:
+    """Where a stop that the rest of a bar has struck trades in what is left of it; None if it does not.
+
+    It meets the market at its stop, or at the open if that was beyond it already, and where that is not within its
+    limit, at its limit if the market came back to it by the close. One that came during the bar saw the close alone.
+    """
+    open_, _, _, close = (Decimal(repr(price)) for price in bar)
+    limit_price = order.limit_price
+    if order.side is _BUY:
+        at = instrument.ask(max(stop_of(order), open_) if saw_all else close)
+        if limit_price is None or at <= limit_price:
+            return at
+        return limit_price if instrument.ask(close) <= limit_price else None
+    at = instrument.bid(min(stop_of(order), open_) if saw_all else close)
+    if limit_price is None or at >= limit_price:
+        return at
+    return limit_price if instrument.bid(close) >= limit_price else None

@@ -21,37 +21,63 @@ class Book:
 
     Attributes:
         entries: Orders that trade when the market comes to them, by priority.
+        aside: Open orders that the market does not reach yet, by arrival: they wait for their session, for their stop to
+            be struck, or for an auction.
         taken: What they took of the bar in progress.
         bid_taken: What they took of the present quote's bid ...
         ask_taken: ... and of its ask.
         halted: Whether the symbol does not trade now.
+        traded_at: When it last traded in a session while orders were set aside (UTC ns) ...
+        traded_left: ... and how much of that trade our orders left; None is any amount.
+        bars_have_hours: Whether its bars are short enough to lie before, in or after the session.
+        core: From when until when (UTC ns) the session is known to be open, or to be of no matter.
     """
 
-    __slots__ = ("ask_taken", "bid_taken", "entries", "halted", "instrument", "taken")
+    __slots__ = (
+        "aside",
+        "ask_taken",
+        "bars_have_hours",
+        "bid_taken",
+        "core",
+        "entries",
+        "halted",
+        "instrument",
+        "taken",
+        "traded_at",
+        "traded_left",
+    )
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, *, bars_have_hours: bool) -> None:
         self.instrument = instrument
+        self.bars_have_hours = bars_have_hours
+        self.core = (0, 0)
         self.entries: list[Entry] = []
+        self.aside: list[VenueOrder] = []
+        self.traded_at = 0
+        self.traded_left: Decimal | None = ZERO
         self.taken = self.bid_taken = self.ask_taken = ZERO
         self.halted = False
 
     def resting(self) -> list[VenueOrder]:
         """The open orders."""
-        return [entry[3] for entry in self.entries]
+        resting = [entry[3] for entry in self.entries]
+        return resting + self.aside if self.aside else resting
 
     @property
     def is_spent(self) -> bool:
         """Whether it remembers nothing that matters, and may be forgotten."""
-        return not (self.entries or self.taken or self.bid_taken or self.ask_taken or self.halted)
+        return not (self.entries or self.aside or self.taken or self.bid_taken or self.ask_taken or self.halted)
 
     def dump(self) -> list[Any]:
         """What is not said by the orders themselves, ready for JSON."""
-        return [str(self.taken), str(self.bid_taken), str(self.ask_taken), self.halted]
+        left = None if self.traded_left is None else str(self.traded_left)
+        return [str(self.taken), str(self.bid_taken), str(self.ask_taken), self.halted, self.traded_at, left]
 
     def load(self, state: list[Any]) -> None:
         """Become the book that gave this dump, but for its orders."""
-        taken, bid_taken, ask_taken, self.halted = state
+        taken, bid_taken, ask_taken, self.halted, self.traded_at, left = state
         self.taken, self.bid_taken, self.ask_taken = map(Decimal, (taken, bid_taken, ask_taken))
+        self.traded_left = None if left is None else Decimal(left)
 
 
 def entry_of(order: VenueOrder) -> Entry:

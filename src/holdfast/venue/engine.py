@@ -12,7 +12,6 @@ whatever the caller's is (only average prices are rounded).
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, getcontext
 from heapq import heapify, heappop
@@ -21,31 +20,35 @@ from typing import Any
 import msgspec
 
 from holdfast.model.decimals import EXACT, Exact
-from holdfast.model.enums import AssetClass, OrderSide, OrderStatus
+from holdfast.model.enums import AssetClass, OrderClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import VenueError, invariant
 from holdfast.model.market import Asset
+from holdfast.model.timestamps import NS_PER_HOUR
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.account import AccountView, Position, PositionView
-from holdfast.venue.admission import assess, held_for_orders
+from holdfast.venue.admission import UNRESTRICTED, Permissions, assess, held_for_orders
 from holdfast.venue.amendments import Amendments
 from holdfast.venue.bars import BarMatching
-from holdfast.venue.book import Book, entry_of
-from holdfast.venue.instruments import CLIENT_ORDER_ID_LENGTH_MAX
+from holdfast.venue.book import Book
+from holdfast.venue.forms import CLIENT_ORDER_ID_LENGTH_MAX, notional_refusal, refusal_of
+from holdfast.venue.hours import window_rule
+from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import (
     OPEN_STATUSES,
     ZERO,
     EngineEvent,
     NewOrder,
     Refusal,
+    Terms,
     VenueExecution,
     VenueOrder,
-    invalid,
     not_found,
-    unprocessable,
 )
 from holdfast.venue.quotes import Quote, QuoteMatching
 from holdfast.venue.replacing import Replacement, successor
+from holdfast.venue.rules import Rule
 from holdfast.venue.settings import EngineSettings
+from holdfast.venue.stops import trailed
 
 __all__ = [
     "AccountView",
@@ -60,6 +63,8 @@ __all__ = [
 ]
 
 _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
+_OPG, _CLS = TimeInForce.OPG, TimeInForce.CLS
+_ACCEPTED, _HELD = OrderStatus.ACCEPTED, OrderStatus.HELD
 _CANCELED, _EXPIRED, _REPLACED = OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REPLACED
 _NONE_RESTING: list[VenueOrder] = []
 
@@ -77,6 +82,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
         prices: Last trade by symbol. Bars and trades write it; a caller may, too. Always the same dictionary.
         open_count: How many orders are open. Read only.
         amendments: Changes the account without a trade.
+        permissions: What the account may do; a caller may change it.
 
     Raises:
         ConfigurationError: An asset cannot be traded here.
@@ -92,6 +98,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
     ) -> None:
         super().__init__(assets, cash=cash, settings=settings or EngineSettings(), sessions=sessions)
         self.quotes: dict[str, Quote] = {}
+        self.permissions: Permissions = UNRESTRICTED
         self.amendments = Amendments(self._account, self._instruments)
 
     # ------------------------------------------------------------------ orders
@@ -115,14 +122,12 @@ class MatchingEngine(BarMatching, QuoteMatching):
         """
         order = self._orders.get(order_id)
         if order is None:
-            message = f"order not found for {order_id}"
-            raise not_found(message)
+            raise Rule.ORDER_UNKNOWN.refusal(id=order_id)
         if order.status in OPEN_STATUSES:
             with Exact():
                 self._close(order, _CANCELED, "canceled", now)
         elif order.status is not _CANCELED:
-            message = f'order is already in "{order.status}" state'
-            raise unprocessable(message)
+            raise Rule.CLOSED_ALREADY.refusal(status=order.status.value)
         return order
 
     def replace(self, order_id: str, change: Replacement, now: int) -> VenueOrder:
@@ -135,30 +140,32 @@ class MatchingEngine(BarMatching, QuoteMatching):
         """
         old = self._orders.get(order_id)
         if old is None:
-            message = f"order not found for {order_id}"
-            raise not_found(message)
+            raise Rule.ORDER_UNKNOWN.refusal(id=order_id)
         with Exact():
-            new = successor(old, change)
+            new = successor(old, change, self._instruments[old.symbol])
             if new.client_order_id in self._by_client_id:
-                message = "client_order_id must be unique"
-                raise invalid(message)
-            book, account = self._books[old.symbol], self._account
-            instrument, held_back = book.instrument, old.reserve_price * old.leaves_qty
-            others = [order for order in book.resting() if order is not old]
+                raise Rule.CLIENT_ORDER_ID_TAKEN.refusal()
+            instrument, account = self._instruments[old.symbol], self._account
+            book, held_back = self._books.get(old.symbol), old.reserve_price * old.leaves_qty
+            others = [order for order in book.resting() if order is not old] if book is not None else []
             account.reserve(instrument, old.side, -held_back)
-            judged = instrument.refusal(new) or assess(new, instrument, account, others, self.prices.get(old.symbol))
+            judged = self._judge(new, instrument, others, now)
             account.reserve(instrument, old.side, held_back)
             if isinstance(judged, Refusal):
                 raise judged
+            was_held, was_shelved = old.status is _HELD, self._is_shelved(old)
             self._close(old, _REPLACED, "replaced", now)
-            order = self._submit(new, now)
+            order = self._place(new, self._name(new), instrument, judged, now, held=was_held)
+            self._succeed(old, order)
+            if was_held and was_shelved:
+                self._shelve(order, self._book(instrument))
         order.replaces, old.replaced_by = old.id, order.id
         return order
 
     def has_open(self, symbol: str) -> bool:
         """Whether an order in this symbol is open."""
         book = self._books.get(symbol)
-        return book is not None and bool(book.entries)
+        return book is not None and bool(book.entries or book.aside)
 
     @property
     def is_idle(self) -> bool:
@@ -166,30 +173,81 @@ class MatchingEngine(BarMatching, QuoteMatching):
         return not self._books
 
     def _submit(self, new: NewOrder, now: int) -> VenueOrder:
-        number = len(self._orders) + 1
-        client_order_id = new.client_order_id
-        if client_order_id is None:
-            client_order_id = f"{self._client_order_id_head}{number:012x}"
-        elif len(client_order_id) > CLIENT_ORDER_ID_LENGTH_MAX:
-            message = f"client_order_id must be no more than {CLIENT_ORDER_ID_LENGTH_MAX} characters"
-            raise invalid(message)
-        if client_order_id in self._by_client_id:
-            message = "client_order_id must be unique"
-            raise invalid(message)
+        client_order_id = self._name(new)
         instrument = self._instruments.get(new.symbol)
         if instrument is None:
-            message = f'asset "{new.symbol}" not found'
-            raise unprocessable(message)
-        refusal = instrument.refusal(new)
+            raise Rule.ASSET_UNKNOWN.refusal(symbol=new.symbol)
+        terms = new.terms
+        if terms is not None:
+            new = self._completed(new, terms, instrument)
+        book = self._books.get(instrument.symbol)
+        resting = book.resting() if book is not None and (book.entries or book.aside) else _NONE_RESTING
+        judged = self._judge(new, instrument, resting, now)
+        if isinstance(judged, Refusal):
+            raise judged
+        order = self._place(new, client_order_id, instrument, judged, now)
+        if terms is not None:
+            self._bring_legs(order, now)
+        return order
+
+    def _name(self, new: NewOrder) -> str:
+        """The client order id of an order: its own, or the next one of ours."""
+        client_order_id = new.client_order_id
+        if client_order_id is None:
+            client_order_id = f"{self._client_order_id_head}{len(self._orders) + 1:012x}"
+        elif len(client_order_id) > CLIENT_ORDER_ID_LENGTH_MAX:
+            raise Rule.CLIENT_ORDER_ID_TOO_LONG.refusal()
+        if client_order_id in self._by_client_id:
+            raise Rule.CLIENT_ORDER_ID_TAKEN.refusal()
+        return client_order_id
+
+    def _completed(self, new: NewOrder, terms: Terms, instrument: Instrument) -> NewOrder:
+        """An order with what the market settles when it comes: a quantity for its money, where a trailing stop is."""
+        if terms.order_class is OrderClass.OCO and terms.exits is not None and new.order_type is OrderType.LIMIT:
+            new = msgspec.structs.replace(new, limit_price=terms.exits.take_profit)
+        price = self._reference_price(instrument.symbol)
+        if terms.notional is not None:
+            refusal = notional_refusal(terms.notional)
+            if refusal is not None:
+                raise refusal
+            reference = new.limit_price or terms.stop_price or (None if price is None else Decimal(repr(price)))
+            if reference is None or not reference.is_finite() or reference <= 0:
+                raise Rule.NO_PRICE.refusal(symbol=instrument.symbol)
+            quantity = max(terms.notional / reference // instrument.lot * instrument.lot, instrument.lot)
+            new = msgspec.structs.replace(new, quantity=quantity)
+        trails = terms.trail_price if terms.trail_price is not None else terms.trail_percent
+        if new.order_type is OrderType.TRAILING_STOP and trails is not None and trails.is_finite():
+            last = self.prices.get(instrument.symbol, price)
+            if last is None:
+                raise Rule.NO_PRICE.refusal(symbol=instrument.symbol)
+            new = msgspec.structs.replace(new, terms=trailed(terms, new.side, instrument, Decimal(repr(last))))
+        return new
+
+    def _judge(self, new: NewOrder, instrument: Instrument, resting: list[VenueOrder], now: int) -> Decimal | Refusal:
+        """What each share of an order reserves of the buying power, or why it may not come."""
+        terms = new.terms
+        if terms is None:
+            refusal = refusal_of(new, instrument, None)
+        else:
+            refusal = refusal_of(new, instrument, self.prices.get(instrument.symbol))
         if refusal is not None:
-            raise refusal
-        symbol = instrument.symbol
-        book = self._books.get(symbol)
-        resting = book.resting() if book is not None and book.entries else _NONE_RESTING
-        reserve_price = assess(new, instrument, self._account, resting, self.prices.get(symbol))
-        if isinstance(reserve_price, Refusal):
-            raise reserve_price
-        return self._place(new, client_order_id, instrument, reserve_price, now)
+            return refusal
+        time_in_force = new.time_in_force
+        if time_in_force is _OPG or time_in_force is _CLS:
+            rule = window_rule(time_in_force, self._sessions(instrument.asset_class), now)
+            if rule is not None:
+                return rule.refusal()
+        if terms is not None and terms.parent is not None:
+            return ZERO  # an exit reduces what its entry has opened
+        return assess(
+            new, instrument, self._account, resting, self._reference_price(instrument.symbol), self.permissions
+        )
+
+    def _reference_price(self, symbol: str) -> float | None:
+        """What the market asks for a symbol: the quote, or else the last trade."""
+        if self.quotes and (quote := self.quotes.get(symbol)) is not None and quote[2] > 0:
+            return quote[2]
+        return self.prices.get(symbol)
 
     # ------------------------------------------------------------------ the market
 
@@ -212,8 +270,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
         """
         book = self._book_of(symbol)
         book.halted = False
-        if book.is_spent:
-            self._books.pop(book.instrument.symbol, None)
+        self._forget(book.instrument.symbol)
 
     def is_halted(self, symbol: str) -> bool:
         """Whether a symbol trades nothing now."""
@@ -228,10 +285,34 @@ class MatchingEngine(BarMatching, QuoteMatching):
         return expiries[0][0] if expiries else None
 
     def expire_day_orders(self, now: int) -> None:
-        """Expire what was good until now or earlier: DAY orders at their session's close, GTC ones after 90 days."""
+        """Expire what was good until now or earlier: DAY orders at their session's close, GTC ones after 90 days.
+
+        Orders for the closing auction trade in it before.
+        """
         while (at := self.next_expiry()) is not None and at <= now:
+            order = self._expiries[0][2]
             with Exact():
-                self._close(self._expiries[0][2], _EXPIRED, "expired", now)
+                if order.time_in_force is _CLS:
+                    self._close_auction(order, now)
+                else:
+                    self._close(order, _EXPIRED, "expired", now)
+
+    def _close_auction(self, order: VenueOrder, now: int) -> None:
+        """The closing auction of one order: at the session's last price, if there was one."""
+        book = self._books[order.symbol]
+        opened = self._sessions(order.asset_class).at((order.expires_at or now) - 1).open
+        if book.traded_at <= opened or book.halted or order.status is _ACCEPTED:
+            self._close(order, _CANCELED, "canceled", now)
+        else:
+            price = Decimal(repr(self.prices[order.symbol]))
+            book.traded_left = self._bid_in_auction(book, order, price, book.traded_left, now)
+        self._forget(order.symbol)
+
+    def set_periods(self, periods: Mapping[str, int]) -> None:
+        """Tell the length of each symbol's bars (ns). Only those of an hour or less tell the session from its borders."""
+        self._short_bars = frozenset(symbol for symbol, period in periods.items() if period <= NS_PER_HOUR)
+        for symbol, book in self._books.items():
+            book.bars_have_hours = symbol in self._short_bars
 
     def end_session(self) -> None:
         """The account's session has closed: what it is worth now is what it was worth "last day"."""
@@ -337,10 +418,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
         if instrument is None:
             message = f"asset not found for {symbol}"
             raise not_found(message)
-        book = self._books.get(instrument.symbol)
-        if book is None:
-            book = self._books[instrument.symbol] = Book(instrument)
-        return book
+        return self._book(instrument)
 
     def _position_view(self, position: Position) -> PositionView:
         book = self._books.get(position.instrument.symbol)
@@ -359,9 +437,10 @@ class MatchingEngine(BarMatching, QuoteMatching):
             "prices": dict(self.prices),
             "quotes": {symbol: list(quote) for symbol, quote in self.quotes.items()},
             "books": {symbol: book.dump() for symbol, book in self._books.items()},
-            "orders": [msgspec.to_builtins(order) for order in self._orders.values()],
+            "orders": [_plain(order) for order in self._orders.values()],
             "executions": [msgspec.to_builtins(execution) for execution in self._executions],
             "busted": list(self.amendments.busted),
+            "permissions": msgspec.to_builtins(self.permissions),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -384,15 +463,27 @@ class MatchingEngine(BarMatching, QuoteMatching):
             {symbol: (bid, size, ask, ask_size) for symbol, (bid, size, ask, ask_size) in state["quotes"].items()}
         )
         for symbol, told in state["books"].items():
-            book = self._books[symbol] = Book(self._instruments[symbol])
-            book.load(told)
-        for order in msgspec.convert(state["orders"], list[VenueOrder]):
+            self._book(self._instruments[symbol]).load(told)
+        orders = msgspec.convert(state["orders"], list[VenueOrder])
+        for order in orders:
             self._orders[order.id] = self._by_client_id[order.client_order_id] = order
+        for order in orders:
             if order.status in OPEN_STATUSES:
                 self.open_count += 1
-                insort(self._books[order.symbol].entries, entry_of(order))
+                if self._is_shelved(order):
+                    self._shelve(order, self._books[order.symbol])
                 if order.expires_at is not None:
                     self._expiries.append((order.expires_at, order.number, order))
         heapify(self._expiries)
         self._executions = msgspec.convert(state["executions"], list[VenueExecution])
         self.amendments.busted = dict.fromkeys(state["busted"])
+        permissions = msgspec.convert(state["permissions"], Permissions)
+        self.permissions = UNRESTRICTED if permissions == UNRESTRICTED else permissions
+
+
+def _plain(order: VenueOrder) -> dict[str, Any]:
+    """An order as JSON would give it back."""
+    told: dict[str, Any] = msgspec.to_builtins(order)
+    if told["terms"] is not None:
+        told["terms"]["legs"] = list(told["terms"]["legs"])
+    return told

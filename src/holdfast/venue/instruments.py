@@ -1,32 +1,24 @@
-"""What a symbol lets an order be: lots, price increments, the spread around a trade, and the checks that need no account.
-
-Each check is a row of what Alpaca is known to refuse, with its status, code and text. Where no recorded
-answer exists the text is ours and the comment says so.
-"""
+"""What a symbol lets an order be: lots, price increments, the spread around a trade, collars, and bounds of cost."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-from holdfast.model.enums import AssetClass, OrderSide, OrderType, TimeInForce
+from holdfast.model.enums import AssetClass, OrderSide
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
-from holdfast.venue.orders import ZERO, NewOrder, Refusal, forbidden, invalid, unprocessable
+from holdfast.venue.orders import NewOrder, Refusal
+from holdfast.venue.rules import Rule
 
 _BUY = OrderSide.BUY
-_MARKET = OrderType.MARKET
-_DAY = TimeInForce.DAY
-
 _ONE = Decimal(1)
 _CENT = Decimal("0.01")
 _HUNDREDTH_OF_A_CENT = Decimal("0.0001")
 _NANO = Decimal("0.000000001")
 
-_QUANTITY_END = Decimal(10) ** 15
 CRYPTO_MINIMUM_COST = Decimal(10)
 CRYPTO_MAXIMUM_COST = Decimal(200_000)
 FRACTIONAL_MINIMUM_COST = _ONE
-CLIENT_ORDER_ID_LENGTH_MAX = 128
 
 # A market buy is valued this far above the ask when the buying power is checked.
 _CRYPTO_COLLAR = Decimal("1.02")
@@ -101,7 +93,8 @@ class Instrument:
     def round_up(self, price: Decimal) -> Decimal:
         """The next price on the increment, not below."""
         tick = self.tick_at(price)
-        return -(-price // tick) * tick
+        below = price // tick * tick
+        return below if below == price else below + tick
 
     def round_down(self, price: Decimal) -> Decimal:
         """The next price on the increment, not above; one tick at least."""
@@ -116,7 +109,10 @@ class Instrument:
         """USD a share that an opening buy is valued at: its limit, or the ask and a collar above it."""
         if limit_price is not None:
             return limit_price
-        ask = price + price * self.half_spread if self.half_spread else price
+        return self.collared(price + price * self.half_spread if self.half_spread else price)
+
+    def collared(self, ask: Decimal) -> Decimal:
+        """What a buy at this price may cost at most: a collar above it."""
         if self.is_crypto:
             return ask * _CRYPTO_COLLAR
         return ask * (_EQUITY_COLLAR_BELOW_50 if ask < _FIFTY else _EQUITY_COLLAR)
@@ -126,69 +122,14 @@ class Instrument:
         value = (price + price * self.half_spread) * _SHORT_COLLAR
         return value if limit_price is None else max(limit_price, value)
 
-    def refusal(self, new: NewOrder) -> Refusal | None:
-        """What is wrong with the order whatever the account holds; None if nothing is."""
-        quantity = new.quantity
-        if (
-            self.takes_whole
-            and new.order_type is _MARKET
-            and new.limit_price is None
-            and quantity.is_finite()
-            and ZERO < quantity < _QUANTITY_END
-            and not quantity % _ONE
-        ):
-            return None
-        return self._price_refusal(new) or self._class_refusal(new) or self._increment_refusal(new)
-
-    def _price_refusal(self, new: NewOrder) -> Refusal | None:
-        quantity, limit_price = new.quantity, new.limit_price
-        if not quantity.is_finite() or quantity <= 0:
-            return invalid("qty must be > 0")
-        if quantity >= _QUANTITY_END:
-            return invalid("qty is too large")  # ours: it keeps the arithmetic exact
-        if new.order_type is _MARKET:
-            return None if limit_price is None else invalid("market orders require no stop or limit price")
-        if limit_price is None:
-            return invalid("limit orders require a limit price")
-        if not limit_price.is_finite() or limit_price <= 0:
-            return invalid("limit price must be > 0")
-        if limit_price >= _QUANTITY_END:
-            return invalid("limit price is too large")  # ours
-        return None
-
-    def _class_refusal(self, new: NewOrder) -> Refusal | None:
-        if not self.asset.tradable:
-            return unprocessable(f'asset "{self.symbol}" is not tradable')
-        if self.is_crypto:
-            return unprocessable("invalid crypto time_in_force") if new.time_in_force is _DAY else None
-        if not new.quantity % 1:
-            return None
-        if not self.asset.fractionable:
-            return forbidden(f'asset "{self.symbol}" is not fractionable')
-        if new.time_in_force is not _DAY:
-            return unprocessable("fractional orders must be DAY orders")
-        return None
-
-    def _increment_refusal(self, new: NewOrder) -> Refusal | None:
-        quantity, limit_price = new.quantity, new.limit_price
-        if quantity % self.lot:
-            # The venue's own text is not recorded.
-            return unprocessable(f"invalid qty {quantity}. it must be a multiple of {self.lot:f}")
-        if limit_price is not None and limit_price % self.tick_at(limit_price):
-            return unprocessable(
-                f"invalid limit_price {limit_price}. sub-penny increment does not fulfill minimum pricing criteria"
-            )
-        return None
-
     def cost_refusal(self, new: NewOrder, cost: Decimal) -> Refusal | None:
         """What is wrong with the order's size in USD (quantity x limit, or x last price); None if nothing is."""
         buys = new.side is _BUY
         if self.is_crypto:
             if buys and cost < CRYPTO_MINIMUM_COST:
-                return forbidden(f"cost basis must be >= minimal amount of order {CRYPTO_MINIMUM_COST}")
+                return Rule.COST_TOO_SMALL.refusal(cost=CRYPTO_MINIMUM_COST)
             if cost > CRYPTO_MAXIMUM_COST:
-                # The limit is documented, its text is not: the mirror of the minimum's.
-                return forbidden(f"cost basis must be <= maximal amount of order {CRYPTO_MAXIMUM_COST}")
+                return Rule.COST_TOO_LARGE.refusal(cost=CRYPTO_MAXIMUM_COST)
         elif buys and cost < FRACTIONAL_MINIMUM_COST and new.quantity % 1:
-            return forbidden(f"cost basis must be >= minimal amount of order {FRACTIONAL_MINIMUM_COST}")
+            return Rule.COST_TOO_SMALL.refusal(cost=FRACTIONAL_MINIMUM_COST)
         return None

@@ -17,25 +17,32 @@ from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.time import Sessions
 from holdfast.venue.account import NANO, Account
-from holdfast.venue.book import Book, entry_of
+from holdfast.venue.book import Book, Entry, entry_of
+from holdfast.venue.hours import Phase, day_expiry, gtc_expiry, hours_at
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import (
+    OPEN_STATUSES,
     ZERO,
     EngineEvent,
     EventKind,
     NewOrder,
+    Terms,
     VenueExecution,
     VenueOrder,
 )
 from holdfast.venue.settings import BPS, EngineSettings
+from holdfast.venue.stops import is_dormant
 
 _BUY = OrderSide.BUY
 _MARKET = OrderType.MARKET
-_DAY, _IOC, _FOK = TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK
+_GTC, _IOC, _FOK = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK
+_OPG, _CLS = TimeInForce.OPG, TimeInForce.CLS
+_ACCEPTED, _HELD = OrderStatus.ACCEPTED, OrderStatus.HELD
 _NEW, _PARTIALLY_FILLED, _FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED
 _CANCELED, _EXPIRED, _REPLACED = OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REPLACED
 
-_GTC_LIFE_NS = 90 * NS_PER_DAY
+_CRYPTO_GTC_LIFE_NS = 90 * NS_PER_DAY
+_FOREVER = 1 << 62
 
 
 class OrderLedger:
@@ -94,62 +101,121 @@ class OrderLedger:
         self._books: dict[str, Book] = {}
         # (when, number, order), the earliest first; orders that closed otherwise stay until they come up.
         self._expiries: list[tuple[int, int, VenueOrder]] = []
+        self._short_bars: frozenset[str] = frozenset()
+        # Entries of groups that were filled in the moment that is being matched.
+        self._filled_entries: list[VenueOrder] = []
 
     # ------------------------------------------------------------------ coming and going
 
     def _place(
-        self, new: NewOrder, client_order_id: str, instrument: Instrument, reserve_price: Decimal, now: int
+        self,
+        new: NewOrder,
+        client_order_id: str,
+        instrument: Instrument,
+        reserve_price: Decimal,
+        now: int,
+        *,
+        held: bool = False,
     ) -> VenueOrder:
-        """Put an order that was accepted into its book."""
+        """Put an order that was accepted into its book, but for one that is held: it waits for its entry."""
         number = len(self._orders) + 1
-        symbol = instrument.symbol
+        terms = new.terms
+        status, expires_at = self._begin(instrument, new.time_in_force, terms, now)
         order = VenueOrder(
             f"{self._order_id_head}{number:012x}",
             client_order_id,
             number,
-            symbol,
+            instrument.symbol,
             instrument.asset_class,
             new.side,
             new.order_type,
             new.time_in_force,
             new.quantity,
             new.limit_price,
-            _NEW,
+            status,
             now,
             now,
             now,
-            self._expiry(instrument, new.time_in_force, now),
+            expires_at,
             reserve_price,
         )
-        book = self._books.get(symbol)
-        if book is None:
-            book = self._books[symbol] = Book(instrument)
-        insort(book.entries, entry_of(order))
-        if order.expires_at is not None:
-            heappush(self._expiries, (order.expires_at, number, order))
+        if terms is not None:
+            order.terms = terms
+        self._register(order)
         if reserve_price:
             self._account.reserve(instrument, new.side, reserve_price * new.quantity)
-        self._orders[order.id] = self._by_client_id[client_order_id] = order
-        self.open_count += 1
-        self._events.append(EngineEvent("new", order, None, now, _NEW, ZERO, None))
+        if held:
+            order.status = _HELD
+            return order
+        self._shelve(order, self._book(instrument))
+        kind: EventKind = "new" if status is _NEW else "accepted"
+        self._events.append(EngineEvent(kind, order, None, now, status, ZERO, None, terms))
         return order
 
-    def _expiry(self, instrument: Instrument, time_in_force: TimeInForce, now: int) -> int | None:
-        if time_in_force is _IOC or time_in_force is _FOK:
-            return None
-        if time_in_force is _DAY:
-            return self._sessions(instrument.asset_class).at(now).close
-        return now + _GTC_LIFE_NS
+    def _begin(
+        self, instrument: Instrument, time_in_force: TimeInForce, terms: Terms | None, now: int
+    ) -> tuple[OrderStatus, int | None]:
+        """The state in which an order begins, and when it ends.
+
+        What cannot trade before the next session is accepted, and new when its market is there.
+        """
+        endless = time_in_force is _IOC or time_in_force is _FOK
+        if instrument.is_crypto:
+            return _NEW, None if endless else now + _CRYPTO_GTC_LIFE_NS
+        sessions = self._sessions(instrument.asset_class)
+        session = sessions.at(now)
+        extended = terms is not None and terms.extended_hours
+        status = _NEW
+        if now < session.open and not (extended and hours_at(sessions, now).phase is not Phase.CLOSED):
+            status = _ACCEPTED
+        if endless:
+            return status, None
+        if time_in_force is _GTC:
+            return status, gtc_expiry(sessions, now)
+        return status, day_expiry(sessions, now, extended=True) if extended else session.close
+
+    def _register(self, order: VenueOrder) -> None:
+        """Make an order known by its names, and let it expire."""
+        self._orders[order.id] = self._by_client_id[order.client_order_id] = order
+        self.open_count += 1
+        if order.expires_at is not None:
+            heappush(self._expiries, (order.expires_at, order.number, order))
+
+    def _book(self, instrument: Instrument) -> Book:
+        """A symbol's book, made if need be."""
+        book = self._books.get(instrument.symbol)
+        if book is None:
+            short = instrument.symbol in self._short_bars
+            book = self._books[instrument.symbol] = Book(instrument, bars_have_hours=short)
+        return book
+
+    @staticmethod
+    def _shelve(order: VenueOrder, book: Book) -> None:
+        """Put an open order where it belongs in its book."""
+        time_in_force = order.time_in_force
+        if (
+            (order.status is _NEW or order.status is _PARTIALLY_FILLED)
+            and time_in_force is not _OPG
+            and time_in_force is not _CLS
+            and (order.terms is None or not is_dormant(order.order_type, order.terms))
+        ):
+            insort(book.entries, entry_of(order))
+        else:
+            insort(book.aside, order, key=_number)
 
     def _close(self, order: VenueOrder, status: OrderStatus, kind: EventKind, now: int) -> None:
         """End an order that is not filled."""
-        book = self._books[order.symbol]
-        book.entries = [entry for entry in book.entries if entry[3] is not order]
-        if book.is_spent:
-            del self._books[order.symbol]
+        book = self._books.get(order.symbol)
+        if book is not None:
+            book.entries = [entry for entry in book.entries if entry[3] is not order]
+            if book.aside:
+                book.aside = [other for other in book.aside if other is not order]
+            if book.is_spent:
+                del self._books[order.symbol]
         self.open_count -= 1
         if order.reserve_price:
-            self._account.reserve(book.instrument, order.side, -order.reserve_price * order.leaves_qty)
+            instrument = self._instruments[order.symbol]
+            self._account.reserve(instrument, order.side, -order.reserve_price * order.leaves_qty)
         order.status = status
         order.updated_at = now
         if status is _EXPIRED:
@@ -158,7 +224,29 @@ class OrderLedger:
             order.replaced_at = now
         else:
             order.canceled_at = now
-        self._events.append(EngineEvent(kind, order, None, now, status, order.filled_qty, order.filled_avg_price))
+        self._events.append(
+            EngineEvent(kind, order, None, now, status, order.filled_qty, order.filled_avg_price, order.terms)
+        )
+        if order.terms is not None:
+            self._on_close(order, now)
+
+    def _wake(self, order: VenueOrder, now: int) -> None:
+        """An order that was accepted or held is at the market now."""
+        order.status = _NEW
+        order.updated_at = now
+        self._events.append(EngineEvent("new", order, None, now, _NEW, order.filled_qty, None, order.terms))
+
+    def _on_close(self, order: VenueOrder, now: int) -> None:
+        """An order with terms of its own has ended without being filled."""
+        raise NotImplementedError
+
+    def _on_fill(self, order: VenueOrder, quantity: Decimal, now: int) -> None:
+        """An order with terms of its own has filled so much."""
+        raise NotImplementedError
+
+    def _on_moment(self, now: int) -> None:
+        """All orders have met the market: what their fills brought about comes now."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------ trading
 
@@ -166,6 +254,9 @@ class OrderLedger:
         self, book: Book, order: VenueOrder, price: Decimal, budget: Decimal | None, now: int
     ) -> Decimal | None:
         """Fill as much as the budget allows (None: any amount); return what is left of it."""
+        terms = order.terms
+        if terms is not None and terms.notional is not None and not order.filled_qty:
+            self._settle_quantity(order, terms.notional, book.instrument, price)
         quantity = order.quantity - order.filled_qty
         if budget is not None:
             if budget < quantity:
@@ -178,6 +269,15 @@ class OrderLedger:
             budget -= quantity
         self._fill(book.instrument, order, quantity, price, now)
         return budget
+
+    def _settle_quantity(self, order: VenueOrder, notional: Decimal, instrument: Instrument, price: Decimal) -> None:
+        """The quantity of an order by notional: what its money buys at its first fill, in lots."""
+        quantity = max((notional / price) // instrument.lot * instrument.lot, instrument.lot)
+        if order.side is not _BUY:
+            quantity = min(quantity, self._account.held(order.symbol))
+        if order.reserve_price:
+            self._account.reserve(instrument, order.side, order.reserve_price * (quantity - order.quantity))
+        order.quantity = quantity
 
     def _fill(self, instrument: Instrument, order: VenueOrder, quantity: Decimal, price: Decimal, now: int) -> None:
         account, side = self._account, order.side
@@ -224,21 +324,25 @@ class OrderLedger:
             fee_cash,
         )
         executions.append(execution)
-        self._events.append(EngineEvent(kind, order, execution, now, status, cum_qty, average))
+        terms = order.terms
+        self._events.append(EngineEvent(kind, order, execution, now, status, cum_qty, average, terms))
+        if terms is not None:
+            self._on_fill(order, quantity, now)
 
     def _fee(self, order: VenueOrder, amount: Decimal) -> Decimal:
         """The crypto fee on an amount of coin or cash, rounded up. Whoever meets the market at once takes liquidity."""
         taker = not order.rested or order.order_type is _MARKET
         return (amount * (self._taker_rate if taker else self._maker_rate)).quantize(NANO, ROUND_CEILING)
 
-    def _end_moment(self, book: Book, now: int) -> None:
-        """Every order has met the market now: filled ones leave the book, what is left of IOC and FOK ones is canceled."""
-        entries = book.entries
-        book.entries = [entry for entry in entries if entry[3].status is not _FILLED]
-        for _, _, _, order in entries:
+    def _end_moment(self, book: Book, met: list[Entry], now: int) -> None:
+        """These entries have met the market: filled ones leave the book, what is left of IOC and FOK ones is canceled."""
+        book.entries = [entry for entry in book.entries if entry[3].status is not _FILLED]
+        if self._filled_entries:
+            self._on_moment(now)
+        for _, _, _, order in met:
             order.rested = True
             time_in_force = order.time_in_force
-            if (time_in_force is _IOC or time_in_force is _FOK) and order.status is not _FILLED:
+            if (time_in_force is _IOC or time_in_force is _FOK) and order.status in OPEN_STATUSES:
                 self._close(order, _CANCELED, "canceled", now)
 
     def _miss_moment(self, book: Book, now: int) -> None:
@@ -246,3 +350,39 @@ class OrderLedger:
         for _, _, _, order in book.entries:
             if order.time_in_force in (_IOC, _FOK):
                 self._close(order, _CANCELED, "canceled", now)
+
+    # ------------------------------------------------------------------ hours
+
+    def _is_core(self, book: Book, now: int) -> bool:
+        """Whether a moment lies in the symbol's session; for crypto every moment does."""
+        since, until = book.core
+        if since <= now < until:
+            return True
+        instrument = book.instrument
+        if instrument.is_crypto:
+            book.core = (0, _FOREVER)
+            return True
+        session = self._sessions(instrument.asset_class).at(now)
+        if now < session.open:
+            return False
+        book.core = (session.open, session.close)
+        return True
+
+    def _is_closed(self, book: Book, now: int) -> bool:
+        """Whether a moment outside the session lies outside the hours around it, too."""
+        return hours_at(self._sessions(book.instrument.asset_class), now).phase is Phase.CLOSED
+
+    def _forget(self, symbol: str) -> None:
+        """Drop a book that remembers nothing that matters."""
+        book = self._books.get(symbol)
+        if book is not None and book.is_spent:
+            del self._books[symbol]
+
+
+def _number(order: VenueOrder) -> int:
+    return order.number
+
+
+def is_extended(order: VenueOrder) -> bool:
+    """Whether an order trades before the open and after the close, too."""
+    return order.terms is not None and order.terms.extended_hours

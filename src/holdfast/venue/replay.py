@@ -67,6 +67,10 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 class Market(Protocol):
     """What a replay drives: a ``MatchingEngine``, or several that look like one."""
 
+    def set_periods(self, periods: Mapping[str, int]) -> None:
+        """The length of each symbol's bars (ns)."""
+        ...
+
     @property
     def open_count(self) -> int:
         """How many orders are open."""
@@ -121,6 +125,7 @@ class Replay:
         position: Sequence[int] | None = None,
     ) -> None:
         self._engine = engine
+        engine.set_periods({symbol: bars.period for symbol, bars in series.items()})
         self._tape = tape = _Tape(series)
         if account_class is None:
             crypto_only = all("/" in symbol for symbol in series)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
+from holdfast.model.enums import OrderStatus
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.api.query import bounds, direction, words
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.orders import VenueOrder
-from holdfast.venue.refusals import refuse_invalid, refuse_missing
+from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.rules import Rule
 from holdfast.venue.wire.orders import order_json, parse_new_order, parse_replacement
-from holdfast.venue.wire.words import Json
+from holdfast.venue.wire.words import Json, parse_flag
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _STATUSES: Final = ("open", "closed", "all")
@@ -40,7 +43,8 @@ class OrdersApi:
 
     def submit(self, request: Request) -> Answer:
         """POST /v2/orders."""
-        return Answer(order_json(self._exchange.submit(request.owner, parse_new_order(request.json()))))
+        order = self._exchange.submit(request.owner, parse_new_order(request.json()))
+        return Answer(self._shown(request.owner, order, nested=True))
 
     def orders(self, request: Request) -> Answer:
         """GET /v2/orders."""
@@ -65,7 +69,7 @@ class OrdersApi:
             until=until,
             newest_first=direction(request) == "desc",
         )
-        chosen = (
+        chosen: Iterator[VenueOrder] = (
             order
             for order in found
             if (lowest is None or order.number > lowest)
@@ -73,11 +77,17 @@ class OrdersApi:
             and side in (None, "", order.side)
             and asset_class in (None, "", "all", order.asset_class)
         )
-        return Answer([order_json(order) for order in islice(chosen, limit)])
+        account, nested = request.owner, _nested(request)
+        if nested:
+            chosen = self._roots(account, chosen)
+        elif status == "open":
+            chosen = (order for order in chosen if order.status is not OrderStatus.HELD)
+        return Answer([self._shown(account, order, nested=nested) for order in islice(chosen, limit)])
 
     def order(self, request: Request) -> Answer:
         """GET /v2/orders/{id}."""
-        return Answer(order_json(self._order(request.owner, request.parts[0])))
+        order = self._order(request.owner, request.parts[0])
+        return Answer(self._shown(request.owner, order, nested=_nested(request)))
 
     def order_by_client_id(self, request: Request) -> Answer:
         """GET /v2/orders:by_client_order_id."""
@@ -86,8 +96,8 @@ class OrdersApi:
             refuse_invalid("client_order_id is missing")
         order = request.owner.engine.by_client_id(name)
         if order is None:
-            refuse_missing(f"order not found for {name}")
-        return Answer(order_json(order))
+            raise Rule.ORDER_UNKNOWN.refusal(id=name)
+        return Answer(self._shown(request.owner, order, nested=_nested(request)))
 
     def cancel(self, request: Request) -> Answer:
         """DELETE /v2/orders/{id}."""
@@ -97,12 +107,28 @@ class OrdersApi:
     def cancel_all(self, request: Request) -> Answer:
         """DELETE /v2/orders."""
         orders = request.owner.engine.orders("open", newest_first=False)
-        return Answer([self._cancel_row(request.owner, order) for order in orders], 207)
+        # What is held ends with the order that it belongs to.
+        rows = [self._cancel_row(request.owner, order) for order in orders if order.status is not OrderStatus.HELD]
+        return Answer(rows, 207)
 
     def replace(self, request: Request) -> Answer:
         """PATCH /v2/orders/{id}."""
         old = self._order(request.owner, request.parts[0])
-        return Answer(order_json(self._exchange.replace(request.owner, old.id, parse_replacement(request.json()))))
+        order = self._exchange.replace(request.owner, old.id, parse_replacement(request.json()))
+        return Answer(self._shown(request.owner, order, nested=True))
+
+    def _shown(self, account: VenueAccount, order: VenueOrder, *, nested: bool) -> Json:
+        return order_json(order, account.engine.legs_of(order) if nested else ())
+
+    def _roots(self, account: VenueAccount, orders: Iterable[VenueOrder]) -> Iterator[VenueOrder]:
+        """Each order once, and in the place of legs the order that brought them along."""
+        seen: set[str] = set()
+        for order in orders:
+            parent = None if order.terms is None or order.terms.parent is None else order.terms.parent
+            root = account.engine.order(parent) if parent is not None else order
+            if root is not None and root.id not in seen:
+                seen.add(root.id)
+                yield root
 
     def _cancel_row(self, account: VenueAccount, order: VenueOrder) -> Json:
         canceled = self._exchange.cancel(account, order.id)
@@ -110,11 +136,16 @@ class OrdersApi:
 
     def _order(self, account: VenueAccount, order_id: str) -> VenueOrder:
         if not _UUID.match(order_id):
-            refuse_invalid("order_id is missing")
+            raise Rule.ORDER_ID_MISSING.refusal()
         order = account.engine.order(order_id.lower())
         if order is None:
-            refuse_missing(f"order not found for {order_id}")
+            raise Rule.ORDER_UNKNOWN.refusal(id=order_id)
         return order
 
     def _number(self, account: VenueAccount, order_id: str | None) -> int | None:
         return self._order(account, order_id).number if order_id else None
+
+
+def _nested(request: Request) -> bool:
+    """Whether legs are to be shown inside the orders that they belong to."""
+    return parse_flag(request.query.get("nested", "false"))

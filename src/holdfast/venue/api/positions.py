@@ -11,7 +11,8 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.orders import NewOrder, Refusal, VenueOrder
-from holdfast.venue.refusals import refuse_invalid, refuse_missing
+from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.rules import Rule
 from holdfast.venue.wire.account import position_json
 from holdfast.venue.wire.assets import asset_id
 from holdfast.venue.wire.orders import order_json
@@ -94,5 +95,5 @@ class PositionsApi:
             for candidate in account.engine.positions():
                 if name in (asset_id(candidate.symbol), asset_id(slashless(candidate.symbol))):
                     return candidate
-            refuse_missing("position does not exist")
+            raise Rule.POSITION_UNKNOWN.refusal()
         return row

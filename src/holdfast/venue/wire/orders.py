@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from holdfast.model.enums import OrderSide, OrderType, TimeInForce
+from collections.abc import Sequence
+from decimal import Decimal
+
+from holdfast.model.enums import OrderClass, OrderSide, OrderType, TimeInForce
 from holdfast.model.timestamps import format_rfc3339
-from holdfast.venue.orders import EngineEvent, NewOrder, VenueOrder
-from holdfast.venue.refusals import refuse_invalid, refuse_unprocessable
+from holdfast.venue.orders import ZERO, EngineEvent, Exits, NewOrder, Terms, VenueOrder
+from holdfast.venue.refusals import refuse_invalid
 from holdfast.venue.replacing import Replacement
+from holdfast.venue.rules import Rule
 from holdfast.venue.wire.assets import asset_id
 from holdfast.venue.wire.words import (
     Json,
@@ -19,9 +23,14 @@ from holdfast.venue.wire.words import (
     parse_word,
 )
 
+_PLAIN = Terms()
+_LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
-def order_json(order: VenueOrder) -> Json:
-    """An order, or a snapshot of one."""
+
+def order_json(order: VenueOrder, legs: Sequence[VenueOrder] = ()) -> Json:
+    """An order, or a snapshot of one, with the legs that are to be shown inside it."""
+    terms = order.terms or _PLAIN
+    simple = terms.order_class is OrderClass.SIMPLE
     return {
         "id": order.id,
         "client_order_id": order.client_order_id,
@@ -39,24 +48,25 @@ def order_json(order: VenueOrder) -> Json:
         "asset_id": asset_id(order.symbol),
         "symbol": order.symbol,
         "asset_class": order.asset_class.value,
-        "notional": None,
-        "qty": amount(order.quantity),
+        "notional": optional_amount(terms.notional),
+        "qty": amount(order.quantity) if terms.notional is None else None,
         "filled_qty": amount(order.filled_qty),
         "filled_avg_price": optional_amount(order.filled_avg_price),
-        "order_class": "",
+        "order_class": "" if simple else terms.order_class.value,
         "order_type": order.order_type.value,
         "type": order.order_type.value,
         "side": order.side.value,
         "position_intent": None,
         "time_in_force": order.time_in_force.value,
-        "limit_price": optional_amount(order.limit_price),
-        "stop_price": None,
+        # The limit of a buy stop that was struck is the venue's own.
+        "limit_price": optional_amount(order.limit_price) if order.order_type in _LIMITED else None,
+        "stop_price": optional_amount(terms.stop_price),
         "status": order.status.value,
-        "extended_hours": False,
-        "legs": None,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "extended_hours": terms.extended_hours,
+        "legs": [order_json(leg) for leg in legs] or None,
+        "trail_percent": optional_amount(terms.trail_percent),
+        "trail_price": optional_amount(terms.trail_price),
+        "hwm": optional_amount(terms.hwm),
         "subtag": None,
         "source": None,
         "ratio_qty": None,
@@ -96,7 +106,7 @@ def parse_new_order(body: object) -> NewOrder:
     """The decoded body of ``POST /v2/orders`` as a request to the engine, which judges what the order asks for.
 
     Raises:
-        Refusal: The body is malformed, or asks for what this venue does not offer.
+        Refusal: The body is malformed.
     """
     if not isinstance(body, dict):
         refuse_invalid("request body must be a JSON object")
@@ -105,65 +115,90 @@ def parse_new_order(body: object) -> NewOrder:
     if not isinstance(symbol, str) or not symbol:
         refuse_invalid("symbol is required")
     side = parse_word(OrderSide, given, "side", "side")
-    _check_offered(given)
     order_type = parse_word(OrderType, given, "type", "order type")
     time_in_force = parse_word(TimeInForce, given, "time_in_force", "time_in_force")
-    limit = parse_amount(given["limit_price"], "limit_price") if "limit_price" in given else None
-    client_order_id = given.get("client_order_id")
-    if client_order_id is not None and not isinstance(client_order_id, str):
-        refuse_invalid("client_order_id must be a string")
+    if "qty" in given and "notional" in given:
+        raise Rule.QTY_AND_NOTIONAL.refusal()
+    if "qty" not in given and "notional" not in given:
+        raise Rule.QTY_MISSING.refusal()
     return NewOrder(
         symbol=symbol,
         side=side,
         order_type=order_type,
         time_in_force=time_in_force,
-        quantity=parse_amount(given["qty"], "qty"),
-        limit_price=limit,
-        client_order_id=client_order_id or None,
+        quantity=parse_amount(given["qty"], "qty") if "qty" in given else ZERO,
+        limit_price=_optional(given, "limit_price"),
+        client_order_id=_client_order_id(given),
+        terms=_parse_terms(given),
     )
+
+
+def _parse_terms(given: Json) -> Terms | None:
+    """What plain orders do not say; None if this one does not either."""
+    order_class = OrderClass.SIMPLE
+    if given.get("order_class", "") != "":
+        order_class = parse_word(OrderClass, given, "order_class", "order_class")
+    take_profit, stop_loss = _member(given, "take_profit"), _member(given, "stop_loss")
+    exits = None
+    if take_profit is not None or stop_loss is not None or order_class is not OrderClass.SIMPLE:
+        exits = Exits(
+            _optional(take_profit or {}, "limit_price", "take_profit.limit_price"),
+            _optional(stop_loss or {}, "stop_price", "stop_loss.stop_price"),
+            _optional(stop_loss or {}, "limit_price", "stop_loss.limit_price"),
+        )
+    extended_hours = given.get("extended_hours", False)
+    if not isinstance(extended_hours, bool):
+        refuse_invalid("extended_hours must be a boolean")
+    terms = Terms(
+        stop_price=_optional(given, "stop_price"),
+        trail_price=_optional(given, "trail_price"),
+        trail_percent=_optional(given, "trail_percent"),
+        extended_hours=extended_hours,
+        notional=_optional(given, "notional"),
+        order_class=order_class,
+        exits=exits,
+    )
+    return None if terms == _PLAIN else terms
+
+
+def _member(given: Json, name: str) -> Json | None:
+    """An object inside the body."""
+    member = given.get(name)
+    if member is None:
+        return None
+    if not isinstance(member, dict):
+        refuse_invalid(f"{name} must be a JSON object")
+    return {key: value for key, value in member.items() if value is not None}
+
+
+def _optional(given: Json, key: str, name: str | None = None) -> Decimal | None:
+    return parse_amount(given[key], name or key) if key in given else None
+
+
+def _client_order_id(given: Json) -> str | None:
+    client_order_id = given.get("client_order_id")
+    if client_order_id is not None and not isinstance(client_order_id, str):
+        refuse_invalid("client_order_id must be a string")
+    return client_order_id or None
 
 
 def parse_replacement(body: object) -> Replacement:
     """The decoded body of ``PATCH /v2/orders/{id}``.
 
     Raises:
-        Refusal: The body is malformed, or asks for what this venue does not offer.
+        Refusal: The body is malformed.
     """
     if not isinstance(body, dict):
         refuse_invalid("request body must be a JSON object")
     given = {key: value for key, value in body.items() if value is not None}
-    for name in ("stop_price", "trail", "notional"):
-        if name in given:
-            refuse_invalid(f"{name} is not offered by this venue; expected qty or limit_price")
-    client_order_id = given.get("client_order_id")
-    if client_order_id is not None and not isinstance(client_order_id, str):
-        refuse_invalid("client_order_id must be a string")
-    return Replacement(
-        quantity=parse_amount(given["qty"], "qty") if "qty" in given else None,
-        limit_price=parse_amount(given["limit_price"], "limit_price") if "limit_price" in given else None,
-        client_order_id=client_order_id or None,
-        time_in_force=parse_word(TimeInForce, given, "time_in_force", "time_in_force")
-        if "time_in_force" in given
-        else None,
-    )
-
-
-def _check_offered(given: Json) -> None:
-    """Refuse what Alpaca has and this venue has not, rather than ignore it."""
-    if given.get("type") in ("stop", "stop_limit", "trailing_stop"):
-        refuse_invalid(f"order type {given['type']} is not offered by this venue; expected market or limit")
-    if given.get("time_in_force") in ("opg", "cls"):
-        refuse_invalid("invalid time_in_force")
-    if given.get("order_class", "") not in ("", "simple"):
-        refuse_invalid("order_class must be simple: this venue offers no others")
-    if "qty" in given and "notional" in given:
-        refuse_invalid("only one of qty or notional is accepted")
     if "notional" in given:
-        refuse_invalid("notional orders are not offered by this venue; expected qty")
-    if "qty" not in given:
-        refuse_invalid("qty or notional is required")
-    if given.get("extended_hours") is True:
-        refuse_unprocessable("extended hours trading is not offered by this venue")
-    for name in ("stop_price", "trail_price", "trail_percent", "take_profit", "stop_loss", "legs"):
-        if name in given:
-            refuse_invalid(f"{name} is not offered by this venue")
+        raise Rule.REPLACE_NOTIONAL.refusal()
+    word = parse_word(TimeInForce, given, "time_in_force", "time_in_force") if "time_in_force" in given else None
+    return Replacement(
+        quantity=_optional(given, "qty"),
+        limit_price=_optional(given, "limit_price"),
+        client_order_id=_client_order_id(given),
+        time_in_force=word,
+        stop_price=_optional(given, "stop_price"),
+        trail=_optional(given, "trail"),
+    )

@@ -21,6 +21,7 @@ from holdfast.model.errors import DataError
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339, parse_rfc3339, to_datetime, to_ns
 from holdfast.venue.orders import Refusal
 from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.rules import Rule
 
 Json = dict[str, Any]
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -132,7 +133,7 @@ def parse_word(words: type[_Word], body: Json, key: str, name: str) -> _Word:
     try:
         return words(body[key])
     except ValueError:
-        refuse_invalid(f"invalid {name}")
+        raise Rule.WORD_UNKNOWN.refusal(word=name) from None
 
 
 def parse_time(text: str, name: str) -> int:
