@@ -28,18 +28,19 @@ _PLAIN: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def of_type(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of a type that a message is made of."""
+def of_type(kind: Any, within: tuple[Any, ...] = ()) -> st.SearchStrategy[Any]:
+    """Values of a type that a message is made of. One that holds values of its own type holds two layers of them at most."""
     if kind in _PLAIN:
         return _PLAIN[kind]
     if get_origin(kind) in (Union, types.UnionType):
-        return st.one_of([of_type(argument) for argument in get_args(kind)])
+        return st.one_of([of_type(argument, within) for argument in get_args(kind)])
     if get_origin(kind) is tuple:
-        return st.lists(of_type(get_args(kind)[0]), max_size=3).map(tuple)
+        member = get_args(kind)[0]
+        return st.just(()) if within.count(member) > 1 else st.lists(of_type(member, within), max_size=3).map(tuple)
     if issubclass(kind, Enum):
         return st.sampled_from(kind)
     fields = msgspec.structs.fields(kind)
-    return st.tuples(*(of_type(field.type) for field in fields)).map(
+    return st.tuples(*(of_type(field.type, (*within, kind)) for field in fields)).map(
         lambda values: kind(**{field.name: value for field, value in zip(fields, values, strict=True)})
     )
 

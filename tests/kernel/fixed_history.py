@@ -33,6 +33,7 @@ def many_symbols() -> Bench:
     for symbol in bench.symbols:
         bench.hold(10, symbol=symbol)
     resting = bench.order(leave(limit=120.0))
+    bench.order(lambda s: s.buy("SPY", 5, limit=99.0, take_profit=110.0, stop_loss=95.0, stop_loss_limit=94.0))
     strangers = [report_of(resting, OrderStatus.NEW, broker_id=f"x{n}", client_order_id=f"x{n}") for n in range(5)]
     for _ in range(2):
         positions = dict.fromkeys(("IWM", "DIA", "SPY", "QQQ", "TLT", "GLD"), 3)

@@ -151,7 +151,7 @@ def test_what_the_venue_would_refuse_is_refused_here() -> None:
     assert "is canceled" in refusal(bench, ask(new, limit=97))
     market = bench.order(lambda s: s.buy(SPY, 1))
     bench.accepted(market)
-    assert "only a limit order" in refusal(bench, ask(market, limit=97))
+    assert "only one with a price can be replaced" in refusal(bench, ask(market, limit=97))
 
 
 def test_what_is_unchanged_once_it_is_rounded_is_not_sent() -> None:

@@ -7,7 +7,10 @@ that is what makes a backtest and a replayed session give the same orders (P10).
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from holdfast.model import (
     Account,
@@ -15,8 +18,10 @@ from holdfast.model import (
     ActivityKind,
     BrokerPosition,
     Execution,
+    OrderClass,
     OrderIntent,
     OrderReport,
+    OrderTerms,
     Source,
 )
 from holdfast.model.commands import (
@@ -43,8 +48,9 @@ from holdfast.model.events import (
     SecurityUnavailable,
     VenueAdjusted,
 )
+from holdfast.model.terms import terms_or_none
 from holdfast.venue.engine import MatchingEngine
-from holdfast.venue.orders import EngineEvent, NewOrder, Refusal, VenueExecution, VenueOrder
+from holdfast.venue.orders import EngineEvent, Exits, NewOrder, Refusal, Terms, VenueExecution, VenueOrder
 from holdfast.venue.replacing import Replacement
 
 _STREAM = Source.STREAM
@@ -97,23 +103,17 @@ class InProcessBroker:
 
     def _submit(self, command: SubmitOrder, now: int) -> None:
         intent = command.intent
-        new = NewOrder(
-            intent.symbol,
-            intent.side,
-            intent.order_type,
-            intent.time_in_force,
-            intent.quantity,
-            intent.limit_price,
-            intent.client_order_id,
-        )
         try:
-            order = self._engine.submit(new, now)
+            order = self._engine.submit(new_order_of(intent), now)
         except Refusal as refusal:
             self._deliver(
                 OrderRefused(ts=now, client_order_id=intent.client_order_id, reason=refusal.message, code=refusal.code)
             )
             return
-        if self._terse:
+        if intent.terms is not None and intent.terms.is_group:
+            self._deliver(OrderUpdated(ts=now, report=whole_report_of(order, self._engine), source=Source.RESPONSE))
+            self.deliver_events(now)
+        elif self._terse:
             self._engine.take_events()  # that it is new, and nothing else: nothing trades inside a submit
             self._deliver(OrderAccepted(ts=now, client_order_id=intent.client_order_id, broker_id=order.id))
         else:
@@ -139,11 +139,12 @@ class InProcessBroker:
         self.deliver_events(now)
 
     def _look_up(self, command: LookupOrder, now: int) -> None:
-        order = self._engine.by_client_id(command.client_order_id)
+        engine = self._engine
+        order = engine.order(command.broker_id) if command.broker_id else engine.by_client_id(command.client_order_id)
         if order is None:
             self._deliver(LookupMissed(ts=now, client_order_id=command.client_order_id))
         else:
-            self._deliver(OrderUpdated(ts=now, report=report_of(order), source=Source.LOOKUP))
+            self._deliver(OrderUpdated(ts=now, report=whole_report_of(order, engine), source=Source.LOOKUP))
 
     def _query_account(self, _command: QueryAccount, now: int) -> None:
         self._deliver(AccountUpdated(ts=now, account=self._account()))
@@ -165,7 +166,7 @@ class InProcessBroker:
                 ts=now,
                 reason=command.reason,
                 account=self._account(),
-                orders=tuple(report_of(order) for order in engine.orders()) if engine.open_count else (),
+                orders=tuple(whole_report_of(order, engine) for order in engine.orders()) if engine.open_count else (),
                 executions=tuple(_execution(row) for row in executions),
                 positions=tuple(
                     BrokerPosition(
@@ -194,6 +195,36 @@ class InProcessBroker:
         )
 
 
+def new_order_of(intent: OrderIntent) -> NewOrder:
+    """What an intent asks of the engine."""
+    return NewOrder(
+        intent.symbol,
+        intent.side,
+        intent.order_type,
+        intent.time_in_force,
+        intent.quantity,
+        intent.limit_price,
+        intent.client_order_id,
+        None if intent.terms is None else _engine_terms(intent.terms, intent.limit_price),
+    )
+
+
+def _engine_terms(terms: OrderTerms, limit_price: Decimal | None) -> Terms:
+    exits = None
+    if terms.is_group:
+        # An OCO is its own take-profit.
+        take_profit = limit_price if terms.order_class is OrderClass.OCO else terms.take_profit
+        exits = Exits(take_profit, terms.stop_loss, terms.stop_loss_limit)
+    return Terms(
+        stop_price=terms.stop_price,
+        trail_price=terms.trail_price,
+        trail_percent=terms.trail_percent,
+        extended_hours=terms.extended_hours,
+        order_class=terms.order_class,
+        exits=exits,
+    )
+
+
 def replacement_of(intent: OrderIntent) -> Replacement:
     """What an intent that replaces an order asks of the engine."""
     return Replacement(intent.quantity, intent.limit_price, intent.client_order_id)
@@ -202,6 +233,13 @@ def replacement_of(intent: OrderIntent) -> Replacement:
 def report_of(order: VenueOrder) -> OrderReport:
     """The engine's order in the kernel's words."""
     return _report(order, order)
+
+
+def whole_report_of(order: VenueOrder, engine: MatchingEngine) -> OrderReport:
+    """The engine's order in the kernel's words, with the orders that depend on it."""
+    names = () if order.terms is None else order.terms.legs
+    legs = (leg for name in names if (leg := engine.order(name)) is not None)
+    return msgspec.structs.replace(report_of(order), legs=tuple(report_of(leg) for leg in legs))
 
 
 def _report_at(event: EngineEvent) -> OrderReport:
@@ -222,6 +260,19 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
         time_in_force=order.time_in_force,
         limit_price=order.limit_price,
         submitted_at=order.submitted_at,
+        terms=None if state.terms is None else _our_terms(state.terms),
+    )
+
+
+def _our_terms(terms: Terms) -> OrderTerms | None:
+    return terms_or_none(
+        OrderTerms(
+            order_class=terms.order_class,
+            stop_price=terms.stop_price,
+            trail_price=terms.trail_price,
+            trail_percent=terms.trail_percent,
+            extended_hours=terms.extended_hours,
+        )
     )
 
 

@@ -35,6 +35,7 @@ from holdfast.brokers.alpaca_reads import AlpacaReads
 from holdfast.brokers.alpaca_wire import MalformedMessageError
 from holdfast.model.errors import BrokerRefusedError, ConfigurationError
 from holdfast.model.orders import OrderIntent, OrderReport
+from holdfast.model.terms import OrderTerms, order_type_of
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339
 from holdfast.net import Backoff, Throttler, create_combined_throttler
 from holdfast.time import Clock, RealTimeClock
@@ -150,6 +151,7 @@ class AlpacaConnector(AlpacaReads):
         limit_price: Decimal | float | str | None = None,
         price: Decimal | float | str | None = None,
         client_order_id: str | None = None,
+        terms: OrderTerms | None = None,
     ) -> Row:
         """Send one order, once. Give a ``client_order_id``: without one an unknown outcome cannot be looked up.
 
@@ -157,11 +159,12 @@ class AlpacaConnector(AlpacaReads):
             symbol: "AAPL", "BTC/USD".
             qty: Shares or coins.
             side: ``buy`` or ``sell``, in any case.
-            order_type: ``market`` or ``limit``; default limit where a price is given.
+            order_type: Default: what follows from the prices, e.g. limit where one is given.
             time_in_force: Default ``day``, for coins ``gtc``.
             limit_price: USD.
             price: The same, as the guide calls it.
             client_order_id: At most 128 characters, never used before.
+            terms: Stops, trails, and exits that come with it.
 
         Returns:
             The order as the venue describes it.
@@ -183,10 +186,11 @@ class AlpacaConnector(AlpacaReads):
             symbol,
             quantity,
             str(side).lower(),
-            (order_type or ("market" if limit is None else "limit")).lower(),
+            (order_type or order_type_of(limit_decimal, terms)).lower(),
             (time_in_force or ("gtc" if wire.is_crypto_symbol(symbol) else "day")).lower(),
             limit_price=limit_decimal,
             client_order_id=client_order_id,
+            terms=terms,
         )
         url = f"{self._base}/v2/orders"
         # Whether it reduces, nobody has said: it counts as an order that opens.
@@ -245,13 +249,14 @@ class AlpacaConnector(AlpacaReads):
             raise ConfigurationError(message)
         return await self._all_orders(status=status, after=after, direction=direction, nested=nested)
 
-    async def get_order(self, order_id: str) -> Row:
-        """One order by the venue's id.
+    async def get_order(self, order_id: str, *, nested: bool = False) -> Row:
+        """One order by the venue's id; nested: with the orders that depend on it.
 
         Raises:
             BrokerRefusedError: The venue has no such order.
         """
-        return as_object(await self._http.read(_ORDERS, f"{self._base}/v2/orders/{escaped(order_id)}"), "an order")
+        url, asked = f"{self._base}/v2/orders/{escaped(order_id)}", params(nested="true" if nested else None)
+        return as_object(await self._http.read(_ORDERS, url, asked, reserved=nested), "an order")
 
     async def get_order_by_client_id(self, client_order_id: str) -> Row:
         """One order by our id.
@@ -410,6 +415,27 @@ class AlpacaConnector(AlpacaReads):
         if report.client_order_id != client_order_id:
             message = f"the venue answered a look-up of {client_order_id} with order {report.client_order_id}"
             raise MalformedMessageError(message, row)
+        if report.legs is None and report.terms is not None and report.terms.is_group:
+            return await self.fetch_order(report.broker_id)  # by our id alone the legs are not told
+        return report
+
+    async def fetch_order(self, broker_id: str) -> OrderReport | None:
+        """The order with this id of the venue, and what depends on it; None where Alpaca itself says that it has none.
+
+        Raises:
+            BrokerRefusedError: The look-up was refused.
+            OutcomeUnknownError: Nothing was learned.
+        """
+        try:
+            row = await self.get_order(broker_id, nested=True)
+        except BrokerRefusedError as error:
+            if is_missing(error):
+                return None
+            raise
+        report = wire.order_report(row, whole=True)
+        if report.broker_id != broker_id:
+            message = f"the venue answered a look-up of its {broker_id} with order {report.broker_id}"
+            raise MalformedMessageError(message, row)
         return report
 
     async def request_cancel(self, broker_id: str) -> None:
@@ -421,15 +447,16 @@ class AlpacaConnector(AlpacaReads):
         return wire.order_report(await self.close_position(symbol, admit=admit))
 
     async def fetch_open_orders(self) -> tuple[OrderReport, ...]:
-        """All open orders, oldest first."""
-        return self._reports(await self._all_orders(status="open"))
+        """All open orders, oldest first; those that depend on another one stand in it, as Alpaca leaves them out of a flat list."""
+        return self._reports(await self._all_orders(status="open", nested=True))
 
     async def fetch_orders(self, since: int) -> tuple[OrderReport, ...]:
         """Open orders, however old, and all that were submitted at or after a moment (UTC ns); oldest first."""
         # Open ones first: what closes between the two requests is then told by the second, or was told as open.
         resting = await self.fetch_open_orders()
         # The venue's "after" is exclusive and its clocks are in milliseconds: ask a little earlier.
-        recent = self._reports(await self._all_orders(status="all", after=format_rfc3339(max(since - NS_PER_MS, 0))))
+        after = format_rfc3339(max(since - NS_PER_MS, 0))
+        recent = self._reports(await self._all_orders(status="all", after=after, nested=True))
         known = {report.broker_id for report in recent}
         return (*(report for report in resting if report.broker_id not in known), *recent)
 

@@ -18,11 +18,12 @@ from decimal import Decimal, InvalidOperation
 from math import inf
 from typing import Any
 
-from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, Outcome, Source
+from holdfast.model.enums import AssetClass, OrderClass, OrderSide, OrderStatus, Outcome, Source
 from holdfast.model.errors import DataError, OutcomeUnknownError
 from holdfast.model.events import OrderFilled, OrderUpdated
 from holdfast.model.market import Asset, Bar, Quote
 from holdfast.model.orders import Account, BrokerPosition, Execution, OrderIntent, OrderReport
+from holdfast.model.terms import OrderTerms, terms_or_none
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE, NS_PER_MS, parse_rfc3339
 
 Json = Mapping[str, Any]
@@ -172,9 +173,10 @@ def order_body(
     *,
     limit_price: Decimal | None = None,
     client_order_id: str | None = None,
-) -> dict[str, str]:
+    terms: OrderTerms | None = None,
+) -> dict[str, Any]:
     """The body of ``POST /v2/orders``. Amounts go out as plain decimal strings, never as floats or with exponents."""
-    body = {
+    body: dict[str, Any] = {
         "symbol": symbol,
         "qty": f"{quantity:f}",
         "side": side,
@@ -185,10 +187,35 @@ def order_body(
         body["limit_price"] = f"{limit_price:f}"
     if client_order_id is not None:
         body["client_order_id"] = client_order_id
+    if terms is not None:
+        body |= _terms_body(terms, limit_price)
     return body
 
 
-def intent_body(intent: OrderIntent) -> dict[str, str]:
+def _terms_body(terms: OrderTerms, limit_price: Decimal | None) -> dict[str, Any]:
+    """What an order says of stops, trails and the exits that come with it."""
+    body: dict[str, Any] = {
+        name: f"{value:f}"
+        for name in ("stop_price", "trail_price", "trail_percent")
+        if (value := getattr(terms, name)) is not None
+    }
+    if terms.extended_hours:
+        body["extended_hours"] = True
+    if not terms.is_group:
+        return body
+    body["order_class"] = terms.order_class.value
+    # An OCO is its own take-profit.
+    take_profit = limit_price if terms.order_class is OrderClass.OCO else terms.take_profit
+    if take_profit is not None:
+        body["take_profit"] = {"limit_price": f"{take_profit:f}"}
+    if terms.stop_loss is not None:
+        body["stop_loss"] = {"stop_price": f"{terms.stop_loss:f}"}
+        if terms.stop_loss_limit is not None:
+            body["stop_loss"]["limit_price"] = f"{terms.stop_loss_limit:f}"
+    return body
+
+
+def intent_body(intent: OrderIntent) -> dict[str, Any]:
     """The body of ``POST /v2/orders`` for an intent."""
     return order_body(
         intent.symbol,
@@ -198,22 +225,58 @@ def intent_body(intent: OrderIntent) -> dict[str, str]:
         intent.time_in_force.value,
         limit_price=intent.limit_price,
         client_order_id=intent.client_order_id,
+        terms=intent.terms,
     )
 
 
-def replace_body(intent: OrderIntent) -> dict[str, str]:
+def replace_body(intent: OrderIntent) -> dict[str, Any]:
     """The body of ``PATCH /v2/orders/{id}``: all that a replacement says, since the venue keeps what is left out.
 
-    Left out, the quantity would be the old order's original one, whatever of it has traded.
+    Left out, the quantity would be the old order's original one, whatever of it has traded. Of an exit in a group it is
+    left out: there the venue changes the price only.
     """
     body = intent_body(intent)
-    return {name: body[name] for name in ("qty", "limit_price", "client_order_id") if name in body}
+    terms = intent.terms
+    trail = None if terms is None else terms.trail_price or terms.trail_percent
+    if trail is not None:
+        body["trail"] = f"{trail:f}"
+    if terms is not None and terms.is_group:
+        del body["qty"]
+    return {name: body[name] for name in _REPLACEABLE if name in body}
 
 
-def order_report(order: Json) -> OrderReport:
+_REPLACEABLE = ("qty", "limit_price", "stop_price", "trail", "client_order_id")
+
+
+def _order_terms(order: Json) -> OrderTerms | None:
+    """What the venue says of an order beyond the plain ones; a class that we do not know is none of ours."""
+    word = order.get("order_class")
+    stop, trail, percent = order.get("stop_price"), order.get("trail_price"), order.get("trail_percent")
+    extended = order.get("extended_hours")
+    if stop is trail is percent is None and not extended and word in _SIMPLE:
+        return None
+    return terms_or_none(
+        OrderTerms(
+            order_class=OrderClass(str(word)) if word in OrderClass._value2member_map_ else OrderClass.SIMPLE,
+            stop_price=_decimal_or_none(stop),
+            trail_price=_decimal_or_none(trail),
+            trail_percent=_decimal_or_none(percent),
+            extended_hours=_flag(extended),
+        )
+    )
+
+
+_SIMPLE = (None, "", "simple")
+
+
+def order_report(order: Json, *, whole: bool = False) -> OrderReport:
     """An order as the venue describes it.
 
     An order by notional has no quantity of its own: it is reported with what has filled of it so far.
+
+    Args:
+        order: The venue's own object.
+        whole: The venue was asked for what depends on it, too: where it names nothing, there is nothing.
 
     Raises:
         MalformedMessageError: A field that names or measures the order is missing or unreadable.
@@ -225,7 +288,7 @@ def order_report(order: Json) -> OrderReport:
         filled_qty = Decimal(0) if filled is None else decimal(filled)
         quantity, average = order.get("qty"), order.get("filled_avg_price")
         limit_price, submitted_at = order.get("limit_price"), order.get("submitted_at")
-        updated_at = order.get("updated_at")
+        updated_at, legs = order.get("updated_at"), order.get("legs")
         return OrderReport(
             broker_id=_text(order["id"], "id"),
             client_order_id=_text(order["client_order_id"], "client_order_id"),
@@ -241,6 +304,8 @@ def order_report(order: Json) -> OrderReport:
             submitted_at=None if submitted_at is None else parse_rfc3339(submitted_at),
             raw_status=word if status is OrderStatus.UNKNOWN else "",
             updated_at=None if updated_at is None else parse_rfc3339(updated_at),
+            terms=_order_terms(order),
+            legs=tuple(order_report(leg) for leg in legs) if legs else () if whole else None,
         )
     except _UNREADABLE as error:
         raise _malformed(error, "an order", order) from None

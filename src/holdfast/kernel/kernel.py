@@ -23,11 +23,14 @@ from collections.abc import Callable, Sequence
 from decimal import getcontext
 from typing import Any
 
+import msgspec
+
 from holdfast.kernel.adjustments import Adjustments
 from holdfast.kernel.book import PendingExit, SymbolBook
 from holdfast.kernel.boundary import tell
 from holdfast.kernel.counters import Counters
 from holdfast.kernel.flattening import Flattening
+from holdfast.kernel.group_care import GroupCare
 from holdfast.kernel.hearing import UNHEARD, Hearing
 from holdfast.kernel.looks import REASONS, RECHECK, Looks
 from holdfast.kernel.market_flow import MarketFlow
@@ -57,7 +60,6 @@ from holdfast.model import (
 from holdfast.model.commands import (
     Command,
     LoadSecurity,
-    LookupOrder,
     QueryAccount,
     RecordVerdict,
     ReplaceOrder,
@@ -95,6 +97,7 @@ from holdfast.model.events import (
     TradingStateChanged,
     VenueAdjusted,
 )
+from holdfast.model.orders import with_legs
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
@@ -169,6 +172,7 @@ class Kernel(MarketFlow, Restorable):
             self.timers,
             Outlets(self._emit, self._alert, self._order_changed, self._reconcile),
         )
+        self._groups = GroupCare(self.portfolio, self.settings, self.timers, unknowns, self._alert)
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
             Bar: self._on_bar,
             Quote: self._on_quote,
@@ -265,7 +269,8 @@ class Kernel(MarketFlow, Restorable):
         """Ask the venue to cancel every open order of ours on the symbol."""
         orders = [order for order in self._tracker.open_orders(symbol) if not order.cancel_requested]
         for order in orders:
-            self.unknowns.cancel(order)
+            if not order.cancel_requested:  # a cancel of one order of a group is one of all
+                self.unknowns.cancel(order)
         return len(orders)
 
     def verdicts(self) -> Sequence[Verdict]:
@@ -378,6 +383,7 @@ class Kernel(MarketFlow, Restorable):
                 reduce_only=True,
                 strategy_id=signal.strategy_id,
                 reason=signal.reason,
+                terms=signal.terms,
             ),
             waiting.request,
         )
@@ -440,8 +446,9 @@ class Kernel(MarketFlow, Restorable):
     def _take_report(self, report: OrderReport, source: Source) -> None:
         order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
         if order is None:
-            self.reconciliation.note_orphan(report, self._alert)
-            self.others.on_report(report)
+            if not self._groups.may_be_leg(report):
+                self.reconciliation.note_orphan(report, self._alert)
+                self.others.on_report(report)
             return
         before = order.status
         changed = self._tracker.apply_report(report, source, self.portfolio.now_ns)
@@ -457,8 +464,18 @@ class Kernel(MarketFlow, Restorable):
                 self._alert("trading", f"{order.symbol}: order rejected by the venue", order.client_order_id)
             self._order_changed(order)
         self.unknowns.on_reported(order)
+        if order.terms is not None:
+            self._take_group(order, report, source)
         if order.fills_missing and (order.is_closed or self.settings.reconcile_interval):
             self.timers.setdefault(RECHECK, self.portfolio.now_ns + self.settings.lookup_interval)
+
+    def _take_group(self, order: InFlightOrder, report: OrderReport, source: Source) -> None:
+        """The venue has described an order of a group, and perhaps with it those that depend on it."""
+        for leg in report.legs or ():
+            self._take_report(leg, source)
+        for gone in self._groups.on_reported(order, report, source):
+            self._order_changed(gone)
+        self._groups.tend(order)
 
     def _on_order_refused(self, event: OrderRefused) -> None:
         self._advance(event.ts)
@@ -559,7 +576,11 @@ class Kernel(MarketFlow, Restorable):
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
+        orders = with_legs(event.orders)
+        if orders is not event.orders:
+            event = msgspec.structs.replace(event, orders=orders)
         told = {report.broker_id for report in event.orders if self._tracker.get(report.client_order_id) is not None}
+        told |= {leg.broker_id for report in event.orders if report.broker_id in told for leg in report.legs or ()}
         for execution in event.executions:
             nameless = not execution.client_order_id and self._tracker.by_broker_id(execution.broker_id) is None
             if nameless and execution.broker_id in told:
@@ -579,7 +600,7 @@ class Kernel(MarketFlow, Restorable):
             self._order_changed(order)
         self.portfolio.verified = True
         for order in outcome.shadows:
-            self._out.append(LookupOrder(client_order_id=order.client_order_id))
+            self.unknowns.look_up(order)
         if outcome.recheck_after is not None:
             self.timers.setdefault(RECHECK, event.ts + outcome.recheck_after)
 
@@ -632,6 +653,8 @@ class Kernel(MarketFlow, Restorable):
         )
         if book.order_listeners:
             self._tell_order(book, order)
+        if order.terms is not None:
+            self._groups.tend(order)
         if book.exit is not None:
             self._continue_exit(book)
 

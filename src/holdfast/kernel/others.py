@@ -87,6 +87,8 @@ class Others:
         """The stream told of an execution whose order is not known here. With another's id on it, it is another's."""
         if not execution.client_order_id or execution.execution_id in self.state.counted:
             return
+        if self._tracker.awaits_leg(execution.symbol):
+            return  # legs of ours have ids of the venue's making: the next comparison tells whose it is
         if self.state.baseline_at:
             self._count(execution)
         else:
@@ -153,7 +155,7 @@ class Others:
 
     def _may_be_ours(self, execution: Execution) -> bool:
         """Whether an order of ours whose venue id is not known could be the one that traded."""
-        if execution.client_order_id:
+        if execution.client_order_id and not self._tracker.awaits_leg(execution.symbol):
             return False
         return any(order.broker_id is None for order in self._tracker.open_orders(execution.symbol))
 

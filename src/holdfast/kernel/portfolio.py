@@ -237,12 +237,26 @@ class Portfolio:
         for order in orders:
             if order is left_out:
                 continue
-            rest = order.remaining if order.replaces is None else self._beyond_old(order)
+            rest = order.remaining if order.replaces is None and order.terms is None else self._rest(order)
             if order.side.sign > 0:
                 buys += rest
             else:
                 sells += rest
         return held + buys if abs(held + buys) >= abs(held - sells) else held - sells
+
+    def _rest(self, order: InFlightOrder) -> Decimal:
+        """What an order may yet trade that does not stand alone.
+
+        Of the exits of a group the first that is open stands for all: only one of them can trade in whole. An exit that
+        is left out is left out with those.
+        """
+        tracker, left_out = self.tracker, self.left_out
+        group = tracker.group_of(order)
+        if not group or not tracker.is_exit(order):
+            return order.remaining if order.replaces is None else self._beyond_old(order)
+        if left_out is not None and tracker.group_of(left_out) == group and tracker.is_exit(left_out):
+            return _ZERO
+        return tracker.group_rest(order) if tracker.speaks_for_group(order) else _ZERO
 
     def _beyond_old(self, order: InFlightOrder) -> Decimal:
         """What an order may trade beyond the one in whose place it is put: of the two, the larger is counted.
@@ -277,7 +291,7 @@ class Portfolio:
             left = min(left, max(there if held > 0 else -there, _ZERO))
         for order in self.tracker.open_orders(symbol):
             if (order.side.sign > 0) != (held > 0) and order is not self.left_out:
-                left -= order.remaining if order.replaces is None else self._beyond_old(order)
+                left -= order.remaining if order.replaces is None and order.terms is None else self._rest(order)
         for order in self.closed_with_fills_missing(symbol):
             if (order.side.sign > 0) != (held > 0):
                 left -= order.reported_filled_qty - order.filled_quantity
@@ -299,7 +313,7 @@ class Portfolio:
         if self.tracker.open_count:
             for order in self.tracker.open_orders():
                 if not order.reduce_only and (order.broker_id or not known_to_venue) and order is not self.left_out:
-                    rest = order.remaining if order.replaces is None else self._beyond_old(order)
+                    rest = order.remaining if order.replaces is None and order.terms is None else self._rest(order)
                     total += float(rest) * self.book(order.symbol).last_price
         for report in self.adopted_orders.values():
             price = self.last_price(report.symbol) or float(report.limit_price or 0)
@@ -320,16 +334,27 @@ class Portfolio:
         return total
 
     def _cost(self, order: InFlightOrder) -> Decimal:
-        price = order.limit_price or price_to_decimal(self.book(order.symbol).last_price)
+        stop = None if order.terms is None else order.terms.stop_price
+        price = order.limit_price or stop or price_to_decimal(self.book(order.symbol).last_price)
         return order.remaining * price
 
     def open_order_count(self) -> int:
-        """Orders open, in flight or unknown; one and the order that is to take its place are one."""
-        count = self.tracker.open_count + len(self.adopted_orders)
-        if self.tracker.open_count:
-            orders = self.tracker.open_orders()
-            count -= sum(order.replaces is not None and self.tracker.in_place_of(order) is not None for order in orders)
+        """Orders open, in flight or unknown; one and the order that is to take its place are one, and so are the exits of a group."""
+        tracker = self.tracker
+        count = tracker.open_count + len(self.adopted_orders)
+        if tracker.open_count:
+            count -= sum(
+                self._counts_with_another(order)
+                for order in tracker.open_orders()
+                if order.replaces is not None or order.terms is not None
+            )
         return count - (self.left_out is not None)
+
+    def _counts_with_another(self, order: InFlightOrder) -> bool:
+        tracker = self.tracker
+        if tracker.is_exit(order):
+            return not tracker.speaks_for_group(order)
+        return order.replaces is not None and tracker.in_place_of(order) is not None
 
     @property
     def day_pnl(self) -> float:

@@ -18,7 +18,21 @@ import msgspec
 
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.portfolio import Portfolio
-from holdfast.model import AssetClass, OrderIntent, OrderStatus, OrderType, Signal, Stage, TimeInForce, Verdict
+from holdfast.market import SymbolProperties, price_to_decimal
+from holdfast.market.order_rules import must_be_whole, objection, rounded_terms
+from holdfast.model import (
+    AssetClass,
+    OrderClass,
+    OrderIntent,
+    OrderStatus,
+    OrderTerms,
+    OrderType,
+    Signal,
+    Stage,
+    TimeInForce,
+    Verdict,
+)
+from holdfast.model.terms import order_type_of
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.state.order_machine import OPEN
@@ -31,7 +45,7 @@ RULES_NOT_LOADED = "rules_not_loaded"
 # Why an order cannot be replaced now.
 NOT_REPLACEABLE = "not_replaceable"
 # The states in which a venue takes a replacement.
-_REPLACEABLE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+_REPLACEABLE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.HELD})
 
 _ZERO = Decimal(0)
 _DEFAULT_TIF = {AssetClass.US_EQUITY: TimeInForce.DAY, AssetClass.CRYPTO: TimeInForce.GTC}
@@ -60,7 +74,12 @@ class SignalPath:
 
     def decide(self, signal: Signal, book: SymbolBook, client_order_id: str) -> Decision:
         """Judge a signal. ``client_order_id`` is the id that an order would get."""
-        if not signal.quantity.is_finite() or not (signal.price is None or signal.price.is_finite()):
+        terms = signal.terms
+        if (
+            not signal.quantity.is_finite()
+            or not (signal.price is None or signal.price.is_finite())
+            or not (terms is None or all(value.is_finite() for _, value in terms.numbers()))
+        ):
             reason = f"quantity and price must be finite numbers, got {signal.quantity} at {signal.price}"
             return self._refuse(signal, Stage.RISK, "signal", reason)
         held = self._portfolio.positions.quantity(book.symbol)
@@ -115,6 +134,7 @@ class SignalPath:
             return self._refuse(
                 signal, Stage.SYMBOL, RULES_NOT_LOADED, f"the rules of {signal.symbol} are not loaded", observed
             )
+        terms = signal.terms
         quantity, price, flaw = properties.round_then_validate(
             quantity=signal.quantity,
             side=signal.side,
@@ -122,10 +142,35 @@ class SignalPath:
             time_in_force=signal.time_in_force,
             position=held,
             reference_price=book.last_price,
+            whole=terms is not None and must_be_whole(terms),
         )
+        if not flaw and (terms is not None or signal.time_in_force is not None):
+            terms, flaw = self._settle_terms(signal, book, properties, price)
         if flaw:
             return self._refuse(signal, Stage.SYMBOL, "symbol_rules", flaw, observed)
-        return self._accept(signal, book, quantity, price, client_order_id, observed)
+        return self._accept(signal, book, quantity, price, terms, client_order_id, observed)
+
+    def _settle_terms(
+        self, signal: Signal, book: SymbolBook, properties: SymbolProperties, price: Decimal | None
+    ) -> tuple[OrderTerms | None, str]:
+        """The further terms of an order on their ticks, and why the venue would not take such an order, if it would not."""
+        terms = judged = None if signal.terms is None else rounded_terms(properties, signal.side, signal.terms)
+        old = self._portfolio.left_out
+        if terms is not None and old is not None and self._tracker.is_exit(old):
+            judged = OrderTerms(
+                stop_price=terms.stop_price
+            )  # an exit of a group brings nothing: it takes another one's place
+        flaw = objection(
+            properties,
+            side=signal.side,
+            order_type=signal.order_type,
+            time_in_force=signal.time_in_force or _DEFAULT_TIF[book.asset_class],
+            price=price,
+            terms=judged,
+            reduce_only=signal.reduce_only,
+            last=price_to_decimal(book.last_price) if book.last_price_at else None,
+        )
+        return terms, flaw
 
     # -- reducing -------------------------------------------------------------------------------
 
@@ -141,21 +186,33 @@ class SignalPath:
         if held and (held > 0) == (signal.side.sign > 0):
             reason = f"{signal.side} does not reduce a position of {held}"
             return self._refuse(signal, Stage.POSITION, "wrong_side", reason)
-        quantity, price = signal.quantity, signal.price
+        quantity = signal.quantity
         if book.busy or quantity != abs(held) or self._portfolio.gaps or self._portfolio.adopted_orders:
             quantity = min(quantity, self._reducible(book, held))
         if not quantity and book.symbol in self._portfolio.gaps:
             there = held + self._portfolio.gaps[book.symbol]
             reason = f"our books hold {held} and the venue {there}: there is nothing that both have left to reduce"
             return self._refuse(signal, Stage.POSITION, "nothing_at_venue", reason)
+        return self._accept_reduction(signal, book, quantity, client_order_id)
+
+    def _accept_reduction(self, signal: Signal, book: SymbolBook, quantity: Decimal, client_order_id: str) -> Decision:
+        """Round what is to be sent and send it, unless its very form is wrong."""
+        price, terms, properties = signal.price, signal.terms, book.properties
         flaw = "" if quantity > 0 and (price is None or price > 0) else "quantity and price must be positive"
-        if book.properties is not None:
-            quantity, price, flaw = book.properties.round_then_validate(
-                quantity=quantity, side=signal.side, price=price, time_in_force=signal.time_in_force, reduce_only=True
+        if properties is not None:
+            quantity, price, flaw = properties.round_then_validate(
+                quantity=quantity,
+                side=signal.side,
+                price=price,
+                time_in_force=signal.time_in_force,
+                reduce_only=True,
+                whole=terms is not None and must_be_whole(terms),
             )
+            if not flaw and (terms is not None or signal.time_in_force is not None):
+                terms, flaw = self._settle_terms(signal, book, properties, price)
         if flaw:
             return self._refuse(signal, Stage.SYMBOL, "symbol_rules", flaw)
-        return self._accept(signal, book, quantity, price, client_order_id, ())
+        return self._accept(signal, book, quantity, price, terms, client_order_id, ())
 
     def _what_rests(self, book: SymbolBook, held: Decimal) -> tuple[str, str] | None:
         """Why an exit may not be sent at once, as (guard, reason); None where nothing stands in its way."""
@@ -193,6 +250,7 @@ class SignalPath:
         if (
             intent is not None
             and intent.limit_price == old.limit_price
+            and intent.terms == old.terms
             and intent.quantity in (old.quantity, old.remaining)
         ):
             # Rounded to what the symbol allows, there is nothing left to change.
@@ -205,6 +263,12 @@ class SignalPath:
     ) -> Decision:
         if signal.time_in_force is None:
             signal = msgspec.structs.replace(signal, time_in_force=old.time_in_force)
+        if self._tracker.is_exit(old):
+            # It takes the place of an exit, with another price and the same quantity: what is reduced stays the same.
+            result = self._gate.evaluate(signal)
+            if not result.approved:
+                return self._refuse(signal, Stage.RISK, result.check, result.reason, result.observed)
+            return self._accept_reduction(signal, book, signal.quantity, client_order_id)
         if not old.reduce_only and not signal.reduce_only:
             if not held or (held > 0) == (signal.side.sign > 0):
                 return self._decide_opening(signal, book, held, client_order_id)
@@ -219,23 +283,42 @@ class SignalPath:
         name = signal.replaces
         if old is None:
             return f"there is no order {name} of ours"
-        newer = None if old.replacement is None else self._tracker.get(old.replacement)
-        if old.limit_price is None or signal.price is None:
-            return "only a limit order can be replaced, and only by another one"
+        if old.order_type is OrderType.MARKET or signal.order_type is not old.order_type:
+            return f"order {name} is a {old.order_type} order; only one with a price can be replaced, and only by one of its own type"
         if (old.symbol, old.side) != (signal.symbol, signal.side):
             return f"order {name} is a {old.side} of {old.symbol}; a replacement changes price and quantity only"
         if signal.time_in_force not in (None, old.time_in_force):
             return f"order {name} is {old.time_in_force}; a replacement changes price and quantity only"
+        if "/" not in old.symbol and old.quantity % 1 and signal.quantity != old.quantity:
+            return f"order {name} is one in fractions of a share, of which the venue changes no quantity"
+        return self._fixed_by_group(signal, old) or self._not_now(name, book, old)
+
+    def _not_now(self, name: str, book: SymbolBook, old: InFlightOrder) -> str:
+        """Why an order cannot be replaced as things stand; empty where it can."""
         if old.status not in _REPLACEABLE or old.broker_id is None:
             return (
                 f"order {name} is {old.status}; an order that is at the venue and new or partly filled can be replaced"
             )
+        newer = None if old.replacement is None else self._tracker.get(old.replacement)
         if (newer is not None and newer.status in OPEN) or self._tracker.in_place_of(old) is not None:
             return f"the venue has not spoken yet on what replaces order {name}"
         if old.cancel_requested or book.exit is not None:
             return f"order {name} is about to be cancelled"
-        if "/" not in old.symbol and old.quantity % 1 and signal.quantity != old.quantity:
-            return f"order {name} is one in fractions of a share, of which the venue changes no quantity"
+        if self._tracker.is_dying(old):
+            return f"order {name} is about to end: another exit of its group has ended"
+        return ""
+
+    def _fixed_by_group(self, signal: Signal, old: InFlightOrder) -> str:
+        """What the venue does not let a replacement change of an order in a group; empty where it may be replaced."""
+        name, terms = signal.replaces, old.terms
+        if terms is None or not terms.is_group:
+            return ""
+        if not self._tracker.is_exit(old):
+            return f"order {name} brings its exits: cancel it and send another one, or replace an exit"
+        if terms.order_class is OrderClass.OTO:
+            return f"order {name} is the exit of an oto, which the venue does not replace"
+        if signal.quantity not in (old.quantity, old.remaining):
+            return f"order {name} is an exit of a group, of which the venue changes the price only"
         return ""
 
     def _larger(self, signal: Signal) -> Signal:
@@ -253,6 +336,7 @@ class SignalPath:
         book: SymbolBook,
         quantity: Decimal,
         price: Decimal | None,
+        terms: OrderTerms | None,
         client_order_id: str,
         observed: tuple[str, ...],
     ) -> Decision:
@@ -262,7 +346,7 @@ class SignalPath:
             symbol=signal.symbol,
             side=signal.side,
             quantity=quantity,
-            order_type=OrderType.MARKET if price is None else OrderType.LIMIT,
+            order_type=order_type_of(price, terms),
             time_in_force=signal.time_in_force or _DEFAULT_TIF[book.asset_class],
             created_at=now,
             limit_price=price,
@@ -270,6 +354,7 @@ class SignalPath:
             strategy_id=signal.strategy_id,
             reason=signal.reason,
             replaces=signal.replaces,
+            terms=terms,
         )
         verdict = Verdict(
             ts=now,

@@ -42,7 +42,7 @@ from holdfast.strategies import Strategy
 from holdfast.strategies.base import overrides
 
 # Raise it when the structs change, or what a field means: a snapshot of another form is not used.
-STATE_FORM = 3
+STATE_FORM = 4
 
 
 class CountersState(msgspec.Struct, frozen=True, kw_only=True):

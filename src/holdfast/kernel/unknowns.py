@@ -160,12 +160,19 @@ class Unknowns:
             doubt.misses += 1
         case = self._case(Request.LOOKUP, Outcome.NOT_FOUND, order)
         self._carry_out(case, order, "" if doubt is None or case.trigger is None else self._evidence(doubt, order))
+        self._ask_again_for_legs(order)
 
     def on_lookup_failed(self, event: LookupFailed) -> None:
         """The look-up itself had no answer."""
         order = self._tracker.get(event.client_order_id)
         if order is not None:
             self._carry_out(self._case(Request.LOOKUP, event.outcome, order), order)
+            self._ask_again_for_legs(order)
+
+    def _ask_again_for_legs(self, order: InFlightOrder) -> None:
+        """What became of an order that is over needs no answer, but for the legs that only it can name."""
+        if order.terms is not None and order.is_closed and self._tracker.unnamed_legs(order):
+            self._set_timer(order, Again.LOOKUP, self.state.asked.get(order.client_order_id, 0))
 
     def on_found_another(self, order: InFlightOrder) -> None:
         """A report under our id was not of the order that we meant; people know, and trading is halted."""
@@ -188,8 +195,8 @@ class Unknowns:
             del state.doubts[client_order_id]
             self._ask(Ask.OLD, order)  # what was streamed of the replaced order may be lost, like the answer
         if order.status in CLOSED:
-            if state.doubts and order.replacement in state.doubts:
-                self._out.emit(LookupOrder(client_order_id=order.replacement))  # it can be settled now, by case L11
+            if state.doubts and order.replacement is not None and order.replacement in state.doubts:
+                self._look_up(order.replacement)  # it can be settled now, by case L11
             if self._timers:
                 self._timers.pop(LOOKUP_TIMER + client_order_id, None)
             if state.cancels:
@@ -220,7 +227,7 @@ class Unknowns:
         for client_order_id, doubt in self.state.doubts.items():
             if doubt.asked_at and event.asked_at >= doubt.asked_at and client_order_id not in shown:
                 doubt.compared_at = event.ts
-                self._out.emit(LookupOrder(client_order_id=client_order_id))
+                self._look_up(client_order_id)
 
     def on_stream_connected(self, ts: int) -> None:
         """The order stream is up: the clock of the grace period runs, and what is unknown is asked for at once."""
@@ -228,7 +235,7 @@ class Unknowns:
             self.state.stream_up_since = ts
         for client_order_id in self.state.doubts:
             self.state.asked.pop(client_order_id, None)
-            self._out.emit(LookupOrder(client_order_id=client_order_id))
+            self._look_up(client_order_id)
 
     def on_stream_lost(self, last_seen: int) -> None:
         """The order stream is down, or nobody knows of it since ``last_seen`` (UTC ns): the clock stands still.
@@ -245,6 +252,8 @@ class Unknowns:
     def on_restart(self) -> None:
         """A run begins: whatever was on its way when the last one ended is unknown, and nothing is sent again."""
         for order in self._tracker.open_orders():
+            if order.status in IN_FLIGHT and order.parent is not None and order.replaces is None:
+                continue  # what becomes of its intent becomes of it
             if order.status in IN_FLIGHT:
                 case = self._case(_request_of(order), Outcome.RESTARTED, order)
                 self._carry_out(case, order, "the run that sent it ended")
@@ -256,6 +265,8 @@ class Unknowns:
     def cancel(self, order: InFlightOrder) -> None:
         """Ask for a cancel, or remember to, where the venue's id is not known yet and there is nothing to name."""
         order.cancel_requested = True
+        if order.terms is not None:
+            self._cancel_with(order)
         if not order.broker_id:
             self.state.cancel_when_known[order.client_order_id] = None
             return
@@ -266,17 +277,44 @@ class Unknowns:
         self._set_timer(order, Again.CANCEL, asking.asked)
         asking.asked += 1
 
+    def _cancel_with(self, order: InFlightOrder) -> None:
+        """A cancel of one order of a group is one of all: the others are asked for by themselves only if they stay."""
+        for member in self._tracker.members_of(order):
+            if member is not order and member.is_open and not self.is_cancelling(member):
+                member.cancel_requested = True
+                if member.broker_id:
+                    self.state.cancels[member.client_order_id] = Asking(since=self._portfolio.now_ns)
+                    self._set_timer(member, Again.CANCEL, 0)
+
+    def is_cancelling(self, order: InFlightOrder) -> bool:
+        """Whether a cancel of the order was asked for, and is asked for again until it is over."""
+        return order.client_order_id in self.state.cancels
+
+    def look_up(self, order: InFlightOrder) -> None:
+        """Ask the venue for an order. One of a group is asked for by the venue's id, and with what depends on it."""
+        broker_id = ""
+        if order.terms is not None and self._tracker.group_of(order):
+            if not order.broker_id and order.parent is not None and order.replaces is None:
+                order = self._tracker.get(order.parent) or order  # it names its legs
+            broker_id = order.broker_id or ""
+        self._out.emit(LookupOrder(client_order_id=order.client_order_id, broker_id=broker_id))
+
+    def _look_up(self, client_order_id: str) -> None:
+        order = self._tracker.get(client_order_id)
+        if order is not None:
+            self.look_up(order)
+
     def on_timer(self, client_order_id: str) -> None:
         """An order is to be asked for again."""
         order = self._tracker.get(client_order_id)
-        if order is None or order.is_closed:
+        if order is None or (order.is_closed and not self._tracker.unnamed_legs(order)):
             return
-        if order.cancel_requested and order.broker_id:
+        if order.cancel_requested and order.broker_id and order.is_open:
             # The last request did not work, or its outcome was lost: it may come twice.
             self._carry_out(self._case(Request.CANCEL, Outcome.SILENT, order), order)
             self._tell_of_a_stuck_cancel(order)
         else:
-            self._out.emit(LookupOrder(client_order_id=client_order_id))
+            self.look_up(order)
         doubt = self.state.doubts.get(client_order_id)
         patience = SCHEDULES[Again.LOOKUP].patience(self._settings)
         if doubt is not None and not doubt.told and self._portfolio.now_ns - doubt.since >= patience:
@@ -340,11 +378,11 @@ class Unknowns:
 
     def _ask(self, ask: Ask, order: InFlightOrder) -> None:
         if ask is Ask.LOOKUP:
-            self._out.emit(LookupOrder(client_order_id=order.client_order_id))
+            self.look_up(order)
         elif ask is Ask.OLD:
             old = self._tracker.get(order.replaces or "")
             if old is not None and old.is_open:
-                self._out.emit(LookupOrder(client_order_id=old.client_order_id))
+                self.look_up(old)
         elif ask is Ask.CANCEL:
             self.cancel(order)
         elif ask is Ask.ACCOUNT:

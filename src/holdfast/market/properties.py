@@ -269,10 +269,12 @@ class SymbolProperties:
         time_in_force: TimeInForce | None = None,
         position: Decimal | None = None,
         reference_price: Number | None = None,
+        whole: bool = False,
     ) -> tuple[Decimal, Decimal | None, str]:
         """Round, then validate: ``(quantity, price, reason)`` with an empty reason where the order is valid.
 
-        Whole shares are taken where the order must have them, so that a short sale of 10.5 becomes one of 10.
+        Whole shares are taken where the order must have them, so that a short sale of 10.5 becomes one of 10; ``whole``
+        says that this one must for a reason of its own.
 
         Raises:
             OrderError: A value is not a number, or the side is no side.
@@ -294,7 +296,8 @@ class SymbolProperties:
             )
         exact_side = side_of(side)
         whole = self.asset_class is _EQUITY and (
-            (time_in_force is not None and time_in_force is not _DAY)
+            whole
+            or (time_in_force is not None and time_in_force is not _DAY)
             or (not reduce_only and position is not None and position <= _ZERO and exact_side is _SELL)
         )
         rounded = self.round_quantity(quantity, whole=whole)

@@ -19,6 +19,7 @@ from holdfast.model.market import Asset, Bar, Quote, Trade
 from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
 from holdfast.model.series import BarSeries
 from holdfast.model.signals import Signal, Verdict
+from holdfast.model.terms import OrderTerms
 from holdfast.model.trades import ClosedTrade
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "OrderReport",
     "OrderSide",
     "OrderStatus",
+    "OrderTerms",
     "OrderType",
     "Outcome",
     "Quote",

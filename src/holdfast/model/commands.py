@@ -27,9 +27,14 @@ class CancelOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="canc
 
 
 class LookupOrder(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="lookup_order"):
-    """Ask the venue whether it has an order with this client order id."""
+    """Ask the venue whether it has an order with this client order id.
+
+    Where ``broker_id`` is given, it is asked by the venue's id, and for what depends on the order too: a leg is known there
+    by no id of ours.
+    """
 
     client_order_id: str
+    broker_id: str = ""
 
 
 class QueryAccount(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="query_account"):

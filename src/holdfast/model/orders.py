@@ -7,12 +7,14 @@ from decimal import Decimal
 import msgspec
 
 from holdfast.model.enums import ActivityKind, OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model.terms import OrderTerms
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One order that we mean to have at the venue, exactly once. Journaled before it is sent.
 
-    ``replaces`` is the client order id of the order whose place it takes; empty for an order of its own.
+    ``replaces`` is the client order id of the order whose place it takes; empty for an order of its own. Exits that its
+    ``terms`` bring are part of it: the venue makes them orders, and they are no intents of their own.
     """
 
     client_order_id: str
@@ -27,6 +29,7 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     strategy_id: str = ""
     reason: str = ""
     replaces: str = ""
+    terms: OrderTerms | None = None
 
 
 class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -34,6 +37,7 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``status`` is the venue's word; a word that we do not know is kept in ``raw_status`` and
     mapped to ``OrderStatus.UNKNOWN``: it proves that the order exists and settles nothing else.
+    ``legs`` are the orders that depend on it, where the venue was asked for them or told them; ``None``: nothing was said.
     """
 
     broker_id: str
@@ -50,6 +54,17 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     submitted_at: int | None = None
     raw_status: str = ""
     updated_at: int | None = None
+    terms: OrderTerms | None = None
+    legs: tuple[OrderReport, ...] | None = None
+
+
+def with_legs(orders: tuple[OrderReport, ...]) -> tuple[OrderReport, ...]:
+    """The reports with each leg as one of its own too, behind all others; the same tuple where there are no legs."""
+    if not any(report.legs for report in orders):
+        return orders
+    listed = {report.broker_id: None for report in orders}
+    legs = {leg.broker_id: leg for report in orders for leg in report.legs or () if leg.broker_id not in listed}
+    return (*orders, *legs.values())
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True, gc=False):

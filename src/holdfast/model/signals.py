@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 
-from holdfast.model.enums import OrderSide, OrderType, Stage, TimeInForce
+from holdfast.model.enums import OrderClass, OrderSide, OrderType, Stage, TimeInForce
 from holdfast.model.errors import ConfigurationError
+from holdfast.model.terms import OrderTerms, class_of, order_type_of, terms_or_none
 
 _KNOWN_KEYS = frozenset(
     {
@@ -23,8 +24,17 @@ _KNOWN_KEYS = frozenset(
         "strategy_id",
         "reason",
         "reduce_only",
+        "stop_price",
+        "trail_price",
+        "trail_percent",
+        "take_profit",
+        "stop_loss",
+        "order_class",
+        "extended_hours",
     }
 )
+# What the two exits of an order may say.
+_EXIT_KEYS = {"take_profit": ("limit_price",), "stop_loss": ("stop_price", "limit_price")}
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -34,12 +44,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         symbol: What to trade.
         side: Buy or sell.
         quantity: Shares or coins, positive.
-        price: The limit price; ``None`` makes a market order.
+        price: The limit price; ``None`` makes a market order, or with a stop price a stop order.
         time_in_force: ``None`` takes the asset class's default (day for equities, gtc for crypto).
         reduce_only: True for an exit: it may only make the position smaller, and is never blocked by a protection.
         strategy_id: Who asks.
         reason: Why, in the strategy's words; kept with the order (an exit's ``stop_loss`` counts for StoplossGuard).
         replaces: The client order id of the open order whose place the new one is to take; empty for an order of its own.
+        terms: Stops, trails, and exits that come with it; ``None`` for an order without any.
     """
 
     symbol: str
@@ -51,11 +62,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     strategy_id: str = ""
     reason: str = ""
     replaces: str = ""
+    terms: OrderTerms | None = None
 
     @property
     def order_type(self) -> OrderType:
-        """Limit where a price is given, else market."""
-        return OrderType.MARKET if self.price is None else OrderType.LIMIT
+        """Limit where a price is given, else market; stops and trails as the terms say."""
+        return order_type_of(self.price, self.terms)
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any]) -> Signal:
@@ -75,7 +87,10 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         price = mapping.get("price", mapping.get("limit_price"))
         tif = mapping.get("time_in_force")
         try:
-            return cls(
+            terms = _terms(mapping)
+            if price is None and terms is not None and terms.order_class is OrderClass.OCO:
+                price = terms.take_profit  # such an order is its own take-profit
+            signal = cls(
                 symbol=str(mapping["symbol"]),
                 side=OrderSide(str(mapping["side"]).lower()),
                 quantity=_decimal(mapping.get("quantity", mapping.get("qty"))),
@@ -84,10 +99,18 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
                 reduce_only=bool(mapping.get("reduce_only", False)),
                 strategy_id=str(mapping.get("strategy_id") or ""),
                 reason=str(mapping.get("reason") or ""),
+                terms=terms,
             )
         except (ValueError, InvalidOperation) as error:
             message = f"signal {mapping!r} is not valid: {error}"
             raise ConfigurationError(message) from None
+        named = mapping.get("order_type")
+        if named is not None and str(named).lower() != signal.order_type.value:
+            message = (
+                f"signal {mapping!r}: order_type is {named!r}, and its prices are those of a {signal.order_type} order"
+            )
+            raise ConfigurationError(message)
+        return signal
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -110,6 +133,43 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reason: str = ""
     client_order_id: str | None = None
     observed: tuple[str, ...] = ()
+
+
+def _terms(mapping: dict[str, Any]) -> OrderTerms | None:
+    """The further terms of a signal; None where it has none."""
+    exits = {name: _exit_prices(name, mapping.get(name)) for name in _EXIT_KEYS}
+    take_profit, stop_loss = exits["take_profit"].get("limit_price"), exits["stop_loss"].get("stop_price")
+    word = mapping.get("order_class")
+    named = OrderClass(str(word).lower()) if word else class_of(take_profit, stop_loss)
+    return terms_or_none(
+        OrderTerms(
+            order_class=named,
+            stop_price=_decimal_or_none(mapping.get("stop_price")),
+            trail_price=_decimal_or_none(mapping.get("trail_price")),
+            trail_percent=_decimal_or_none(mapping.get("trail_percent")),
+            take_profit=take_profit,
+            stop_loss=stop_loss,
+            stop_loss_limit=exits["stop_loss"].get("limit_price"),
+            extended_hours=bool(mapping.get("extended_hours", False)),
+        )
+    )
+
+
+def _exit_prices(name: str, given: object) -> dict[str, Decimal]:
+    """The prices of one of the two exits."""
+    expected = _EXIT_KEYS[name]
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not set(given) <= set(expected) or given.get(expected[0]) is None:
+        message = f"{name} is {given!r}, expected a dictionary with {expected[0]!r}"
+        if len(expected) > 1:
+            message += f" and perhaps {expected[1]!r}"
+        raise ValueError(message)
+    return {key: _decimal(value) for key, value in given.items() if value is not None}
+
+
+def _decimal_or_none(value: object) -> Decimal | None:
+    return None if value is None else _decimal(value)
 
 
 def _decimal(value: object) -> Decimal:

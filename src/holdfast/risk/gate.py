@@ -55,8 +55,8 @@ _APPROVED = GateResult(approved=True)
 class Facts:
     """One order with what all checks need of it, looked up once.
 
-    ``last`` is 0.0 where no price is known. ``worth`` is the quantity at ``price``, the higher of the last and the
-    limit price: what it may come to in the worst case.
+    ``last`` is 0.0 where no price is known. ``worth`` is the quantity at ``price``, the highest of the last, the stop and
+    the limit price: what it may come to in the worst case.
     """
 
     __slots__ = ("last", "price", "quantity", "signal", "view", "worth")
@@ -83,14 +83,18 @@ class Facts:
             limit = float(signal.price)
             if not limit <= price:
                 price = limit
+        stop = None if signal.terms is None else signal.terms.stop_price
+        if stop is not None:
+            price = max(price, float(stop))
         self.price = price
         self.quantity = float(signal.quantity)
         self.worth = self.quantity * price
 
     def exact_price(self) -> Decimal:
         """``price`` without the float's rounding."""
-        last, limit = Decimal(repr(self.last)), self.signal.price
-        return last if limit is None else max(last, limit)
+        signal = self.signal
+        stop = None if signal.terms is None else signal.terms.stop_price
+        return max(price for price in (Decimal(repr(self.last)), signal.price, stop) if price is not None)
 
 
 class Line:
@@ -147,9 +151,11 @@ def _market_data(facts: Facts, max_age_ns: Any) -> str:
 
 
 def _price_collar(facts: Facts, collar: Any) -> str:
-    price, last = facts.signal.price, facts.last
+    price, last, terms = facts.signal.price, facts.last, facts.signal.terms
     if price is None:
         return _PASSED
+    if terms is not None and terms.stop_price is not None:
+        last = float(terms.stop_price)  # the last price, when it becomes a limit order
     if facts.signal.side is _BUY:
         if float(price) <= last * collar.highest:
             return _PASSED
@@ -311,6 +317,8 @@ class QuickPass:
 
     def passes(self, signal: Signal, view: RiskView) -> bool:  # noqa: C901, PLR0912 - a limit, a line; see above
         """True where no check of the table would object. False says nothing."""
+        if signal.terms is not None:
+            return False  # few orders have any, and the table knows what they mean
         symbol, limit_price = signal.symbol, signal.price
         price, at = view.last_price(symbol), view.last_price_at(symbol)
         if price is None or at is None or view.trading_state is not _ACTIVE or view.now_ns - at > self.max_age:

@@ -298,7 +298,10 @@ class Outbox:
     async def _look_up(self, command: LookupOrder) -> None:
         order_id = command.client_order_id
         try:
-            report = await self._broker.find_order(order_id)
+            if command.broker_id:
+                report = await self._broker.fetch_order(command.broker_id)
+            else:
+                report = await self._broker.find_order(order_id)
         except BrokerError as error:
             reason, how = error.message, error.outcome
             self._inbox.post(lambda ts: (LookupFailed(ts=ts, client_order_id=order_id, reason=reason, outcome=how),))

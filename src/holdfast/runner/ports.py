@@ -39,6 +39,10 @@ class BrokerPort(Protocol):
         """The order with this client order id; None where the venue says that it has none."""
         ...
 
+    async def fetch_order(self, broker_id: str) -> OrderReport | None:
+        """The order with this id of the venue, and the orders that depend on it (``legs``); None where it has none."""
+        ...
+
     async def request_cancel(self, broker_id: str) -> None:
         """Ask for a cancel; the final word is the venue's event."""
         ...

@@ -40,6 +40,7 @@ from holdfast.journal import Owner, read_owner
 from holdfast.journal.places import Place
 from holdfast.model import BrokerPosition, OrderReport
 from holdfast.model.errors import BrokerError, HoldfastError, JournalError
+from holdfast.model.orders import with_legs
 from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
 from holdfast.runner.ports import AlertPort
 
@@ -191,7 +192,7 @@ class Watch:
             found += await self._of_its_health(beat)
         try:
             positions = {p.symbol: p.quantity for p in await self._venue.fetch_positions() if p.quantity}
-            orders = await self._venue.fetch_open_orders()
+            orders = with_legs(await self._venue.fetch_open_orders())
         except BrokerError as error:
             self._is_blind = True
             return [*found, Finding("venue", f"the venue cannot be asked: {error.message}")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from holdfast.model import Execution, OrderReport
+from holdfast.model import Execution, OrderReport, OrderTerms
 from holdfast.state.in_flight import InFlightOrder
 
 
@@ -26,13 +26,14 @@ def is_meant(order: InFlightOrder, report: OrderReport) -> bool:
         and report.order_type == order.order_type
         and report.time_in_force == order.time_in_force
         and report.limit_price == order.limit_price
+        and (report.terms == order.terms or not _differing_terms(order, report))
         and report.client_order_id in (order.client_order_id, "")
     )
 
 
 def difference(order: InFlightOrder, report: OrderReport) -> str:
     """What the venue's order and the one that we meant differ in, in words."""
-    pairs = (
+    pairs: tuple[tuple[str, object, object], ...] = (
         ("client_order_id", order.client_order_id, report.client_order_id),
         ("symbol", order.symbol, report.symbol),
         ("side", order.side, report.side),
@@ -40,5 +41,25 @@ def difference(order: InFlightOrder, report: OrderReport) -> str:
         ("type", order.order_type, report.order_type),
         ("limit price", order.limit_price, report.limit_price),
         ("time in force", order.time_in_force, report.time_in_force),
+        *_differing_terms(order, report),
     )
     return ", ".join(f"{name} {there} instead of {ours}" for name, ours, there in pairs if ours != there)
+
+
+_NO_TERMS = OrderTerms()
+
+
+def _differing_terms(order: InFlightOrder, report: OrderReport) -> list[tuple[str, object, object]]:
+    """In which further terms the venue's order differs from the one that we meant, as (name, ours, theirs).
+
+    What a trailing stop's price is now follows the market. The exits of a group are orders of their own and are compared
+    as such; an order that takes another one's place is of whatever class that one is.
+    """
+    ours, theirs = order.terms or _NO_TERMS, report.terms or _NO_TERMS
+    names = ["trail_price", "trail_percent", "extended_hours"]
+    if not ours.trails:
+        names.append("stop_price")
+    if order.replaces is None:
+        names.append("order_class")
+    found = ((name.replace("_", " "), getattr(ours, name), getattr(theirs, name)) for name in names)
+    return [(name, here, there) for name, here, there in found if here != there]

@@ -11,6 +11,7 @@ import msgspec
 from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import OrderError
 from holdfast.model.orders import Execution, OrderIntent
+from holdfast.model.terms import OrderTerms
 from holdfast.state.order_machine import CLOSED, OPEN
 from holdfast.state.order_updates import read_moment
 
@@ -45,13 +46,14 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
         symbol: What it trades.
         quantity: Shares or coins, positive.
         side: Buy or sell.
-        order_type: Market or limit.
+        order_type: Market, limit, or one of the stops.
         strategy_id: Who asked.
         created_at: When it was made: an aware datetime, or UTC ns.
-        limit_price: For limit orders.
+        limit_price: For limit and stop-limit orders.
         time_in_force: How long it may rest.
         reduce_only: True for an exit.
         reason: Why, in the strategy's words.
+        terms: Stops, trails, and exits that come with it.
 
     Attributes:
         status: Where it is in its life.
@@ -68,6 +70,7 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
         sequence: Its place among the orders of its tracker, from 1.
         replaces: Our id of the order whose place it was asked to take; ``None`` for an order of its own.
         replacement: Our id of the last order that was asked to take its place. Whether it did, ``replaced_by`` says.
+        parent: Our id of the intent that it is an exit of (see ``holdfast.state.groups``); ``None`` for an order of its own.
 
     Raises:
         OrderError: The quantity is not positive, or ``created_at`` is a naive datetime.
@@ -84,6 +87,7 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
     time_in_force: TimeInForce = TimeInForce.DAY
     reduce_only: bool = False
     reason: str = ""
+    terms: OrderTerms | None = None
 
     sequence: int = 0
     status: OrderStatus = OrderStatus.CREATED
@@ -99,6 +103,7 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
     evidence: str = ""
     replaces: str | None = None
     replacement: str | None = None
+    parent: str | None = None
 
     if TYPE_CHECKING:
         # The constructor as people call it: what is learned later is not theirs to give.
@@ -115,6 +120,7 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
             time_in_force: TimeInForce = TimeInForce.DAY,
             reduce_only: bool = False,
             reason: str = "",
+            terms: OrderTerms | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -129,7 +135,7 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
     @classmethod
     def from_intent(cls, intent: OrderIntent) -> InFlightOrder:
         """The order that an intent asks for."""
-        # By position: naming eleven arguments would cost as much again as the order itself.
+        # By position: naming twelve arguments would cost as much again as the order itself.
         return cls(
             intent.client_order_id,
             intent.symbol,
@@ -142,6 +148,7 @@ class InFlightOrder(msgspec.Struct, eq=False, gc=False):
             intent.time_in_force,
             intent.reduce_only,
             intent.reason,
+            intent.terms,
         )
 
     @property

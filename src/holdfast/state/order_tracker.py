@@ -45,7 +45,8 @@ from holdfast.state.order_machine import (
     apply_venue,
     next_status,
 )
-from holdfast.state.order_updates import client_order_id_of, read_moment, read_update
+from holdfast.state.order_updates import client_order_id_of
+from holdfast.state.own_code import OwnCode
 from holdfast.state.written import Counts, Forgotten, WrittenTracker
 
 __all__ = [
@@ -65,7 +66,7 @@ _EXECUTION, _LAST_EXECUTION = OrderEvent.EXECUTION, OrderEvent.LAST_EXECUTION
 _AFTER_SUBMIT = next_status(OrderStatus.CREATED, OrderEvent.SUBMIT)
 
 
-class OrderTracker(WrittenTracker):
+class OrderTracker(WrittenTracker, OwnCode):
     """All orders of ours, and what is known of them.
 
     Attributes:
@@ -77,6 +78,7 @@ class OrderTracker(WrittenTracker):
     __slots__ = (
         "_by_broker_id",
         "_counts",
+        "_exits",
         "_forgotten",
         "_forgotten_broker_ids",
         "_missing",
@@ -85,6 +87,7 @@ class OrderTracker(WrittenTracker):
         "_orders",
         "_orphans",
         "_seen",
+        "_unnamed",
         "adopted",
         "discrepancies",
     )
@@ -96,6 +99,8 @@ class OrderTracker(WrittenTracker):
         self._open: dict[str, InFlightOrder] = {}
         self._open_by_symbol: dict[str, dict[str, InFlightOrder]] = {}
         self._missing: dict[str, InFlightOrder] = {}
+        self._exits: dict[str, list[InFlightOrder]] = {}
+        self._unnamed: dict[str, InFlightOrder] = {}
         # Ids of all executions ever, counted or orphaned. A dict, because a set has no order to write down.
         self._seen: dict[str, None] = {}
         self._orphans: dict[str, Execution] = {}
@@ -108,7 +113,7 @@ class OrderTracker(WrittenTracker):
     # --- Orders of ours -------------------------------------------------------------------------------------------
 
     def start_tracking(self, order: InFlightOrder) -> None:
-        """Hold an order from now on.
+        """Hold an order from now on, and with it the exits that it brings.
 
         Raises:
             DuplicateOrderError: The client order id was used before, be it long ago.
@@ -124,6 +129,11 @@ class OrderTracker(WrittenTracker):
             self._by_broker_id[order.broker_id] = order
         if order.status in OPEN:
             self._enlist(order)
+        if order.terms is not None:
+            if order.parent is not None:
+                self._join_group(order, order.parent)
+            else:
+                self._found_group(order)
 
     def track(self, intent: OrderIntent) -> InFlightOrder:
         """Hold the order that an intent asks for; it is CREATED.
@@ -143,12 +153,15 @@ class OrderTracker(WrittenTracker):
         """
         order = InFlightOrder.from_intent(intent)
         order.status = _AFTER_SUBMIT
-        self.start_tracking(order)
         if intent.replaces:
             order.replaces = intent.replaces
             old = self._orders.get(intent.replaces)
             if old is not None:
+                order.parent = self.group_of(old) or None
+                self.start_tracking(order)
                 old.replacement = intent.client_order_id
+                return order
+        self.start_tracking(order)
         return order
 
     def apply(self, client_order_id: str, event: OrderEvent, now: int, evidence: str = "") -> bool:
@@ -170,6 +183,8 @@ class OrderTracker(WrittenTracker):
         if evidence:
             order.evidence = evidence
         self._move(order, target, now)
+        if client_order_id in self._exits:
+            self._share_fate(order, event, now, evidence)
         return True
 
     def get(self, client_order_id: str) -> InFlightOrder | None:
@@ -254,7 +269,8 @@ class OrderTracker(WrittenTracker):
         """Take the venue's description of an order, learned at ``at`` (UTC ns).
 
         The first report of an order brings its venue id, which is adopted only if symbol, side, quantity, type,
-        limit price and time in force are those that we meant. The status follows ``order_machine.apply_venue``;
+        prices and time in force are those that we meant; its legs are named by it, and each of them is a report of
+        its own. The status follows ``order_machine.apply_venue``;
         the filled quantity is a cross-check and never a fill. A report of an order that is not ours is counted.
 
         Returns:
@@ -273,78 +289,18 @@ class OrderTracker(WrittenTracker):
                 return False
             refused = order.status is OrderStatus.REJECTED
             self._adopt(order, report.broker_id)
-        elif report.quantity != order.quantity or report.side is not order.side or report.symbol != order.symbol:
+        elif (
+            report.quantity != order.quantity or report.side is not order.side or report.symbol != order.symbol
+        ) and not self._shrinks(order, report):
             self._note(DiscrepancyKind.MISMATCH, order, f"the venue's order changed: {difference(order, report)}")
             return False
+        if report.legs:
+            self.name_legs(order, report.legs)
         changed = self._take_word(order, report.status, report.filled_qty, source, at, refused=refused)
         if order.submitted_at is None and report.submitted_at is not None:
             order.submitted_at = report.submitted_at
             return True
         return changed or adopts
-
-    # --- The same, for users' own code ----------------------------------------------------------------------------
-
-    def process_fill(self, client_order_id: str, fill: FillEvent) -> bool:
-        """Count a fill of an order. Returns whether it was counted: False if it was before, or the order is unknown.
-
-        Raises:
-            OrderError: A quantity or price is not positive, or the time is a naive datetime.
-        """
-        if fill.quantity <= 0 or fill.price <= 0:
-            message = f"fill of {client_order_id!r}: expected a positive quantity and price, got {fill!r}"
-            raise OrderError(message)
-        order = self._orders.get(client_order_id)
-        execution = Execution(
-            execution_id=fill.execution_id or f"unnamed:{client_order_id}:{len(self._seen)}",
-            broker_id=(order.broker_id if order is not None else None) or "",
-            client_order_id=client_order_id,
-            symbol=order.symbol if order is not None else "",
-            side=order.side if order is not None else OrderSide.BUY,
-            quantity=fill.quantity,
-            price=fill.price,
-            at=read_moment(fill.timestamp, "timestamp"),
-        )
-        counted = self.apply_execution(execution)
-        if counted is None:
-            return False
-        counted.commission += fill.commission
-        return True
-
-    def process_order_update(self, client_order_id: str, update: Mapping[str, Any]) -> bool:
-        """Take an update in the form of a dictionary; an unknown order is counted, and is no error.
-
-        Args:
-            client_order_id: Our id.
-            update: Any of ``status`` (the venue's word, in any case), ``exchange_order_id`` (or ``broker_id``, ``id``),
-                ``filled_qty`` (cumulative) and ``submitted_at`` (aware datetime, UTC ns or RFC 3339 text).
-
-        Returns:
-            Whether anything about the order changed.
-
-        Raises:
-            OrderError: A value cannot be read.
-        """
-        order = self._orders.get(client_order_id)
-        if order is None:
-            self._counts.foreign_reports += 1
-            return False
-        word, broker_id, filled_qty, submitted_at = read_update(update)
-        changed = False
-        if submitted_at is not None and order.submitted_at is None:
-            order.submitted_at = submitted_at
-            changed = True
-        adopts = broker_id is not None and broker_id != order.broker_id
-        refused = adopts and order.status is OrderStatus.REJECTED
-        if broker_id is not None and adopts:
-            if not self._is_free(order, broker_id):
-                return changed
-            self._adopt(order, broker_id)
-        if word is None and not adopts:
-            return changed
-        known = order.reported_filled_qty if filled_qty is None else filled_qty
-        at = submitted_at or 0
-        moved = self._take_word(order, word or OrderStatus.UNKNOWN, known, "update", at, refused=refused)
-        return moved or adopts or changed
 
     # --- Questions ------------------------------------------------------------------------------------------------
 
@@ -468,8 +424,11 @@ class OrderTracker(WrittenTracker):
             and order.last_event_at < before_ns
             and (order.closed_at or 0) < before_ns
         ]
+        settled = self._settled_together(settled) if self._exits else settled
         for order in settled:
             del self._orders[order.client_order_id]
+            if order.terms is not None:
+                self._drop_from_group(order)
             if order.broker_id is not None:
                 del self._by_broker_id[order.broker_id]
             self._bury(
@@ -548,6 +507,8 @@ class OrderTracker(WrittenTracker):
         order.status = status
         if was in INFERRED_CLOSED:
             self._note(DiscrepancyKind.REOPENED, order, f"held to be {was.value}, now {status.value}")
+            if self._exits:
+                self._reopen_legs(order, at)
         if status in CLOSED:
             order.closed_at = at
             if was in OPEN:
@@ -636,6 +597,8 @@ class OrderTracker(WrittenTracker):
             self._counts.duplicate_fills += 1
             return
         self._orphans[execution.execution_id] = execution
+        if self._unnamed and self.awaits_leg(execution.symbol):
+            return  # perhaps that of an exit whose name is not known yet; the comparison of the books will tell
         detail = (
             f"execution {execution.execution_id} of the venue's order {execution.broker_id}: "
             f"{execution.side.value} {execution.quantity} {execution.symbol} at {execution.price}"
@@ -653,6 +616,8 @@ class OrderTracker(WrittenTracker):
         """
         self._note(DiscrepancyKind.REOPENED, order, "an error answer had refused it, and the venue has it")
         self._move(order, OrderStatus.UNKNOWN, order.last_event_at)
+        if self._exits:
+            self._reopen_legs(order, order.last_event_at)
 
     def _note_excess(self, order: InFlightOrder, execution: Execution, known: Decimal) -> None:
         """Note an execution beyond what the venue's closing word said, or beyond what was ordered."""

@@ -14,7 +14,9 @@ import msgspec
 from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import DataError
 from holdfast.model.orders import Execution
+from holdfast.model.terms import OrderTerms
 from holdfast.state.discrepancies import Discrepancy
+from holdfast.state.groups import Groups
 from holdfast.state.in_flight import InFlightOrder
 from holdfast.state.order_machine import OPEN
 
@@ -80,6 +82,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     evidence: str = ""
     replaces: str | None = None
     replacement: str | None = None
+    terms: OrderTerms | None = None
+    parent: str | None = None
 
 
 # What the constructor does not take.
@@ -97,6 +101,7 @@ _LIFE = (
     "evidence",
     "replaces",
     "replacement",
+    "parent",
 )
 
 
@@ -121,6 +126,7 @@ def thaw(record: OrderState) -> InFlightOrder:
         time_in_force=record.time_in_force,
         reduce_only=record.reduce_only,
         reason=record.reason,
+        terms=record.terms,
     )
     for name in _LIFE:
         setattr(order, name, getattr(record, name))
@@ -128,15 +134,13 @@ def thaw(record: OrderState) -> InFlightOrder:
     return order
 
 
-class WrittenTracker:
+class WrittenTracker(Groups):
     """The part of the tracker that can be written down and taken up again. The lists are the tracker's own."""
 
     __slots__ = ()
 
     adopted: list[tuple[InFlightOrder, Execution]]
     discrepancies: list[Discrepancy]
-    _orders: dict[str, InFlightOrder]
-    _by_broker_id: dict[str, InFlightOrder]
     _open: dict[str, InFlightOrder]
     _open_by_symbol: dict[str, dict[str, InFlightOrder]]
     _missing: dict[str, InFlightOrder]
@@ -187,6 +191,10 @@ class WrittenTracker:
                 self._by_broker_id[order.broker_id] = order
             if order.fills_missing:
                 self._missing[order.client_order_id] = order
+            if order.parent is not None:
+                self._join_group(order, order.parent)
+            elif order.terms is not None:
+                self._open_group(order)
             if order.status in OPEN:
                 self._enlist(order)
         self._seen.update(dict.fromkeys(state.seen))

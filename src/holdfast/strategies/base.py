@@ -24,8 +24,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from holdfast.model import Bar, Execution, OrderSide, Quote, Signal, TimeInForce, Verdict
+from holdfast.model import Bar, Execution, OrderClass, OrderSide, OrderTerms, Quote, Signal, TimeInForce, Verdict
 from holdfast.model.errors import ConfigurationError, StrategyError
+from holdfast.model.terms import TAKE_PROFIT, class_of, terms_or_none
 
 if TYPE_CHECKING:
     from holdfast.state.order_tracker import InFlightOrder
@@ -163,11 +164,35 @@ class Strategy:
         *,
         notional: Number | None = None,
         limit: Number | None = None,
+        stop: Number | None = None,
+        trail: Number | None = None,
+        trail_percent: Number | None = None,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        stop_loss_limit: Number | None = None,
+        extended_hours: bool = False,
         time_in_force: TimeInForce | None = None,
         reason: str = "",
     ) -> Verdict:
-        """Ask to buy ``quantity`` (or as much as ``notional`` USD buys at the last price)."""
-        return self._ask(OrderSide.BUY, symbol, quantity, notional, limit, time_in_force, reason)
+        """Ask to buy ``quantity`` (or as much as ``notional`` USD buys at the last price).
+
+        Args:
+            symbol: What to buy.
+            quantity: Shares or coins.
+            notional: USD, in place of a quantity.
+            limit: The highest price to pay.
+            stop: The price above the market at which it becomes a market order, or a limit order where ``limit`` is given.
+            trail: How far a trailing stop stays above the lowest price.
+            trail_percent: The same in percent.
+            take_profit: The limit of an exit that comes with it; the two exits end each other.
+            stop_loss: The stop price of an exit that comes with it.
+            stop_loss_limit: The limit of that exit, once it is stopped out.
+            extended_hours: It may also trade before and after the exchange's own hours.
+            time_in_force: How long it may rest; its exits likewise. None: day for equities, gtc for crypto.
+            reason: Why; kept with the order.
+        """
+        terms = _terms(stop, trail, trail_percent, take_profit, stop_loss, stop_loss_limit, extended_hours)
+        return self._ask(OrderSide.BUY, symbol, quantity, notional, limit, terms, time_in_force, reason)
 
     def sell(
         self,
@@ -176,34 +201,63 @@ class Strategy:
         *,
         notional: Number | None = None,
         limit: Number | None = None,
+        stop: Number | None = None,
+        trail: Number | None = None,
+        trail_percent: Number | None = None,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        stop_loss_limit: Number | None = None,
+        extended_hours: bool = False,
         time_in_force: TimeInForce | None = None,
         reason: str = "",
     ) -> Verdict:
-        """Ask to sell; beyond the position only where shorts are allowed, and never through zero."""
-        return self._ask(OrderSide.SELL, symbol, quantity, notional, limit, time_in_force, reason)
+        """Ask to sell; beyond the position only where shorts are allowed, and never through zero. Arguments as for ``buy``."""
+        terms = _terms(stop, trail, trail_percent, take_profit, stop_loss, stop_loss_limit, extended_hours)
+        return self._ask(OrderSide.SELL, symbol, quantity, notional, limit, terms, time_in_force, reason)
 
     def exit(
-        self, symbol: str, quantity: Number | None = None, *, limit: Number | None = None, reason: str = "exit"
+        self,
+        symbol: str,
+        quantity: Number | None = None,
+        *,
+        limit: Number | None = None,
+        stop: Number | None = None,
+        trail: Number | None = None,
+        trail_percent: Number | None = None,
+        extended_hours: bool = False,
+        time_in_force: TimeInForce | None = None,
+        reason: str = "exit",
     ) -> Verdict:
         """Ask to close the position, or ``quantity`` of it. Never blocked by a protection, never flips.
 
-        What rests on the symbol is cancelled first; the remainder is sent on the venue's word.
+        What rests on the symbol is cancelled first; the remainder is sent on the venue's word. With a stop or a trail it
+        rests there and guards the position, until it is struck or another exit is asked for.
         """
-        view = self.view(symbol)
-        held = view.position
-        side = OrderSide.SELL if held >= 0 else OrderSide.BUY
-        amount = abs(held) if quantity is None else to_decimal(quantity)
-        return self.context.submit(
-            Signal(
-                symbol=symbol,
-                side=side,
-                quantity=amount,
-                price=None if limit is None else to_decimal(limit),
-                reduce_only=True,
-                strategy_id=self.name,
-                reason=reason,
-            )
+        terms = _terms(stop, trail, trail_percent, None, None, None, extended_hours)
+        return _leave(self, symbol, quantity, limit, terms, time_in_force, reason)
+
+    def protect(
+        self,
+        symbol: str,
+        quantity: Number | None = None,
+        *,
+        take_profit: Number,
+        stop_loss: Number,
+        stop_loss_limit: Number | None = None,
+        time_in_force: TimeInForce | None = None,
+        reason: str = TAKE_PROFIT,
+    ) -> Verdict:
+        """Ask to have a take-profit and a stop-loss rest beside the position, or ``quantity`` of it; one ends the other.
+
+        It is an exit: what rests on the symbol is cancelled first. ``exit`` with a stop or a trail guards without a
+        take-profit.
+        """
+        terms = OrderTerms(
+            order_class=OrderClass.OCO,
+            stop_loss=to_decimal(stop_loss),
+            stop_loss_limit=_decimal_or_none(stop_loss_limit),
         )
+        return _leave(self, symbol, quantity, take_profit, terms, time_in_force, reason)
 
     def cancel(self, symbol: str) -> int:
         """Ask the venue to cancel every open order of ours on the symbol; returns how many were asked for."""
@@ -214,18 +268,27 @@ class Strategy:
         order: InFlightOrder | str,
         *,
         limit: Number | None = None,
+        stop: Number | None = None,
+        trail: Number | None = None,
+        trail_percent: Number | None = None,
         quantity: Number | None = None,
         reason: str = "",
     ) -> Verdict:
-        """Ask to put a new limit order in the place of an open one, with another price, another quantity, or both.
+        """Ask to put a new order of its type in the place of an open one, with another price, another quantity, or both.
 
         The guards judge it as they do a new order, with the larger of the two counted. Where the verdict approves, the
         new order has an id of its own, and the old one stays open until the venue says that it was replaced: it may
         fill first, and then the venue rejects the new one.
 
+        An exit that came with another order is replaced like any order, its price alone: ``order`` is then what ``on_order``
+        showed, or the id of the order that brought it with ``.tp`` or ``.sl`` behind it.
+
         Args:
             order: The open order, or its client order id.
             limit: The new limit (USD); None keeps the old one.
+            stop: The new stop price (USD); None keeps the old one.
+            trail: The new distance of a trailing stop (USD); None keeps the old one.
+            trail_percent: The new distance in percent; None keeps the old one.
             quantity: What the new order is to trade from now on, whatever the old one has traded; None is what is left.
             reason: Why; None given keeps the old order's.
 
@@ -248,6 +311,7 @@ class Strategy:
                 strategy_id=self.name,
                 reason=reason or old.reason,
                 replaces=name,
+                terms=_replaced_terms(old.terms, stop, trail, trail_percent),
             )
         )
 
@@ -258,6 +322,7 @@ class Strategy:
         quantity: Number | None,
         notional: Number | None,
         limit: Number | None,
+        terms: OrderTerms | None,
         time_in_force: TimeInForce | None,
         reason: str,
     ) -> Verdict:
@@ -266,7 +331,9 @@ class Strategy:
             message = f"{self.name}: give either quantity or notional for {symbol}; {given}"
             raise StrategyError(message)
         if quantity is None:
-            price = float(limit) if limit is not None else self.view(symbol).last_price
+            stop = None if terms is None else terms.stop_price
+            named = limit if limit is not None else stop
+            price = float(named) if named is not None else self.view(symbol).last_price
             # Before the first price there is nothing to size by: zero is refused, with its reason, by the symbol rules.
             quantity = float(notional or 0) / price if price > 0.0 else 0.0
         return self.context.submit(
@@ -274,10 +341,11 @@ class Strategy:
                 symbol=symbol,
                 side=side,
                 quantity=to_decimal(quantity),
-                price=None if limit is None else to_decimal(limit),
+                price=_decimal_or_none(limit),
                 time_in_force=time_in_force,
                 strategy_id=self.name,
                 reason=reason,
+                terms=terms,
             )
         )
 
@@ -292,3 +360,80 @@ def to_decimal(value: Number) -> Decimal:
     if isinstance(value, Decimal):
         return value
     return Decimal(value) if isinstance(value, int) else Decimal(repr(float(value)))
+
+
+def _leave(
+    strategy: Strategy,
+    symbol: str,
+    quantity: Number | None,
+    limit: Number | None,
+    terms: OrderTerms | None,
+    time_in_force: TimeInForce | None,
+    reason: str,
+) -> Verdict:
+    """Ask to reduce what a strategy holds of a symbol."""
+    held = strategy.view(symbol).position
+    return strategy.context.submit(
+        Signal(
+            symbol=symbol,
+            side=OrderSide.SELL if held >= 0 else OrderSide.BUY,
+            quantity=abs(held) if quantity is None else to_decimal(quantity),
+            price=_decimal_or_none(limit),
+            time_in_force=time_in_force,
+            reduce_only=True,
+            strategy_id=strategy.name,
+            reason=reason,
+            terms=terms,
+        )
+    )
+
+
+def _decimal_or_none(value: Number | None) -> Decimal | None:
+    return None if value is None else to_decimal(value)
+
+
+def _terms(
+    stop: Number | None,
+    trail: Number | None,
+    trail_percent: Number | None,
+    take_profit: Number | None,
+    stop_loss: Number | None,
+    stop_loss_limit: Number | None,
+    extended_hours: bool,
+) -> OrderTerms | None:
+    """The further terms of an order; None where it has none, as most have."""
+    if stop is trail is trail_percent is take_profit is stop_loss is stop_loss_limit is None and not extended_hours:
+        return None
+    profit, loss = _decimal_or_none(take_profit), _decimal_or_none(stop_loss)
+    return OrderTerms(
+        order_class=class_of(profit, loss),
+        stop_price=_decimal_or_none(stop),
+        trail_price=_decimal_or_none(trail),
+        trail_percent=_decimal_or_none(trail_percent),
+        take_profit=profit,
+        stop_loss=loss,
+        stop_loss_limit=_decimal_or_none(stop_loss_limit),
+        extended_hours=extended_hours,
+    )
+
+
+def _replaced_terms(
+    old: OrderTerms | None, stop: Number | None, trail: Number | None, trail_percent: Number | None
+) -> OrderTerms | None:
+    """The terms of an order that takes the place of another: a trail replaces a trail, in price or in percent."""
+    if stop is None and trail is None and trail_percent is None:
+        return old
+    terms = old or OrderTerms()
+    trails = trail is not None or trail_percent is not None
+    return terms_or_none(
+        OrderTerms(
+            order_class=terms.order_class,
+            stop_price=terms.stop_price if stop is None else to_decimal(stop),
+            trail_price=_decimal_or_none(trail) if trails else terms.trail_price,
+            trail_percent=_decimal_or_none(trail_percent) if trails else terms.trail_percent,
+            take_profit=terms.take_profit,
+            stop_loss=terms.stop_loss,
+            stop_loss_limit=terms.stop_loss_limit,
+            extended_hours=terms.extended_hours,
+        )
+    )

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.backtest.broker import InProcessBroker, replacement_of, report_of
+from holdfast.backtest.broker import InProcessBroker, new_order_of, replacement_of, report_of, whole_report_of
 from holdfast.model import (
     Account,
     AccountActivity,
@@ -37,6 +37,7 @@ from holdfast.runner.inbox import Post
 from holdfast.testing.answers import PLACING_METHODS, Answer, Call, carry_out
 from holdfast.time import Clock
 from holdfast.venue.engine import MatchingEngine, NewOrder, Refusal
+from holdfast.venue.orders import VenueOrder
 
 _NOTHING_DURABLE: frozenset[str] = frozenset()
 
@@ -166,6 +167,13 @@ class ScriptedBroker:
         )
         return report
 
+    async def fetch_order(self, broker_id: str) -> OrderReport | None:
+        """The order with this id of the venue, and those that depend on it; or None."""
+        report: OrderReport | None = await self._request(
+            "fetch_order", broker_id, lambda: self._whole(self.engine.order(broker_id))
+        )
+        return report
+
     async def request_cancel(self, broker_id: str) -> None:
         """Ask for a cancel."""
         await self._request("request_cancel", broker_id, lambda: self._cancel(broker_id))
@@ -249,20 +257,11 @@ class ScriptedBroker:
             self.on_held()
 
     def _place(self, intent: OrderIntent) -> OrderReport:
-        new = NewOrder(
-            intent.symbol,
-            intent.side,
-            intent.order_type,
-            intent.time_in_force,
-            intent.quantity,
-            intent.limit_price,
-            intent.client_order_id,
-        )
         try:
-            order = self.engine.submit(new, self._clock.now_ns())
+            order = self.engine.submit(new_order_of(intent), self._clock.now_ns())
         except Refusal as refusal:
             raise _refused(refusal) from None
-        report = report_of(order)
+        report = whole_report_of(order, self.engine)
         self.deliver()
         return report
 
@@ -304,8 +303,10 @@ class ScriptedBroker:
         return report
 
     def _find(self, client_order_id: str) -> OrderReport | None:
-        order = self.engine.by_client_id(client_order_id)
-        return None if order is None else report_of(order)
+        return self._whole(self.engine.by_client_id(client_order_id))
+
+    def _whole(self, order: VenueOrder | None) -> OrderReport | None:
+        return None if order is None else whole_report_of(order, self.engine)
 
     def _asset(self, symbol: str) -> Asset:
         asset = self.engine.asset(symbol)
@@ -316,7 +317,9 @@ class ScriptedBroker:
 
     def _orders(self, since: int) -> tuple[OrderReport, ...]:
         orders = self.engine.orders("all", newest_first=False)
-        return tuple(report_of(order) for order in orders if order.is_open or order.submitted_at >= since)
+        return tuple(
+            whole_report_of(order, self.engine) for order in orders if order.is_open or order.submitted_at >= since
+        )
 
     def _keep_view(self) -> None:
         if self._lag is not None:
