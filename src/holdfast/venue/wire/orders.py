@@ -56,7 +56,7 @@ def order_json(order: VenueOrder, legs: Sequence[VenueOrder] = ()) -> Json:
         "order_type": order.order_type.value,
         "type": order.order_type.value,
         "side": order.side.value,
-        "position_intent": None,
+        "position_intent": _intent(order),
         "time_in_force": order.time_in_force.value,
         # The limit of a buy stop that was struck is the venue's own.
         "limit_price": optional_amount(order.limit_price) if order.order_type in _LIMITED else None,
@@ -202,3 +202,8 @@ def parse_replacement(body: object) -> Replacement:
         stop_price=_optional(given, "stop_price"),
         trail=_optional(given, "trail"),
     )
+
+
+def _intent(order: VenueOrder) -> str:
+    """Whether it opens or closes: only an order that opens holds buying power back."""
+    return f"{order.side.value}_to_{'open' if order.reserve_price else 'close'}"
