@@ -3,6 +3,7 @@
 from holdfast.realtime.activity_stream import ActivityStream
 from holdfast.realtime.bar_watch import BarWatch
 from holdfast.realtime.market_data import MarketDataStream
+from holdfast.realtime.massive import MassiveStream
 from holdfast.realtime.stream import Stream, StreamState, StreamTimeouts
 from holdfast.realtime.user_stream import UserStreamTracker
 
@@ -10,6 +11,7 @@ __all__ = [
     "ActivityStream",
     "BarWatch",
     "MarketDataStream",
+    "MassiveStream",
     "Stream",
     "StreamState",
     "StreamTimeouts",
