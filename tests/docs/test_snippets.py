@@ -23,7 +23,7 @@ from holdfast.venue import default_asset
 from holdfast.venue.engine import MatchingEngine
 from tests.docs.snippets import ROOT, blocks
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/GUIDE.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/GUIDE.md", "docs/DATA.md"]
 SNIPPETS = [
     pytest.param(code, id=f"{page}-{number}") for page in PAGES for number, code in enumerate(blocks(page, "python"), 1)
 ]
@@ -54,7 +54,7 @@ def test_every_python_snippet_runs(code: str) -> None:
 
 def test_snippets_are_found() -> None:
     """The finder finds: the README alone has two, the guide several."""
-    assert [len(blocks(page, "python")) for page in PAGES] >= [2, 1, 5]
+    assert [len(blocks(page, "python")) for page in PAGES] >= [2, 1, 5, 2]
 
 
 def test_the_readmes_strategy_is_loaded_from_a_file(tmp_path: Path) -> None:

@@ -88,6 +88,14 @@ class Key(NamedTuple):
         day = day_of(ns, zone_of(self.asset_class))
         return str(day.year) if self.has_years else day.isoformat()
 
+    def check_part(self, part: str) -> None:
+        """Whether it is the name of a part.
+
+        Raises:
+            ValueError: It is none.
+        """
+        date.fromisoformat(f"{part}-01-01" if self.has_years else part)
+
     def bounds(self, part: str) -> tuple[int, int]:
         """Where a part begins and ends (UTC ns)."""
         zone = zone_of(self.asset_class)
@@ -223,7 +231,7 @@ class Shelf:
         for number, line in enumerate(lines[:-1], 1):
             try:
                 part = msgspec.json.decode(line, type=Part)
-                self.key.bounds(part.part)
+                self.key.check_part(part.part)
                 parse_rfc3339(part.until)
             except (msgspec.DecodeError, UnicodeDecodeError, ValueError, DataError) as error:
                 message = f"{path}, line {number}: is no line of a manifest: {error}"
