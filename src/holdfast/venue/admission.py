@@ -76,9 +76,11 @@ def assess(
     Returns:
         What each of its shares reserves of the buying power (USD; zero if it reduces a position), or the refusal.
     """
-    rule = _forbidden(new, instrument, account.configuration, permissions)
-    if rule is not None:
-        return rule.refusal()
+    configuration = account.configuration
+    if configuration.suspend_trade or not configuration.fractional_trading or permissions is not UNRESTRICTED:
+        rule = _forbidden(new, instrument, configuration, permissions)
+        if rule is not None:
+            return rule.refusal()
     terms = new.terms
     if new.limit_price is not None:
         reference = new.limit_price

@@ -19,10 +19,6 @@ _TRAILING = OrderType.TRAILING_STOP
 class Aside(Groups):
     """What a market does to the orders that wait beside the book. ``core`` is whether the session is open."""
 
-    def _entries(self, book: Book, *, core: bool) -> list[Entry]:
-        """The entries that may trade at this moment."""
-        return book.entries if core else [entry for entry in book.entries if is_extended(entry[3])]
-
     def _wake_all(self, book: Book, now: int, *, core: bool) -> None:
         """The market of these hours is there: what was accepted for it is new."""
         for order in tuple(book.aside):
@@ -89,3 +85,8 @@ class Aside(Groups):
         else:
             self._close(order, _CANCELED, "canceled", now)
         return budget
+
+
+def extended(entries: list[Entry]) -> list[Entry]:
+    """Those that trade outside the session, too."""
+    return [entry for entry in entries if is_extended(entry[3])]

@@ -39,7 +39,7 @@ from decimal import Decimal, getcontext
 from holdfast.model.decimals import EXACT, Exact
 from holdfast.model.enums import OrderSide, TimeInForce
 from holdfast.model.market import Bar
-from holdfast.venue.aside import Aside
+from holdfast.venue.aside import Aside, extended
 from holdfast.venue.book import Book
 from holdfast.venue.instruments import Instrument
 from holdfast.venue.orders import ZERO, VenueOrder
@@ -71,7 +71,7 @@ class BarMatching(Aside):
         else:
             with Exact():
                 self._match_open(book, now, price, volume)
-        if not book.entries:
+        if not book.entries and not book.taken:
             self._forget(symbol)
 
     def close_bar(
@@ -116,7 +116,7 @@ class BarMatching(Aside):
             if core:
                 budget = self._auction(book, _OPG, trade, budget, now)
             self._strike(book, trade, trade, trade, now, core=core)
-        entries = self._entries(book, core=core)
+        entries = book.entries if core else extended(book.entries)
         ask = bid = None
         for _, _, _, order in entries:
             limit_price = order.limit_price
@@ -144,7 +144,7 @@ class BarMatching(Aside):
             self._wake_all(book, now, core=core)
             for order, saw_all in self._strike(book, low, high, close, now, core=core):
                 struck[order.id] = _price_when_struck(order, book.instrument, bar, saw_all=saw_all)
-        entries = self._entries(book, core=core)
+        entries = book.entries if core else extended(book.entries)
         for _, _, _, order in entries:
             at = struck[order.id] if order.id in struck else _price_at_close(order, book.instrument, bar)
             if at is not None:

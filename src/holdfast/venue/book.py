@@ -47,7 +47,7 @@ class Book:
         "traded_left",
     )
 
-    def __init__(self, instrument: Instrument, *, bars_have_hours: bool) -> None:
+    def __init__(self, instrument: Instrument, bars_have_hours: bool) -> None:
         self.instrument = instrument
         self.bars_have_hours = bars_have_hours
         self.core = (0, 0)

@@ -181,7 +181,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
         if terms is not None:
             new = self._completed(new, terms, instrument)
         book = self._books.get(instrument.symbol)
-        resting = book.resting() if book is not None and (book.entries or book.aside) else _NONE_RESTING
+        resting = book.resting() if book is not None else _NONE_RESTING
         judged = self._judge(new, instrument, resting, now)
         if isinstance(judged, Refusal):
             raise judged
@@ -225,11 +225,9 @@ class MatchingEngine(BarMatching, QuoteMatching):
 
     def _judge(self, new: NewOrder, instrument: Instrument, resting: list[VenueOrder], now: int) -> Decimal | Refusal:
         """What each share of an order reserves of the buying power, or why it may not come."""
-        terms = new.terms
-        if terms is None:
-            refusal = refusal_of(new, instrument, None)
-        else:
-            refusal = refusal_of(new, instrument, self.prices.get(instrument.symbol))
+        terms, symbol = new.terms, instrument.symbol
+        price = self.prices.get(symbol)
+        refusal = refusal_of(new, instrument, price)
         if refusal is not None:
             return refusal
         time_in_force = new.time_in_force
@@ -239,9 +237,9 @@ class MatchingEngine(BarMatching, QuoteMatching):
                 return rule.refusal()
         if terms is not None and terms.parent is not None:
             return ZERO  # an exit reduces what its entry has opened
-        return assess(
-            new, instrument, self._account, resting, self._reference_price(instrument.symbol), self.permissions
-        )
+        if self.quotes:
+            price = self._reference_price(symbol)
+        return assess(new, instrument, self._account, resting, price, self.permissions)
 
     def _reference_price(self, symbol: str) -> float | None:
         """What the market asks for a symbol: the quote, or else the last trade."""

@@ -64,24 +64,41 @@ def refusal_of(new: NewOrder, instrument: Instrument, price: float | None) -> Re
         instrument: Its symbol's rules.
         price: Last trade of the symbol, if any.
     """
-    quantity = new.quantity
-    if (
-        instrument.takes_whole
-        and new.order_type is _MARKET
-        and new.limit_price is None
-        and new.terms is None
-        and quantity.is_finite()
-        and ZERO < quantity < _AMOUNT_END
-        and not quantity % _ONE
-    ):
-        return None  # a whole number of shares at the market breaks no rule of form, which spares most orders the rest
-    terms = new.terms or _PLAIN
+    terms = new.terms
+    if terms is None and _is_plainly_good(new, instrument):
+        return None
+    stated = terms or _PLAIN
     return (
-        _amounts(new, terms)
-        or _prices(new, terms)
-        or _class(new, terms, instrument)
-        or _increments(new, terms, instrument)
-        or (None if new.terms is None else _market(new, terms, price))
+        _amounts(new, stated)
+        or _prices(new, stated)
+        or _class(new, stated, instrument)
+        or _increments(new, stated, instrument)
+        or (None if terms is None else _market(new, terms, price))
+    )
+
+
+def _is_plainly_good(new: NewOrder, instrument: Instrument) -> bool:
+    """Whether an order without terms breaks no rule of form, at a glance: nearly all do not.
+
+    What it does not pass is judged by all the rules.
+    """
+    quantity, limit_price, time_in_force = new.quantity, new.limit_price, new.time_in_force
+    if not quantity.is_finite() or not ZERO < quantity < _AMOUNT_END:
+        return False
+    if instrument.takes_whole:
+        if quantity % _ONE:
+            return False
+    elif not instrument.is_crypto or not (time_in_force is _GTC or time_in_force is _IOC) or quantity % instrument.lot:
+        return False
+    if new.order_type is _MARKET:
+        return limit_price is None and instrument.asset.tradable
+    return (
+        new.order_type is _LIMIT
+        and limit_price is not None
+        and limit_price.is_finite()
+        and ZERO < limit_price < _AMOUNT_END
+        and not limit_price % instrument.tick_at(limit_price)
+        and instrument.asset.tradable
     )
 
 

@@ -14,6 +14,7 @@ entry that ends before it is filled whole takes its exits along.
 from __future__ import annotations
 
 from decimal import Decimal
+from heapq import heappush
 
 import msgspec
 
@@ -80,7 +81,10 @@ class Groups(OrderLedger):
             parent.expires_at,
             terms=Terms(order_class=order_class, stop_price=stop_price, parent=parent.id),
         )
-        self._register(leg)
+        self._orders[leg.id] = self._by_client_id[leg.client_order_id] = leg
+        self.open_count += 1
+        if leg.expires_at is not None:
+            heappush(self._expiries, (leg.expires_at, number, leg))
         return leg
 
     def _others(self, order: VenueOrder) -> list[VenueOrder]:

@@ -71,9 +71,13 @@ def day_expiry(sessions: Sessions, now: int, *, extended: bool) -> int:
     return hours_at(sessions, now).session.close + _POST_NS if extended else sessions.at(now).close
 
 
-def gtc_expiry(sessions: Sessions, now: int) -> int:
-    """When an order without an end is ended all the same: a quarter of an hour after the close, 90 days on."""
-    return sessions.at(now + _GTC_LIFE_NS).close + _GTC_AFTER_CLOSE_NS
+def gtc_expiry(sessions: Sessions, now: int) -> tuple[int, int]:
+    """When an order without an end is ended all the same: a quarter of an hour after the close, 90 days on.
+
+    And until when (UTC ns) that is the answer, since asking so far ahead takes long.
+    """
+    close = sessions.at(now + _GTC_LIFE_NS).close
+    return close + _GTC_AFTER_CLOSE_NS, close - _GTC_LIFE_NS
 
 
 def window_rule(time_in_force: TimeInForce, sessions: Sessions, now: int) -> Rule | None:

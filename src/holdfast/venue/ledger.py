@@ -101,6 +101,8 @@ class OrderLedger:
         self._books: dict[str, Book] = {}
         # (when, number, order), the earliest first; orders that closed otherwise stay until they come up.
         self._expiries: list[tuple[int, int, VenueOrder]] = []
+        # Since when and until when an equity order without an end gets which one.
+        self._gtc = (0, 0, 0)
         self._short_bars: frozenset[str] = frozenset()
         # Entries of groups that were filled in the moment that is being matched.
         self._filled_entries: list[VenueOrder] = []
@@ -119,8 +121,8 @@ class OrderLedger:
     ) -> VenueOrder:
         """Put an order that was accepted into its book, but for one that is held: it waits for its entry."""
         number = len(self._orders) + 1
-        terms = new.terms
-        status, expires_at = self._begin(instrument, new.time_in_force, terms, now)
+        terms, time_in_force = new.terms, new.time_in_force
+        status, expires_at = self._begin(instrument, time_in_force, terms, now)
         order = VenueOrder(
             f"{self._order_id_head}{number:012x}",
             client_order_id,
@@ -129,7 +131,7 @@ class OrderLedger:
             instrument.asset_class,
             new.side,
             new.order_type,
-            new.time_in_force,
+            time_in_force,
             new.quantity,
             new.limit_price,
             status,
@@ -141,13 +143,20 @@ class OrderLedger:
         )
         if terms is not None:
             order.terms = terms
-        self._register(order)
+        self._orders[order.id] = self._by_client_id[client_order_id] = order
+        self.open_count += 1
+        if expires_at is not None:
+            heappush(self._expiries, (expires_at, number, order))
         if reserve_price:
             self._account.reserve(instrument, new.side, reserve_price * new.quantity)
         if held:
             order.status = _HELD
             return order
-        self._shelve(order, self._book(instrument))
+        book = self._books.get(instrument.symbol) or self._book(instrument)
+        if status is _NEW and terms is None and time_in_force is not _OPG and time_in_force is not _CLS:
+            insort(book.entries, entry_of(order))
+        else:
+            self._shelve(order, book)
         kind: EventKind = "new" if status is _NEW else "accepted"
         self._events.append(EngineEvent(kind, order, None, now, status, ZERO, None, terms))
         return order
@@ -171,22 +180,19 @@ class OrderLedger:
         if endless:
             return status, None
         if time_in_force is _GTC:
-            return status, gtc_expiry(sessions, now)
+            since, until, expires_at = self._gtc
+            if not since <= now < until:
+                expires_at, until = gtc_expiry(sessions, now)
+                self._gtc = (now, until, expires_at)
+            return status, expires_at
         return status, day_expiry(sessions, now, extended=True) if extended else session.close
-
-    def _register(self, order: VenueOrder) -> None:
-        """Make an order known by its names, and let it expire."""
-        self._orders[order.id] = self._by_client_id[order.client_order_id] = order
-        self.open_count += 1
-        if order.expires_at is not None:
-            heappush(self._expiries, (order.expires_at, order.number, order))
 
     def _book(self, instrument: Instrument) -> Book:
         """A symbol's book, made if need be."""
         book = self._books.get(instrument.symbol)
         if book is None:
-            short = instrument.symbol in self._short_bars
-            book = self._books[instrument.symbol] = Book(instrument, bars_have_hours=short)
+            symbol = instrument.symbol
+            book = self._books[symbol] = Book(instrument, symbol in self._short_bars)
         return book
 
     @staticmethod

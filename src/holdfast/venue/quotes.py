@@ -20,7 +20,7 @@ from decimal import Decimal
 
 from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderSide, TimeInForce
-from holdfast.venue.aside import Aside
+from holdfast.venue.aside import Aside, extended
 from holdfast.venue.book import Book
 from holdfast.venue.orders import ZERO
 
@@ -94,7 +94,7 @@ class QuoteMatching(Aside):
         if quote is None:
             self._miss_moment(book, now)
             return
-        entries = self._entries(book, core=core)
+        entries = book.entries if core else extended(book.entries)
         bid, bid_size, ask, ask_size = quote
         instrument = book.instrument
         ask_price = instrument.round_up(Decimal(repr(ask))) if ask > 0 else None
