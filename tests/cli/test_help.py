@@ -25,6 +25,10 @@ COMMANDS = {
     "halt": ("also when the bot hangs", ("--journal", "--config", "--reason", "--reduce")),
     "resume": ("Lift a halt", ("--journal", "--config")),
     "watch": ("Look after a running bot from outside", ("--journal", "--config", "--every", "--once")),
+    "certify": (
+        "every answer laid side by side",
+        ("--config", "--venue", "--symbol", "--max-notional", "--despite", "--recording", "--json"),
+    ),
     "doctor": (
         "what to do about what is wrong",
         ("--config", "--journal", "--venue", "--symbol", "--notify", "--json"),

@@ -511,6 +511,62 @@ def doctor(
     _run(work)
 
 
+@app.command()
+def certify(
+    config: ConfigOption = None,
+    venue: Annotated[
+        str | None, typer.Option("--venue", metavar="URL", help="URL of a built-in venue in place of Alpaca paper.")
+    ] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Option(
+            "--symbol", metavar="SYMBOL", help="What to trade; default: F, or BTC/USD while the stock market is closed."
+        ),
+    ] = None,
+    max_notional: Annotated[
+        Decimal,
+        typer.Option(
+            "--max-notional", parser=_usd, metavar="USD", help="What may be bought at most, and is sold again."
+        ),
+    ] = Decimal(500),
+    despite: Annotated[
+        bool, typer.Option("--despite", help="Begin although there is a position or an open order in the symbol.")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=10.0, help="Give the script up after so many seconds.")
+    ] = 180.0,
+    recording: Annotated[
+        Path | None,
+        typer.Option("--recording", metavar="FILE", help="Keep what was said, without keys, ids and account."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare your Alpaca paper account with the built-in venue: the same tiny orders at both, every answer laid side by side.
+
+    Orders far from the market, refusals that harm nobody, one share (or a few USD of a coin) bought and sold. Never on a
+    live account. It cleans up after itself, on Ctrl-C too. Exit code 0: no difference; 1: differences, or it went wrong;
+    2: refused.
+    """
+    from holdfast.cli import certify as certification  # noqa: PLC0415 - see paper
+
+    options = certification.Options(
+        config=config,
+        venue=venue,
+        symbol=symbol,
+        max_notional=max_notional,
+        despite=despite,
+        seconds=timeout,
+        recording=recording,
+        json=json,
+    )
+
+    async def work() -> None:
+        if not await certification.certify(options):
+            raise typer.Exit(_EXIT_FAILED)
+
+    _run(work)
+
+
 JournalArgument = Annotated[
     str, typer.Argument(metavar="JOURNAL", help="A journal's file, or the address of its PostgreSQL database.")
 ]
