@@ -47,7 +47,7 @@ def bar_body(bar: DataBar, time: Time) -> Json:
         "h": bar.high,
         "l": bar.low,
         "c": bar.close,
-        "v": bar.volume,
+        "v": _size(bar.volume),
         "n": bar.count,
         "vw": bar.vwap,
     }
