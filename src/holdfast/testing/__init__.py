@@ -27,6 +27,7 @@ from holdfast.testing.answers import (
 )
 from holdfast.testing.bot import InProcessBot, make_engine, make_kernel
 from holdfast.testing.broker import ScriptedBroker
+from holdfast.testing.broker_conformance import BrokerConformance, BrokerDesk
 from holdfast.testing.checks import SqliteWitness, journaled_intents, sent_twice, unaccounted, written_behind
 from holdfast.testing.journal import FaultyJournal
 from holdfast.testing.journal_conformance import JournalConformance
@@ -35,6 +36,8 @@ from holdfast.testing.streams import FakeOrderStream
 __all__ = [
     "Alert",
     "Answer",
+    "BrokerConformance",
+    "BrokerDesk",
     "Call",
     "FakeOrderStream",
     "FaultyJournal",

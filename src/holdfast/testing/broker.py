@@ -30,7 +30,8 @@ from holdfast.model import (
     TimeInForce,
 )
 from holdfast.model.commands import Reconcile
-from holdfast.model.errors import BrokerRefusedError, UnknownSymbolError, invariant
+from holdfast.model.enums import Outcome
+from holdfast.model.errors import BrokerError, BrokerRefusedError, OutcomeUnknownError, UnknownSymbolError, invariant
 from holdfast.model.events import BrokerReported, Event
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.runner.inbox import Post
@@ -342,7 +343,12 @@ class ScriptedBroker:
         return report  # type: ignore[return-value]  # the line above
 
 
-def _refused(refusal: Refusal) -> BrokerRefusedError:
+def _refused(refusal: Refusal) -> BrokerError:
+    if "client_order_id must be unique" in refusal.message:
+        # It says that the first one arrived: no verdict on this one.
+        return OutcomeUnknownError(
+            refusal.message, status=refusal.http_status, code=refusal.code, outcome=Outcome.ID_TAKEN
+        )
     return BrokerRefusedError(refusal.message, status=refusal.http_status, code=refusal.code)
 
 
