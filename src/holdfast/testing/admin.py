@@ -11,6 +11,7 @@ What the venue refuses is raised with the sentence that it gave.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Self
 
 import httpx
@@ -66,7 +67,56 @@ class VenueAdmin:
         """Take all faults away."""
         self._ask("DELETE", "/faults")
 
+    # --- Time --------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything at a glance."""
+        return dict(self._ask("GET", "/state"))
+
+    def set_time(self, now: str) -> dict[str, Any]:
+        """Move time forward to a moment (RFC 3339); gives the state."""
+        return dict(self._ask("POST", "/time", {"now": now}))
+
+    def set_speed(self, speed: float) -> dict[str, Any]:
+        """Let so many of the venue's seconds pass in a real one; gives the state."""
+        return dict(self._ask("POST", "/speed", {"speed": speed}))
+
+    def pause(self) -> dict[str, Any]:
+        """Let the time stand still; gives the state."""
+        return dict(self._ask("POST", "/pause"))
+
+    def run(self) -> dict[str, Any]:
+        """Let the time flow; gives the state."""
+        return dict(self._ask("POST", "/run"))
+
+    def step(self, *, steps: int | None = None, bars: int | None = None) -> dict[str, Any]:
+        """Do steps of the market, or as many as end so many bars, while the time stands still; gives the state."""
+        counts = {"steps": steps, "bars": bars}
+        return dict(self._ask("POST", "/step", {name: count for name, count in counts.items() if count is not None}))
+
+    # --- The market --------------------------------------------------------------------------------------------
+
+    def halt(self, symbol: str) -> dict[str, Any]:
+        """Let a symbol trade nothing; gives the state."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/halt"))
+
+    def resume(self, symbol: str) -> dict[str, Any]:
+        """Let a halted symbol trade again; gives the state."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/resume"))
+
+    def move_price(self, symbol: str, price: float | Decimal) -> dict[str, Any]:
+        """Let the next bar of a symbol open at a price, and all later prices move with it; gives the state."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/price", {"price": str(price)}))
+
+    def split(self, symbol: str, *, old: int, new: int) -> dict[str, Any]:
+        """Make ``new`` shares of ``old`` ones; gives the state."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/split", {"from": old, "to": new}))
+
     # --- Accounts ----------------------------------------------------------------------------------------------
+
+    def reset(self, key: str, *, cash: Decimal | None = None) -> dict[str, Any]:
+        """Give a key pair a new account in place of its present one; gives the state."""
+        return dict(self._ask("POST", f"/accounts/{key}/reset", {} if cash is None else {"cash": str(cash)}))
 
     def post_activity(self, key: str, activity_type: str, **members: Any) -> dict[str, Any]:
         """Book an activity that is no trade on the account of a key; gives its row."""

@@ -160,6 +160,11 @@ class Account:
         """Whether it is bought with cash only."""
         return self._multiplier == 1 or not instrument.is_marginable
 
+    def scale_lastday(self, symbol: str, factor: float) -> None:
+        """Let the mark of the last session's close be so many times what it was."""
+        if symbol in self._lastday_prices:
+            self._lastday_prices[symbol] = round(self._lastday_prices[symbol] * factor, 9)
+
     def held(self, symbol: str) -> Decimal:
         """The signed position; zero if there is none."""
         position = self.positions.get(symbol)

@@ -74,6 +74,7 @@ class VenueAccount:
         id: The venue's name for it.
         namespace: The one of its engine's ids; no account of any other book has the same.
         key: The key id.
+        secret_digest: What the book keeps of the secret with which it was opened.
         created_at: When it was opened (venue's time, UTC ns).
         fees: What it has paid for trades in crypto since the last day.
         history: What it was worth.
@@ -86,7 +87,6 @@ class VenueAccount:
     """
 
     __slots__ = (
-        "_secret_digest",
         "created_at",
         "engine",
         "event_count",
@@ -99,6 +99,7 @@ class VenueAccount:
         "number",
         "posted",
         "rate",
+        "secret_digest",
         "trades",
         "watchlists",
     )
@@ -110,7 +111,7 @@ class VenueAccount:
         self.namespace = engine.settings.namespace
         self.id = derived_id("account", str(self.namespace))
         self.key = key
-        self._secret_digest = secret_digest
+        self.secret_digest = secret_digest
         self.engine = engine
         self.created_at = created_at
         self.rate = rate
@@ -124,7 +125,7 @@ class VenueAccount:
 
     def knows(self, secret: str) -> bool:
         """Whether this is the secret with which the account was opened."""
-        return hmac.compare_digest(self._secret_digest, digest(secret))
+        return hmac.compare_digest(self.secret_digest, digest(secret))
 
     def post(self, posting: Posting, now: int) -> PostedRow:
         """Book an activity that is no trade.
@@ -165,18 +166,22 @@ class VenueAccount:
 class EngineGroup:
     """All engines as one, in the order in which the accounts were opened: what the replay drives.
 
-    ``prices`` are the last prices, kept here too so that an account opened later starts with them.
+    ``prices`` are the last prices, and ``halted`` the symbols that do not trade: kept here too so that an account
+    opened later starts with them.
     """
 
     def __init__(self) -> None:
         self.engines: list[MatchingEngine] = []
         self.prices: dict[str, float] = {}
         self._periods: Mapping[str, int] = {}
+        self.halted: dict[str, None] = {}
 
     def add(self, engine: MatchingEngine) -> None:
         """Let an engine take part from now on."""
         engine.prices.update(self.prices)
         engine.set_periods(self._periods)
+        for symbol in self.halted:
+            engine.halt(symbol, 0)
         self.engines.append(engine)
 
     def set_periods(self, periods: Mapping[str, int]) -> None:
@@ -184,6 +189,30 @@ class EngineGroup:
         self._periods = periods
         for engine in self.engines:
             engine.set_periods(periods)
+
+    def remove(self, engine: MatchingEngine) -> None:
+        """Let an engine take part no more."""
+        self.engines.remove(engine)
+
+    def halt(self, symbol: str, now: int) -> None:
+        """Let a symbol trade nothing, in any engine."""
+        self.halted[symbol] = None
+        for engine in self.engines:
+            engine.halt(symbol, now)
+
+    def resume(self, symbol: str, now: int) -> None:
+        """Let a symbol trade again, in every engine."""
+        self.halted.pop(symbol, None)
+        for engine in self.engines:
+            engine.resume(symbol, now)
+
+    def scale(self, symbol: str, factor: float) -> None:
+        """Let the last prices of a symbol be so many times what they were: it was split."""
+        for prices in (self.prices, *(engine.prices for engine in self.engines)):
+            if symbol in prices:
+                prices[symbol] = round(prices[symbol] * factor, 9)
+        for engine in self.engines:
+            engine.amendments.scale(symbol, factor)
 
     @property
     def open_count(self) -> int:

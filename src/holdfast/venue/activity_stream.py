@@ -55,13 +55,15 @@ class _Reader:
     Attributes:
         committed: The number of the account's last event that may be told.
         outlet: What messages pass on their way out.
+        ended: Its account is no more.
     """
 
-    __slots__ = ("account", "committed", "outlet", "wake")
+    __slots__ = ("account", "committed", "ended", "outlet", "wake")
 
     def __init__(self, account: VenueAccount) -> None:
         self.account = account
         self.outlet: Outlet | None = None
+        self.ended = False
         self.committed = account.event_count
         self.wake = asyncio.Event()
 
@@ -109,6 +111,13 @@ class ActivityStreams:
         for reader in self._readers:
             reader.wake.set()
 
+    def end_account(self, account: VenueAccount) -> None:
+        """The account is no more: end its answers, once what has happened to it is told."""
+        for reader in self._readers:
+            if reader.account is account:
+                reader.ended = True
+                reader.wake.set()
+
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, until its client goes away or the venue stops."""
         try:
@@ -140,7 +149,7 @@ class ActivityStreams:
             await send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
             while not gone.done() and not self._ended:
                 payload, after, over = _next(reader, place, until)
-                over = over or (after == place and self._now() > until.moment)
+                over = over or (after == place and (reader.ended or self._now() > until.moment))
                 if not payload and after == place and not over and not reader.is_cut:
                     payload = await self._wait(reader)
                 place = after

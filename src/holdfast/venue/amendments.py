@@ -50,6 +50,10 @@ class Amendments:
                 self._account.rescale(instrument, change)
             self._account.cash += cash
 
+    def scale(self, symbol: str, factor: float) -> None:
+        """Let the price of the last day's close be so many times what it was: the symbol was split."""
+        self._account.scale_lastday(symbol, factor)
+
     def take_back(self, executions: Sequence[VenueExecution], execution_id: str) -> VenueExecution:
         """Position and cash as if an execution had not been.
 

@@ -21,6 +21,7 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.api import public_routes
 from holdfast.venue.api.corrections import CorrectionsApi
 from holdfast.venue.api.faults import FaultsApi
+from holdfast.venue.api.operator import OperatorApi
 from holdfast.venue.config import Ready, VenueConfig
 from holdfast.venue.data_session import FEEDS, DataSession
 from holdfast.venue.exchange import Exchange, News
@@ -68,12 +69,22 @@ class Venue:
             Route("GET", "/", self._about, access="public"),
             *public_routes(exchange, is_basic=config.basic_plan),
         ]
+        operator = OperatorApi(
+            exchange,
+            self.pacer,
+            self.hub,
+            is_driven=lambda: self._driver is not None,
+            on_reset=self._on_reset,
+            on_halt=self._on_halt,
+            cash=config.cash,
+        )
         self._trading = self._http_app(routes, self.faults.interfere)
         self._admin = self._http_app(
             [
                 Route("GET", "/", self._about, access="public"),
                 *CorrectionsApi(exchange).routes(),
                 *FaultsApi(self.faults).routes(),
+                *operator.routes(),
             ]
         )
 
@@ -207,7 +218,7 @@ class Venue:
                 "name": "holdfast-venue",
                 "version": holdfast.__version__,
                 "admin": self._ready.admin,
-                "speed": self._config.speed,
+                "speed": "max" if self.pacer is None else self.pacer.speed,
                 "running": self.pacer is not None and self.pacer.is_running,
                 "now_ns": exchange.now,
                 "done": exchange.done,
@@ -224,6 +235,17 @@ class Venue:
         # A new account is in the book before its client hears of it.
         self.settle()
         return account
+
+    def _on_reset(self, old: VenueAccount, new: VenueAccount) -> None:
+        """A key pair has a new account: its connections go with it, once they know how the old one ended."""
+        self.settle()
+        self.hub.succeed(old, new)
+        self.activities.end_account(old)
+
+    def _on_halt(self, symbol: str, is_halted: bool) -> None:
+        """A symbol has been halted or resumed: the streams know once it is in the book."""
+        self.settle()
+        self.feed.tell_status(symbol, is_halted=is_halted)
 
     def _on_listen(self) -> None:
         if self.pacer is not None:

@@ -27,6 +27,7 @@ from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
 from holdfast.venue.configuration import Configuration
 from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.operations import Operation, carry_out
 from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
 from holdfast.venue.replacing import Replacement
 from holdfast.venue.replay import Replay
@@ -38,7 +39,7 @@ from holdfast.venue.wire.words import slashless
 # The engine's namespaces have 60 bits: which book, then which account.
 _ACCOUNT_BITS = 60 - BOOK_ID_BITS
 
-_OPEN = "open"
+_OPEN, _OPERATE = "open", "operate"
 _encode = msgspec.json.encode
 
 
@@ -117,9 +118,9 @@ class Exchange:
         rate_limit: int | None = 200,
         ticks: Mapping[str, SymbolTicks] | None = None,
     ) -> None:
-        self.series = series
-        self.ticks = ticks or {}
-        self.assets = assets
+        self.series = dict(series)
+        self.ticks = dict(ticks or {})
+        self.assets = dict(assets)
         self.periods = {symbol: bars.period for symbol, bars in series.items()}
         self.visible = dict.fromkeys(series, 0)
         self.sessions = sessions
@@ -133,8 +134,8 @@ class Exchange:
         self._settings = settings
         self._namespace = book.book_id << _ACCOUNT_BITS
         self._rate_limit = rate_limit
-        self._group = EngineGroup()
-        self._replay = Replay(self._group, series, sessions)
+        self.group = EngineGroup()
+        self._replay = Replay(self.group, series, sessions)
         self._steps = 0
         self._events = 0
         self._bars: list[Bar] = []
@@ -171,10 +172,22 @@ class Exchange:
         """The account of a key, if it has been opened."""
         return self._by_key.get(key)
 
-    def engine_for(self, number: int) -> MatchingEngine:
+    def present_accounts(self) -> list[VenueAccount]:
+        """The accounts that have keys: all but those that were reset."""
+        return list(self._by_key.values())
+
+    def bars_begun(self, symbol: str) -> int:
+        """How many bars of a symbol have begun."""
+        if symbol in self.ticks:  # the first trade of a bar is told at its very beginning, whoever trades
+            series = self.series[symbol]
+            return int(series.ts.searchsorted(self.now + series.period, side="right"))
+        return self._replay.bars_begun(symbol)
+
+    def engine_for(self, number: int, cash: Decimal | None = None) -> MatchingEngine:
         """A new engine as the account of this number has one, without a past."""
         settings = msgspec.structs.replace(self._settings, namespace=self._namespace + number)
-        return MatchingEngine(self.assets, cash=self._cash, settings=settings, sessions=self.sessions)
+        cash = self._cash if cash is None else cash
+        return MatchingEngine(self.assets, cash=cash, settings=settings, sessions=self.sessions)
 
     # --- Changing ----------------------------------------------------------------------------------------------
 
@@ -247,6 +260,38 @@ class Exchange:
         watchlist: Watchlist = self._change(account, "watch", change)
         return watchlist
 
+    def operate(self, operation: Operation) -> None:
+        """Do what an operator asks for.
+
+        Raises:
+            Refusal: It cannot be; nothing has changed.
+        """
+        at = self._cursor()
+        carry_out(self, operation)
+        self._record(0, _OPERATE, _encode(operation), at)
+        self._collect(self.accounts)
+
+    def revise(self, series: BarSeries) -> None:
+        """Let these bars take the place of a symbol's recorded ones; their times are the same. Part of an operation."""
+        symbol = series.symbol
+        self.series[symbol] = series
+        if symbol in self.ticks:
+            self.ticks[symbol] = self.ticks[symbol].over(series)
+        self._replay.revise(series)
+
+    def succeed(self, account: VenueAccount, cash: Decimal) -> VenueAccount:
+        """Open a new account for the key pair of an old one. Part of an operation."""
+        self.group.remove(account.engine)
+        return self._open(OpenAccount(account.key, account.secret_digest), cash)
+
+    def step(self, count: int, *, bars_only: bool = False) -> None:
+        """Do so many steps of the market, or as many as it takes until so many times bars have ended."""
+        while count and not self.done:
+            ended = len(self._bars)
+            self.advance(None)
+            if not bars_only or len(self._bars) > ended:
+                count -= 1
+
     def advance(self, limit: int | None) -> None:
         """Do the next step of the market, or only move time to ``limit`` (UTC ns) if that comes first."""
         before, session_close = self._replay.now, self._replay.session_close
@@ -309,13 +354,13 @@ class Exchange:
         self._book.add(Input(at or self._cursor(), account, kind, body))
         self._dirty = self._durable = True
 
-    def _open(self, opening: OpenAccount) -> VenueAccount:
+    def _open(self, opening: OpenAccount, cash: Decimal | None = None) -> VenueAccount:
         number = len(self.accounts) + 1
-        engine = self.engine_for(number)
+        engine = self.engine_for(number, cash)
         account = VenueAccount(
             number, opening.key, opening.secret_digest, engine, self.now, RateWindow(self._rate_limit)
         )
-        self._group.add(engine)
+        self.group.add(engine)
         self.accounts.append(account)
         self._by_key[opening.key] = account
         return account
@@ -359,6 +404,10 @@ class Exchange:
         try:
             if entry.kind == _OPEN:
                 self._open(msgspec.json.decode(entry.body, type=OpenAccount))
+                return
+            if entry.kind == _OPERATE:
+                carry_out(self, msgspec.json.decode(entry.body, type=Operation))
+                self._collect(self.accounts)
                 return
             account, kind = self.accounts[entry.account - 1], _INPUTS[entry.kind]
             kind.apply(account, msgspec.json.decode(entry.body, type=kind.body), entry.at.now)

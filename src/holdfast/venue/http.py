@@ -32,7 +32,7 @@ from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.accounts import RateWindow, VenueAccount
 from holdfast.venue.orders import Refusal, not_found
 from holdfast.venue.refusals import refuse, refuse_invalid
-from holdfast.venue.sockets import Receive, Scope, Send, cut_of
+from holdfast.venue.sockets import Receive, Scope, Send, cut_of, header
 from holdfast.venue.wire.words import decode_json, encode_json, refusal_json
 
 _log = logging.getLogger("holdfast.venue")
@@ -53,16 +53,18 @@ class Request:
     Attributes:
         parts: What the route's pattern captured.
         query: Query parameters; the last of equal names counts.
+        accept: What kinds of answers the client asks for.
         account: Whose keys came with it; None on public routes.
     """
 
-    __slots__ = ("account", "body", "method", "parts", "path", "query")
+    __slots__ = ("accept", "account", "body", "method", "parts", "path", "query")
 
-    def __init__(self, method: str, path: str, query: dict[str, str], body: bytes) -> None:
+    def __init__(self, method: str, path: str, query: dict[str, str], body: bytes, accept: str = "") -> None:
         self.method = method
         self.path = path
         self.query = query
         self.body = body
+        self.accept = accept
         self.parts: tuple[str, ...] = ()
         self.account: VenueAccount | None = None
 
@@ -109,8 +111,14 @@ class Request:
         return min(int(text), largest)
 
 
+class Html(msgspec.Struct, frozen=True):
+    """The body of an answer to a browser."""
+
+    text: str
+
+
 class Answer:
-    """One HTTP answer; ``body`` None is an empty one."""
+    """One HTTP answer; ``body`` None is an empty one, ``Html`` a page, and everything else JSON."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -274,9 +282,13 @@ class HttpApp:
             # The engine is ahead of its book, or the market cannot go on: nothing may be told any more.
             self._on_failure(error)
             answer, now = _INTERNAL_ERROR, 0
-        payload = b"" if answer.body is None else encode_json(answer.body)
+        kind, payload = b"application/json", b""
+        if isinstance(answer.body, Html):
+            kind, payload = b"text/html; charset=utf-8", answer.body.text.encode()
+        elif answer.body is not None:
+            payload = encode_json(answer.body)
         headers = [
-            (b"content-type", b"application/json"),
+            (b"content-type", kind),
             (b"content-length", str(len(payload)).encode()),
             (b"x-request-id", f"{self._requests:032x}".encode()),
             *_rate_headers(rate, now),
@@ -346,7 +358,7 @@ def _request(scope: Scope, body: bytes | None) -> Request:
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     # The raw path, so that an escaped slash is decoded once and only here.
     path = unquote(scope["raw_path"].decode("latin-1").partition("?")[0])
-    return Request(scope["method"], path, query, body)
+    return Request(scope["method"], path, query, body, header(scope, b"accept"))
 
 
 def _too_many(rate: RateWindow, now: int) -> Answer:

@@ -136,24 +136,69 @@ class Pacer:
         self._alarm = alarm
         self._started = asyncio.Event()
         self._poked = asyncio.Event()
+        self._paused = False
         self._anchor = (0.0, 0)
+
+    @property
+    def speed(self) -> float:
+        """Venue seconds per real second."""
+        return self._speed
 
     @property
     def is_running(self) -> bool:
         """Whether the time flows."""
-        return self._started.is_set() and not self._exchange.done
+        return self._started.is_set() and not self._paused and not self._exchange.done
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether an operator has stopped the time."""
+        return self._paused
 
     def start(self) -> None:
-        """Let the time flow from here; further calls do nothing."""
+        """Let the time flow from here, unless it is paused; further calls do nothing."""
         if not self._started.is_set():
-            self._anchor = (asyncio.get_running_loop().time(), self._exchange.now)
+            self.anchor()
             self._started.set()
+
+    def pause(self) -> None:
+        """Let the time stand still. The caller settles."""
+        self.catch_up()
+        self.anchor()
+        self._paused = True
+
+    def go_on(self) -> None:
+        """Let the time flow, whether it was paused or has not begun."""
+        self._paused = False
+        self.anchor()
+        self._started.set()
+        self._poked.set()
+
+    def change_speed(self, speed: float) -> None:
+        """Let the time flow at another speed from now on. The caller settles."""
+        self.catch_up()
+        self.anchor()
+        self._speed = speed
+        self._poked.set()
+
+    def move_to(self, moment: int) -> None:
+        """Do everything that is due by a moment (UTC ns), and be there. The caller settles.
+
+        Raises:
+            DataError: Nothing is known of the market's sessions there.
+        """
+        self._exchange.run_until(moment)
+        self.anchor()
+        self._poked.set()
+
+    def anchor(self) -> None:
+        """The time flows on from where the market is now."""
+        self._anchor = (asyncio.get_running_loop().time(), self._exchange.now)
 
     @property
     def now(self) -> int:
         """The venue's time (UTC ns). It flows on after the market's end; before the start it is the market's."""
         now = self._exchange.now
-        return max(now, self._target()) if self._started.is_set() else now
+        return max(now, self._target()) if self._started.is_set() and not self._paused else now
 
     def catch_up(self) -> None:
         """Do what is due by now, because someone asks. The caller settles."""
@@ -181,10 +226,12 @@ class Pacer:
             wait = (nearest - self._target()) / NS_PER_SECOND / self._speed
             self._poked.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(wait, 0.0)):
+                async with asyncio.timeout(None if self._paused else max(wait, 0.0)):
                     await self._poked.wait()
 
     def _target(self) -> int:
         real, venue = self._anchor
+        if self._paused:
+            return venue
         elapsed = asyncio.get_running_loop().time() - real
         return venue + int(elapsed * self._speed * NS_PER_SECOND)

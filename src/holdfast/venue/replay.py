@@ -204,6 +204,15 @@ class Replay:
             self._await_session_close(self._sessions.at(at).close)
         return Step(at, bars, kind)
 
+    def bars_begun(self, symbol: str) -> int:
+        """How many bars of a symbol have begun, the one that begins at this moment if its first trade is over."""
+        return self._tape.begun(symbol, self._passed())
+
+    def revise(self, series: BarSeries) -> None:
+        """Let other prices and volumes take the place of a symbol's recorded ones. The times must be the same."""
+        self._tape.revise(series)
+        self._load()
+
     def open_at_once(self) -> bool:
         """The first trade of a bar that begins at this very moment, where that is the next step; returns whether it was.
 
@@ -398,6 +407,18 @@ class _Tape:
     def rows_ended(self, moments: int) -> int:
         """How many bars the first moments hold."""
         return self._starts.item(moments)
+
+    def begun(self, symbol: str, passed: int) -> int:
+        """How many of the openings that are passed are the symbol's."""
+        return int(np.count_nonzero(self.opening_ranks[:passed] == self.names.index(symbol)))
+
+    def revise(self, series: BarSeries) -> None:
+        """Take over the prices and volumes of a symbol."""
+        rows = self._ranks == self.names.index(series.symbol)
+        revised = (series.open, series.high, series.low, series.close, series.volume)
+        for index, column in enumerate(revised):
+            self._columns[index] = self._columns[index].copy()  # the recorded ones are not ours to change
+            self._columns[index][rows] = column
 
     def opening(self, index: int) -> tuple[str, int, float, float]:
         """Symbol, moment, price and volume of an opening."""

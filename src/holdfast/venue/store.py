@@ -84,8 +84,8 @@ class Input(msgspec.Struct, frozen=True):
 
     Attributes:
         at: When; the state into which the input is put.
-        account: Number of the account.
-        kind: ``open``, ``submit``, ``cancel``, ``post``, ``bust`` or ``replace``.
+        account: Number of the account; 0 for what an operator does.
+        kind: ``open``, ``operate``, or what an account is asked for: ``submit``, ``cancel``, ...
         body: The details, as JSON.
     """
 

@@ -35,6 +35,17 @@ class Hub:
         self.trade: dict[int, TradeSession] = {}
         self.data: dict[tuple[int, str], DataSession] = {}
 
+    def succeed(self, old: VenueAccount, new: VenueAccount) -> None:
+        """Let the connections of an account be those of another: its key pair has a new account."""
+        trade = self.trade.pop(old.number, None)
+        if trade is not None:
+            trade.account = new
+            self.trade[new.number] = trade
+        for number, market in [place for place in self.data if place[0] == old.number]:
+            data = self.data.pop((number, market))
+            data.account = new
+            self.data[new.number, market] = data
+
     def is_listening(self, account: VenueAccount) -> bool:
         """Whether the account's trade stream gets its updates."""
         session = self.trade.get(account.number)

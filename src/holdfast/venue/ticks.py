@@ -74,6 +74,10 @@ Tick = QuoteTick | TradeTick
 class SymbolTicks(Protocol):
     """The quotes and trades of one symbol, wherever they come from. Moments are UTC ns."""
 
+    def over(self, series: BarSeries) -> SymbolTicks:
+        """The ticks where other bars of the same times have taken the place of these."""
+        ...
+
     def next_after(self, moment: int) -> int | None:
         """When the first tick after a moment is."""
         ...
@@ -111,6 +115,7 @@ class GeneratedTicks:
 
     def __init__(self, series: BarSeries, asset: Asset, *, seed: int = 0, spread: float = 0.0) -> None:
         self._series = series
+        self._made_with = (asset, seed, spread)
         self._begins: Int64 = series.ts - series.period
         self._is_crypto = asset.asset_class is AssetClass.CRYPTO
         self._spread = spread or _SPREAD
@@ -120,6 +125,11 @@ class GeneratedTicks:
         self._first_id = _FIRST_CRYPTO_ID if self._is_crypto else 1
         digest = blake2b(f"{seed}:{series.symbol}".encode(), digest_size=8).digest()
         self._key = np.uint64(int.from_bytes(digest, "big"))
+
+    def over(self, series: BarSeries) -> GeneratedTicks:
+        """The ticks where other bars of the same times have taken the place of these. Bars that stayed keep theirs."""
+        asset, seed, spread = self._made_with
+        return GeneratedTicks(series, asset, seed=seed, spread=spread)
 
     def next_after(self, moment: int) -> int | None:
         """When the first tick after a moment is."""
