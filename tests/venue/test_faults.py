@@ -37,7 +37,10 @@ QUIET_SECONDS = 0.5
 def running_venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VenueProcess]:
     """A venue whose time runs: ten bars a second."""
     with venues(tmp_path_factory.mktemp("faults")) as start:
-        yield start(minutes(count=20_000), speed=600.0, rate_limit=None)
+        venue = start(minutes(count=20_000), speed=600.0, rate_limit=None)
+        with VenueAdmin(venue.admin) as admin:
+            admin.run()
+        yield venue
 
 
 class Client:

@@ -336,22 +336,41 @@ def venue(
     sessions: SessionsOption = 5,
     seed: SeedOption = 7,
     speed: Annotated[
-        str, typer.Option("--speed", help="Times real time, or max: it waits for a bot in lock-step.")
+        str,
+        typer.Option(
+            "--speed",
+            metavar="NUMBER|max",
+            help="How many times faster than real its time runs, from the first trade stream on; max: it stands still "
+            "until a bot drives it in lock-step.",
+        ),
     ] = "max",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 0,
-    admin_port: Annotated[int, typer.Option("--admin-port", min=0, max=65535, help="0 takes any free one.")] = 0,
-    book: Annotated[Path | None, typer.Option("--book", help="File in which its book survives a crash.")] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Of Alpaca's APIs and streams; 0 takes any free one.")
+    ] = 0,
+    admin_port: Annotated[
+        int,
+        typer.Option("--admin-port", min=0, max=65535, help="Of time, halts, prices and faults; 0 takes any free one."),
+    ] = 0,
+    book: Annotated[
+        Path | None,
+        typer.Option("--book", metavar="FILE", help="In which its book survives a crash; default: a temporary one."),
+    ] = None,
     cash: CashOption = Decimal(100_000),
     participation: ParticipationOption = 0.1,
     spread_bps: SpreadOption = 0.0,
     scenario: Annotated[
-        Path | None, typer.Option("--scenario", help="TOML or JSON file of faults that stand from the beginning.")
+        Path | None,
+        typer.Option("--scenario", metavar="FILE", help="TOML or JSON file of faults that stand from the beginning."),
     ] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when standard input ends.")] = False,
 ) -> None:
     """Run the built-in venue: a local Alpaca that replays recorded bars.
 
-    Any key pair opens an account of its own. When it listens it prints one line of JSON with its addresses.
+    Any key pair opens an account of its own. When it listens it prints one line of JSON with its addresses: open the
+    first in a browser to see how to point each SDK at it, and the second for what an operator can do. It listens
+    on the loopback interface only, until Ctrl-C.
+
+    Without --data or --synthetic it replays the bundled sample.
     """
     from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
 

@@ -30,8 +30,10 @@ from holdfast.venue.http import Answer, HttpApp, Interference, Request, Route, R
 from holdfast.venue.lockstep import DRIVER_PRESENT, NOT_IN_LOCKSTEP, LockstepSession, Pacer
 from holdfast.venue.market_feed import MarketFeed
 from holdfast.venue.market_view import MarketView
+from holdfast.venue.page import admin_page, admin_rows, trading_page
 from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, cut_of, header, is_still, serve_socket
 from holdfast.venue.streams import Hub, TradeSession
+from holdfast.venue.wire.words import Json
 
 _TRADE_STREAM: Final = "/stream"
 _BASIC_SYMBOLS: Final = 30  # on one data stream of Alpaca's free plan
@@ -79,14 +81,13 @@ class Venue:
             cash=config.cash,
         )
         self._trading = self._http_app(routes, self.faults.interfere)
-        self._admin = self._http_app(
-            [
-                Route("GET", "/", self._about, access="public"),
-                *CorrectionsApi(exchange).routes(),
-                *FaultsApi(self.faults).routes(),
-                *operator.routes(),
-            ]
-        )
+        self._admin_routes = [
+            Route("GET", "/", self._about_admin, access="public"),
+            *operator.routes(),
+            *CorrectionsApi(exchange).routes(),
+            *FaultsApi(self.faults).routes(),
+        ]
+        self._admin = self._http_app(self._admin_routes)
 
     async def trading(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the trading port."""
@@ -211,22 +212,31 @@ class Venue:
         self.pacer.catch_up()
         return self.pacer.now
 
-    def _about(self, request: Request) -> Answer:
+    def _facts(self) -> Json:
         exchange = self._exchange
-        return Answer(
-            {
-                "name": "holdfast-venue",
-                "version": holdfast.__version__,
-                "admin": self._ready.admin,
-                "speed": "max" if self.pacer is None else self.pacer.speed,
-                "running": self.pacer is not None and self.pacer.is_running,
-                "now_ns": exchange.now,
-                "done": exchange.done,
-                "symbols": sorted(exchange.series),
-                "book": self._ready.book,
-                "pid": self._ready.pid,
-            }
-        )
+        return {
+            "name": "holdfast-venue",
+            "version": holdfast.__version__,
+            "admin": self._ready.admin,
+            "speed": "max" if self.pacer is None else self.pacer.speed,
+            "running": self.pacer is not None and self.pacer.is_running,
+            "now_ns": exchange.now,
+            "done": exchange.done,
+            "symbols": sorted(exchange.series),
+            "book": self._ready.book,
+            "pid": self._ready.pid,
+        }
+
+    def _about(self, request: Request) -> Answer:
+        """What this is, and how to point a client at it."""
+        return Answer(trading_page(self._facts(), self._ready.url) if request.wants_html else self._facts())
+
+    def _about_admin(self, request: Request) -> Answer:
+        """What can be asked here."""
+        routes = self._admin_routes
+        if request.wants_html:
+            return Answer(admin_page(self._facts(), routes))
+        return Answer({**self._facts(), "requests": admin_rows(routes)})
 
     # --- Streams -----------------------------------------------------------------------------------------------
 

@@ -69,6 +69,11 @@ class Request:
         self.account: VenueAccount | None = None
 
     @property
+    def wants_html(self) -> bool:
+        """Whether a browser asks."""
+        return "text/html" in self.accept
+
+    @property
     def owner(self) -> VenueAccount:
         """The account; only for routes that need keys."""
         if self.account is None:
