@@ -34,11 +34,10 @@ def test_a_browser_sees_how_to_point_each_client_at_the_venue(venue: VenueProces
 @pytest.mark.filterwarnings("ignore:websockets.legacy:DeprecationWarning")
 def test_the_snippet_of_the_official_sdk_runs_as_it_is_shown(venue: VenueProcess) -> None:
     """All its clients can be made of it, and the trading one finds an account."""
-    # Imports when needed: the SDK takes a second.
-    from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient  # noqa: PLC0415
-    from alpaca.data.live import CryptoDataStream, StockDataStream  # noqa: PLC0415
-    from alpaca.trading.client import TradingClient  # noqa: PLC0415
-    from alpaca.trading.stream import TradingStream  # noqa: PLC0415
+    from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.data.live import CryptoDataStream, StockDataStream  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.client import TradingClient  # noqa: PLC0415 - imports when needed: the SDK takes a second
+    from alpaca.trading.stream import TradingStream  # noqa: PLC0415 - imports when needed: the SDK takes a second
 
     text = unescape(_get(venue.url, **BROWSER).text)
     snippet = next(block for block in re.findall(r"<pre>(.*?)</pre>", text, re.DOTALL) if "TradingClient" in block)
@@ -56,7 +55,7 @@ def test_the_snippet_of_the_official_sdk_runs_as_it_is_shown(venue: VenueProcess
     }
     assert [line.partition("(")[0] for line in shown] == list(names)
     for line in shown:
-        name, url = re.fullmatch(r'(\w+)\(\*keys, url_override="(.*)"\)', line).groups()  # type: ignore[union-attr]
+        name, url = re.fullmatch(r'(\w+)\(\*keys, url_override="(.*)"\)', line).groups()  # type: ignore[union-attr]  # a line that does not match fails the test
         made = names[name]("ANY-KEY", "any-secret", url_override=url)
         if isinstance(made, TradingClient):
             made._session.trust_env = False
