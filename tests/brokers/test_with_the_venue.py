@@ -18,6 +18,7 @@ from holdfast.brokers import AlpacaConnector
 from holdfast.brokers.alpaca_activities import revisions
 from holdfast.brokers.alpaca_endpoints import data_stream_url, trade_stream_url
 from holdfast.brokers.alpaca_wire import trade_update_events
+from holdfast.data import AlpacaProvider
 from holdfast.model import (
     ActivityKind,
     AssetClass,
@@ -31,7 +32,7 @@ from holdfast.model import (
 )
 from holdfast.model.errors import BrokerRefusedError, OutcomeUnknownError, UnknownSymbolError
 from holdfast.model.events import OrderFilled
-from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
+from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339, to_datetime
 from holdfast.net import create_combined_throttler
 from holdfast.realtime import MarketDataStream, UserStreamTracker
 
@@ -43,7 +44,7 @@ class Bench:
     """A venue process with a connector, both streams and the lock-step driver."""
 
     def __init__(self, url: str, admin: str) -> None:
-        self.admin = admin
+        self.url, self.admin = url, admin
         throttler = create_combined_throttler({"alpaca_trading": {"limit": 10_000}, "alpaca_data": {"limit": 10_000}})
         self.connector = AlpacaConnector(
             throttler=throttler, api_key=KEY, api_secret=SECRET, base_url=url, data_url=url
@@ -124,6 +125,19 @@ def intent(number: int, **changes: Any) -> OrderIntent:
         **changes,
     }
     return OrderIntent(**fields)
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "BTC/USD"])
+async def test_the_provider_of_history_has_the_bars_of_the_connector(bench: Bench, symbol: str) -> None:
+    """Two readers of the same pages: complete bars alone, with the same ends."""
+    await bench.advance(12)
+    start, end = to_datetime(START), to_datetime(START + 60 * NS_PER_MINUTE)
+    throttler = create_combined_throttler()
+    async with AlpacaProvider(KEY, SECRET, throttler, base_url=bench.url) as provider:
+        bars = await provider.get_bars(symbol, "1Min", start, end)
+
+    assert len(bars) >= 2
+    assert bars == await bench.connector.fetch_bars(symbol, START, START + 60 * NS_PER_MINUTE, NS_PER_MINUTE)
 
 
 async def test_an_order_lives_its_whole_life(bench: Bench) -> None:
