@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -20,7 +21,8 @@ from holdfast.model.errors import (
     OutcomeUnknownError,
 )
 from holdfast.model.market import Quote, Trade
-from holdfast.model.timestamps import NS_PER_MINUTE, to_ns
+from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_ns
+from holdfast.net import create_combined_throttler
 from holdfast.testing.vendors import (
     CUT,
     CUT_IN_MID_PAGE,
@@ -32,6 +34,7 @@ from holdfast.testing.vendors import (
     Answer,
     VendorServer,
 )
+from holdfast.time import BacktestClock
 from tests.data.vendors import MINUTE, NOW, OPEN, alpaca, minutes, polygon, quick_throttler, same
 
 Make = Callable[..., DataProvider]
@@ -197,6 +200,34 @@ class TestActions:
         await provider.aclose()
 
 
+class PatientClock(BacktestClock):
+    """Tells the test when somebody waits for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__(NOW)
+        self.awaited: asyncio.Queue[int] = asyncio.Queue()
+
+    async def wait_until(self, ns: int) -> None:
+        """Tell, and wait."""
+        self.awaited.put_nowait(ns)
+        await super().wait_until(ns)
+
+
+async def test_the_free_plan_of_massive_is_kept_to(server: VendorServer) -> None:
+    """Five requests a minute: the sixth page waits until the first request is a minute old."""
+    table = minutes(OPEN, *range(6))
+    server.add("SPY", "1Min", table)
+    server.page_size = 1
+    clock = PatientClock()
+    provider = polygon(server, create_combined_throttler(clock=clock))
+    reading = asyncio.ensure_future(all_of(provider.bar_pages("SPY", "1Min", OPEN, OPEN + 6 * MINUTE)))
+    assert await clock.awaited.get() == to_ns(NOW) + 60 * NS_PER_SECOND
+    assert len(server.requests) == 5
+    clock.advance(timedelta(seconds=60))
+    assert same(join(await reading), table)
+    await provider.aclose()
+
+
 class TestErrors:
     """What is definite is raised at once; what may pass is asked for again."""
 
@@ -281,7 +312,8 @@ class TestSip:
         """They are different data."""
         for feed in ("iex", "sip"):
             provider = alpaca(server, feed=feed)
-            assert provider.name == f"alpaca-{feed}"
+            assert provider.source("SPY") == f"alpaca-{feed}"
+            assert provider.source("BTC/USD") == "alpaca-crypto"
             await provider.aclose()
         with pytest.raises(ConfigurationError, match="unknown feed 'SIP'; expected one of iex, sip"):
             alpaca(server, feed="SIP")

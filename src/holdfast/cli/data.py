@@ -153,7 +153,7 @@ async def _download(
         with catalog.writing(), _bars() as progress:
             for key in keys:
                 last = end or day_of(provider.horizon, zone_of(key.asset_class))
-                check_source(catalog.shelf(key), provider.name, mix=options.mix)
+                check_source(catalog.shelf(key), provider.source(key.symbol), mix=options.mix)
                 plan = make_plan(catalog.shelf(key), start, last, provider.horizon)
                 task = progress.add_task(str(key), total=plan.parts, note="")
                 rows = 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, Final, Self
 
@@ -27,6 +27,8 @@ from holdfast.brokers.alpaca_http import AlpacaHttp, RetryPolicy, Timeouts
 from holdfast.data.actions import Action, action_from
 from holdfast.data.questions import Question, complete_bars
 from holdfast.data.tables import BarTable
+from holdfast.data.timeframes import asset_class_of
+from holdfast.model.enums import AssetClass
 from holdfast.model.errors import BrokerRefusedError, ConfigurationError, DataError
 from holdfast.model.market import Bar, Quote, Trade
 from holdfast.model.timestamps import NS_PER_MINUTE, format_rfc3339, parse_rfc3339
@@ -39,6 +41,8 @@ SIP_DELAY: Final = 16 * NS_PER_MINUTE
 
 _PAGE: Final = 10_000  # the most that is allowed
 _ACTIONS_PAGE: Final = 1_000
+_PROCESSED_BEFORE: Final = timedelta(days=7)
+_PROCESSED_AFTER: Final = timedelta(days=120)
 _TOO_RECENT: Final = "recent sip data"
 # What Alpaca calls an action -> how it becomes one of ours. Other kinds do not change a price by a known ratio.
 _ACTIONS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
@@ -120,10 +124,9 @@ class AlpacaProvider:
     def __repr__(self) -> str:
         return f"<AlpacaProvider {self._base} {self._feed}>"
 
-    @property
-    def name(self) -> str:
-        """Who it is, with the feed: iex and sip are different data."""
-        return f"alpaca-{self._feed}"
+    def source(self, symbol: str) -> str:
+        """Alpaca and the feed: iex and sip are different data. Crypto has one."""
+        return "alpaca-crypto" if asset_class_of(symbol) is AssetClass.CRYPTO else f"alpaca-{self._feed}"
 
     async def __aenter__(self) -> Self:
         return self
@@ -190,8 +193,9 @@ class AlpacaProvider:
         params = {
             "symbols": symbol,
             "types": _ACTION_TYPES,
-            "start": start.isoformat(),
-            "end": end.isoformat(),
+            # They are found by the day they were processed, which for a dividend is when it is paid, weeks after its ex-date.
+            "start": (start - _PROCESSED_BEFORE).isoformat(),
+            "end": (end + _PROCESSED_AFTER).isoformat(),
             "limit": str(_ACTIONS_PAGE),
             "sort": "asc",
         }
@@ -200,7 +204,6 @@ class AlpacaProvider:
             kinds = page.get("corporate_actions") or {}
             for kind, make in _ACTIONS.items():
                 found += self._read(question, kinds.get(kind) or [], partial(_actions, make))
-        # They are listed by the day they were processed.
         return sorted((action for action in found if start <= action.ex_date <= end), key=lambda action: action.ex_date)
 
     # ------------------------------------------------------------------ how it is asked

@@ -146,11 +146,12 @@ async def download(
         DataError: An answer cannot be used, or a file cannot be written.
     """
     shelf = catalog.shelf(key)
-    check_source(shelf, provider.name, mix=mix)
+    source = provider.source(key.symbol)
+    check_source(shelf, source, mix=mix)
     plan = make_plan(shelf, start, end, horizon)
     done = Downloaded(0, 0, plan.skipped)
     for run in plan.runs:
-        writer = _Writer(shelf, provider.name, run, plan.until, on_part)
+        writer = _Writer(shelf, source, run, plan.until, on_part)
         async for page in _pages(provider, key, *writer.bounds):
             writer.take(page)
         writer.finish()

@@ -220,9 +220,8 @@ class PolygonProvider:
     def __repr__(self) -> str:
         return f"<PolygonProvider {self._base_url}>"
 
-    @property
-    def name(self) -> str:
-        """Who it is; adjusted bars are other data than traded ones."""
+    def source(self, symbol: str) -> str:
+        """Polygon; adjusted bars are other data than traded ones."""
         return "polygon-adjusted" if self._adjusted else "polygon"
 
     @property

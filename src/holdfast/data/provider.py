@@ -12,15 +12,10 @@ from holdfast.model.market import Bar, Quote, Trade
 
 
 class DataProvider(Protocol):
-    """Gives bars, trades, quotes and corporate actions of the past.
+    """Gives bars, trades, quotes and corporate actions of the past."""
 
-    Attributes:
-        name: Who it is, in one word: it is noted beside all that is stored.
-    """
-
-    @property
-    def name(self) -> str:
-        """Who it is."""
+    def source(self, symbol: str) -> str:
+        """Whose data of a symbol these are, in one word: it is noted beside all that is stored."""
 
     async def get_bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
         """The complete bars that begin at or after ``start`` and end at or before ``end``.

@@ -277,7 +277,9 @@ class VendorServer:
 
     def _corporate_actions(self, request: Request) -> Answer:
         symbol = request.query["symbols"]
-        rows = [_alpaca_action(symbol, action) for action in self.actions.get(symbol, ())]
+        first, last = date.fromisoformat(request.query["start"]), date.fromisoformat(request.query["end"])
+        found = [_alpaca_action(symbol, action) for action in self.actions.get(symbol, ())]
+        rows = [(kind, row) for kind, row in found if first <= row["process_date"] <= last]
 
         def page(shown: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
             kinds: dict[str, list[dict[str, Any]]] = {}
@@ -345,7 +347,11 @@ def _alpaca_tick(tick: Trade | Quote) -> dict[str, Any]:
 def _alpaca_action(symbol: str, action: Action) -> tuple[str, dict[str, Any]]:
     row: dict[str, Any] = {"symbol": symbol, "ex_date": action.ex_date, "process_date": action.ex_date}
     if isinstance(action, Dividend):
-        return "cash_dividends", {**row, "rate": action.amount, "special": False, "foreign": False}
+        paid = {
+            "process_date": action.ex_date + timedelta(days=30),
+            "payable_date": action.ex_date + timedelta(days=30),
+        }
+        return "cash_dividends", {**row, **paid, "rate": action.amount, "special": False, "foreign": False}
     kind = "forward_splits" if action.new > action.old else "reverse_splits"
     return kind, {**row, "new_rate": action.new, "old_rate": action.old}
 
