@@ -7,12 +7,15 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from holdfast.data.catalog import Catalog, make_key
 from holdfast.data.csv import read_bars, write_bars
 from holdfast.data.importing import FORMS, Imported, guess_form, import_path, total
-from holdfast.data.lean import describe, find_files
+from holdfast.data.lean import describe, find_files, read_file
 from holdfast.data.synthetic import synthetic_sessions
 from holdfast.data.timeframes import NEW_YORK, midnight
 from holdfast.model.errors import ConfigurationError, DataError
@@ -254,6 +257,41 @@ class TestLean:
         lean(tmp_path, "equity/usa/minute/spy/20240102_trade.zip", "34200000,1,1,1,1,1", line)
         with pytest.raises(DataError, match=rf"20240102_trade\.zip, line 2: .*{words}"):
             put(catalog, tmp_path, "lean")
+
+    @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.lists(
+            st.lists(
+                st.one_of(
+                    st.text("0123456789.-+eEnaNif x:", max_size=12),
+                    st.sampled_from(["34200000", "1", "20240102 00:00"]),
+                ),
+                max_size=12,
+            ).map(",".join),
+            max_size=4,
+        ),
+        st.sampled_from(
+            [
+                "equity/usa/minute/spy/20240102_trade.zip",
+                "equity/usa/minute/spy/20240102_quote.zip",
+                "equity/usa/tick/spy/20240102_trade.zip",
+                "equity/usa/daily/spy.zip",
+                "crypto/coinbase/tick/btcusd/20240102_quote.zip",
+            ]
+        ),
+    )
+    def test_whatever_the_lines_say_it_is_data_or_a_sentence(self, tmp_path: Path, lines: list[str], path: str) -> None:
+        """Never another exception, and no number that is none."""
+        file = describe(lean(tmp_path, path, *lines))
+        assert file is not None
+        try:
+            found = read_file(file)
+        except DataError as error:
+            said = str(error)
+        else:
+            said = f"{Path(path).name}, line "
+            assert found.bars is None or all(np.isfinite(column).all() for column in found.bars[:6])
+        assert f"{Path(path).name}, line " in said
 
     def test_what_is_not_ours_is_left_or_told(self, tmp_path: Path) -> None:
         """Options and open interest are passed over; one-sided quotes are refused; damage is named."""

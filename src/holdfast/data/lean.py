@@ -33,6 +33,8 @@ from holdfast.model.market import Quote, Trade
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MS, format_rfc3339, to_ns
 
 _TIMEFRAMES: Final = {"second": "1Sec", "minute": "1Min", "hour": "1Hour", "daily": "1Day", "tick": TICK}
+_LARGEST: Final = Decimal(10) ** 15  # more than any price, volume or time there has been
+_YEARS: Final = range(1900, 2200)  # which UTC ns can tell
 _BY_DAY: Final = ("tick", "second", "minute")
 _SCALE: Final = {"equity": Decimal(10_000), "crypto": Decimal(1)}
 # In which currencies a pair may be quoted, the longer names first: btcusdt ends with usdt, not with a strange usd.
@@ -105,6 +107,8 @@ def describe(path: Path) -> LeanFile | None:
         try:
             day = datetime.strptime(day_text, "%Y%m%d").date()  # noqa: DTZ007 - a date has no zone
         except ValueError:
+            return None
+        if day.year not in _YEARS:
             return None
     elif len(folders) >= 3 and folders[-1] in ("hour", "daily") and folders[-3] in _SCALE:
         security, resolution, day = folders[-3], folders[-1], None
@@ -244,9 +248,12 @@ class _Rows:
     def _time(self, text: str) -> int:
         if self._file.day is None:
             try:
-                return to_ns(datetime.strptime(text, "%Y%m%d %H:%M").replace(tzinfo=self._file.zone))
+                clock = datetime.strptime(text, "%Y%m%d %H:%M").replace(tzinfo=self._file.zone)
             except ValueError:
+                clock = datetime.min.replace(tzinfo=self._file.zone)
+            if clock.year not in _YEARS:
                 self._refuse(f"the time {text[:40]!r} is none; expected YYYYMMDD HH:MM")
+            return to_ns(clock)
         # Milliseconds of the clock since midnight: on a day on which it is changed, the clock's reading counts.
         ms = self._decimal(text)
         if not 0 <= ms * NS_PER_MS <= NS_PER_DAY:
@@ -274,7 +281,7 @@ class _Rows:
             value = Decimal(text)
         except InvalidOperation:
             value = Decimal("NaN")
-        if not value.is_finite():
+        if not value.is_finite() or abs(value) > _LARGEST:
             self._refuse(f"{text[:40]!r} is not a number")
         return value
 
