@@ -28,6 +28,7 @@ from tests.e2e.helpers import (
     shared_file,
 )
 
+EXITS = ("--strategy", "holdfast.testing.exits:Exits")
 LADDER = ("--strategy", "holdfast.testing.ladder:Ladder")
 
 
@@ -196,6 +197,23 @@ CASES = (
         orders=60,
         statuses=("filled", "canceled"),
         partial=True,
+    ),
+    Case(
+        "exits at the venue",
+        two_equities,
+        (*EXITS, "--param", "width=0.004"),
+        orders=60,
+        statuses=("filled", "canceled", "replaced"),
+        sides=("buy", "sell"),
+    ),
+    Case(
+        "exits at the venue, in slices",
+        one_equity,
+        (*EXITS, "--participation", "0.0002", "--spread-bps", "2"),
+        orders=60,
+        statuses=("filled", "canceled"),
+        partial=True,
+        blocked=("stoploss_guard",),
     ),
     Case("index with volume", index_minutes(1_000, 4), ("--param", "deviations=1.4"), orders=8, sides=("buy", "sell")),
     Case("index without volume", index_minutes(0, 1), LADDER, orders=20, statuses=("canceled",)),

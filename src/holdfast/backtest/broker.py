@@ -22,6 +22,7 @@ from holdfast.model import (
     OrderIntent,
     OrderReport,
     OrderTerms,
+    OrderType,
     Source,
 )
 from holdfast.model.commands import (
@@ -54,6 +55,7 @@ from holdfast.venue.orders import EngineEvent, Exits, NewOrder, Refusal, Terms, 
 from holdfast.venue.replacing import Replacement
 
 _STREAM = Source.STREAM
+_LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 
 class InProcessBroker:
@@ -227,7 +229,16 @@ def _engine_terms(terms: OrderTerms, limit_price: Decimal | None) -> Terms:
 
 def replacement_of(intent: OrderIntent) -> Replacement:
     """What an intent that replaces an order asks of the engine."""
-    return Replacement(intent.quantity, intent.limit_price, intent.client_order_id)
+    terms = intent.terms
+    if terms is None:
+        return Replacement(intent.quantity, intent.limit_price, intent.client_order_id)
+    return Replacement(
+        None if terms.is_group else intent.quantity,  # of an exit the venue changes the price only
+        intent.limit_price,
+        intent.client_order_id,
+        stop_price=terms.stop_price,
+        trail=terms.trail_price or terms.trail_percent,
+    )
 
 
 def report_of(order: VenueOrder) -> OrderReport:
@@ -258,7 +269,8 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
         filled_avg_price=state.filled_avg_price,
         order_type=order.order_type,
         time_in_force=order.time_in_force,
-        limit_price=order.limit_price,
+        # The limit of a buy stop that was struck is the venue's own.
+        limit_price=order.limit_price if order.order_type in _LIMITED else None,
         submitted_at=order.submitted_at,
         terms=None if state.terms is None else _our_terms(state.terms),
     )

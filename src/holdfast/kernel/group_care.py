@@ -6,7 +6,7 @@
     the venue describes an intent that is over, without a leg  there is no such leg: closed, with that as the evidence;
                                                                people are told where a position stands without it
     a leg is open, and its group has ended                     asked for: its cancel may never be streamed
-    it is still open at the venue then                         cancelled: it would open a position of its own
+    it is still open then, with nothing left to leave          cancelled: it would open a position of its own
     a group was to be cancelled, and its entry is over         the cancel is asked for of a leg
 
 That a sibling has filled, or the entry was cancelled, is never taken for a word on a leg: the venue closes it, here as well.
@@ -85,7 +85,7 @@ class GroupCare:
             if gone and order.filled_quantity:
                 names = ", ".join(leg.client_order_id for leg in gone)
                 self._alert("trading", f"{order.symbol}: the venue has no exits for what was entered", names)
-        if source in _ASKED_FOR and not order.cancel_requested and self._tracker.is_dying(order):
+        if source in _ASKED_FOR and not order.cancel_requested and self._tracker.outlives_group(order):
             self._unknowns.cancel(order)
         return gone
 

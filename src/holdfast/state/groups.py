@@ -175,6 +175,16 @@ class Groups:
         first = self._orders.get(self.group_of(order))
         return first is not None and first not in exits and first.status in _ENTRY_FAILED and not first.filled_quantity
 
+    def outlives_group(self, order: InFlightOrder) -> bool:
+        """Whether an open exit has nothing left to leave: another exit has filled in whole, or nothing was entered.
+
+        That another exit was cancelled is not enough: a venue cancels a take-profit when it strikes the stop.
+        """
+        if not self.is_dying(order):
+            return False
+        filled = any(leg.status is OrderStatus.FILLED for leg in self.exits_of(order))
+        return filled or not any(leg.status in _ENDS_OTHERS for leg in self.exits_of(order))
+
     def awaited_leg(self, report: OrderReport) -> InFlightOrder | None:
         """The intent that an unknown order at the venue may be an exit of; ``None`` where it can be of none."""
         for leg in self._unnamed.values():
