@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from holdfast.kernel import Kernel
-from holdfast.model import OrderStatus, TradingState, Verdict
+from holdfast.model import OrderClass, OrderIntent, OrderStatus, OrderTerms, OrderType, TradingState, Verdict
 from holdfast.model.commands import PLACING, Command, Reconcile, RecordVerdict
 from holdfast.model.events import AccountUpdated, BrokerReported, StreamConnected, TradingStateChanged
 from holdfast.model.timestamps import NS_PER_SECOND
@@ -62,22 +62,16 @@ def sent_once(world: World) -> Iterator[str]:
 
 
 def accounted_for(world: World) -> Iterator[str]:
-    """P2: every order at the venue is one journaled intent, unchanged; every other intent is closed with evidence."""
+    """P2: every order at the venue is one journaled intent or one of its exits, unchanged; every other is closed with evidence."""
     intents = world.disk.intents
-    there = {order.client_order_id: order for order in _venue_orders(world)}
+    there = _venue_orders_by_our_ids(world)
     for order_id, order in there.items():
-        intent = intents.get(order_id)
-        if intent is None:
+        if _intent_of(world, order_id) is None:
             yield f"order {order_id} at the venue is no journaled intent"
-        elif (order.symbol, order.side, order.quantity, order.limit_price) != (
-            intent.symbol,
-            intent.side,
-            intent.quantity,
-            intent.limit_price,
-        ):
+        elif not _is_what_was_meant(world, order_id, order):
             yield f"order {order_id} at the venue is not what was meant"
     tracker = _kernel(world).portfolio.tracker
-    for order_id in intents:
+    for order_id in {**intents, **there}:
         ours = tracker.get(order_id)
         theirs = there.get(order_id)
         if ours is None:
@@ -93,6 +87,7 @@ def accounted_for(world: World) -> Iterator[str]:
 def one_at_a_time(world: World) -> Iterator[str]:
     """P2: an order and what replaces it are one order at a time, by the venue's books, the journal's and ours alike."""
     tracker, there = _kernel(world).portfolio.tracker, {order.id: order for order in _venue_orders(world)}
+    names = {order.id: order_id for order_id, order in _venue_orders_by_our_ids(world).items()}
     successors = Counter(order.replaces for order in there.values() if order.replaces)
     for order_id, count in successors.items():
         if count > 1:
@@ -101,11 +96,11 @@ def one_at_a_time(world: World) -> Iterator[str]:
         old = there.get(order.replaces or "")
         intent = world.disk.intents.get(order.client_order_id)
         meant = intent.replaces if intent is not None else ""
-        if (old.client_order_id if old is not None else "") != meant:
+        if (names[old.id] if old is not None else "") != meant:
             yield f"order {order.client_order_id} was meant in the place of {meant or 'none'}, and is not there"
         elif old is not None and (old.status is not OrderStatus.REPLACED or (old.replaced_at or 0) > order.created_at):
             yield f"order {order.client_order_id} stands beside {old.client_order_id}, which it replaces"
-        ours = tracker.get(old.client_order_id) if old is not None else None
+        ours = tracker.get(names[old.id]) if old is not None else None
         if ours is not None and ours.replaced_by != order.client_order_id:
             yield f"order {ours.client_order_id} was replaced by {order.client_order_id}; here by {ours.replaced_by}"
 
@@ -119,16 +114,16 @@ def counted_once(world: World) -> Iterator[str]:
     theirs: defaultdict[str, list[tuple[Decimal, Decimal]]] = defaultdict(list)
     engine = world.engine
     for fill in [] if engine is None else engine.activities():
-        theirs[fill.client_order_id].append((fill.quantity, fill.price))
-    for order in _venue_orders(world):
-        ours = tracker.get(order.client_order_id)
+        theirs[fill.order_id].append((fill.quantity, fill.price))
+    for order_id, order in _venue_orders_by_our_ids(world).items():
+        ours = tracker.get(order_id)
         if ours is None:
             continue  # accounted_for says so
         if ours.filled_quantity != order.filled_qty:
-            yield f"order {order.client_order_id}: {order.filled_qty} filled at the venue, {ours.filled_quantity} here"
+            yield f"order {order_id}: {order.filled_qty} filled at the venue, {ours.filled_quantity} here"
         pieces = sorted((fill.quantity, fill.price) for fill in ours.executions)
-        if pieces != sorted(theirs[order.client_order_id]):
-            yield f"order {order.client_order_id}: its executions here are not the venue's"
+        if pieces != sorted(theirs[order.id]):
+            yield f"order {order_id}: its executions here are not the venue's"
 
 
 def books_equal(world: World) -> Iterator[str]:
@@ -162,7 +157,7 @@ def stays_closed(world: World) -> Iterator[str]:
 
 def verdicts_hold(world: World) -> Iterator[str]:
     """Ambiguity never becomes a verdict: what was closed as refused or never sent is really not at the venue."""
-    there = {order.client_order_id: order.status for order in _venue_orders(world)}
+    there = {order_id: order.status for order_id, order in _venue_orders_by_our_ids(world).items()}
     for order_id, (status, evidence) in world.replayed.denied.items():
         if there.get(order_id, OrderStatus.REJECTED) is not OrderStatus.REJECTED:
             yield f"order {order_id} was closed as {status} ({evidence}), and is {there[order_id]} at the venue"
@@ -207,17 +202,18 @@ def never_flips(world: World) -> Iterator[str]:
     """P7: by the venue's own history of positions no reducing order crossed zero, or made a position larger."""
     engine = world.engine
     positions: defaultdict[str, Decimal] = defaultdict(Decimal)
+    legs = {order.id for order in _venue_orders(world) if order.terms is not None and order.terms.parent is not None}
     for fill in [] if engine is None else engine.activities():
         before, after = positions[fill.symbol], fill.position_qty
         positions[fill.symbol] = after
         intent = world.disk.intents.get(fill.client_order_id)
-        if intent is None or not intent.reduce_only:
+        if fill.order_id not in legs and (intent is None or not intent.reduce_only):
             continue
         crossed = before * after < 0
         if crossed or abs(after) > abs(before):
             yield (
                 f"the reducing order {fill.client_order_id} took {fill.symbol} from {before} to {after} "
-                f"({intent.side} {intent.quantity})"
+                f"({fill.side} {fill.quantity})"
             )
 
 
@@ -371,7 +367,7 @@ def _open_questions(world: World, kernel: Kernel) -> Iterator[str]:
         yield (
             f"order {order.client_order_id} still misses fills: {order.filled_quantity} of {order.reported_filled_qty}"
         )
-    there = {order.client_order_id: order for order in _venue_orders(world)}
+    there = _venue_orders_by_our_ids(world)
     for order in tracker.orders():
         theirs = there.get(order.client_order_id)
         if theirs is not None and theirs.status is not order.status and order.client_order_id not in young:
@@ -419,6 +415,46 @@ def _kernel(world: World) -> Kernel:
 def _venue_orders(world: World) -> list[VenueOrder]:
     engine = world.engine
     return [] if engine is None else engine.orders("all", newest_first=False)
+
+
+def _venue_orders_by_our_ids(world: World) -> dict[str, VenueOrder]:
+    """The venue's orders by the ids that they have here: that of their intent, or what follows from it for its exits."""
+    orders = {order.id: order for order in _venue_orders(world)}
+    found: dict[str, VenueOrder] = {}
+    for order in orders.values():
+        parent = orders.get((order.terms.parent if order.terms is not None else None) or "")
+        if parent is None or order.client_order_id in world.disk.intents:
+            found[order.client_order_id] = order
+            continue
+        while parent.replaces:
+            parent = orders[parent.replaces]
+        suffix = "tp" if order.order_type is OrderType.LIMIT else "sl"
+        found[f"{parent.client_order_id}.{suffix}"] = order
+    return found
+
+
+def _intent_of(world: World, order_id: str) -> OrderIntent | None:
+    """The journaled intent of an order, or the one that brought it as its exit."""
+    intents = world.disk.intents
+    return intents.get(order_id) or intents.get(order_id.rpartition(".")[0])
+
+
+def _is_what_was_meant(world: World, order_id: str, order: VenueOrder) -> bool:
+    """Whether the venue's order has the terms of its intent. What a group has to leave may have become less."""
+    intent = _intent_of(world, order_id)
+    if intent is None or order.symbol != intent.symbol:
+        return False
+    meant, stop = intent.terms or OrderTerms(), None if order.terms is None else order.terms.stop_price
+    limit = order.limit_price if order.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT) else None
+    if order_id in world.disk.intents:
+        quantity_fits = order.quantity == intent.quantity or (meant.is_group and order.quantity < intent.quantity)
+        stop_fits = meant.trails or stop == meant.stop_price
+        return quantity_fits and stop_fits and (order.side, limit) == (intent.side, intent.limit_price)
+    side = intent.side if meant.order_class is OrderClass.OCO else intent.side.opposite
+    prices = (
+        (meant.take_profit, None) if order.order_type is OrderType.LIMIT else (meant.stop_loss_limit, meant.stop_loss)
+    )
+    return order.side is side and order.quantity <= intent.quantity and (limit, stop) == prices
 
 
 def _verdicts(commands: tuple[Command, ...]) -> Iterator[Verdict]:

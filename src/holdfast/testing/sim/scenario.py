@@ -33,6 +33,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         first_bar: Where in the session they begin.
         strategy: ``monkey``, ``vwap`` or ``both``.
         appetite: How often the monkey acts.
+        guarded: How much of that is with stops and exits at the venue.
         participation: Share of a bar's volume that orders may take.
         spread_bps: Of the venue.
         rate_limit: Requests a minute, at the venue and in the bot.
@@ -55,6 +56,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     first_bar: int
     strategy: str
     appetite: float
+    guarded: float
     participation: Decimal | None
     spread_bps: float
     rate_limit: int
@@ -92,7 +94,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         made: list[Strategy] = []
         if self.strategy in ("monkey", "both"):
             made.append(
-                Monkey(self.symbols, seed=self.seed, appetite=self.appetite, quiet_from=quiet_from, notional=4_000.0)
+                Monkey(
+                    self.symbols,
+                    seed=self.seed,
+                    appetite=self.appetite,
+                    guarded=self.guarded,
+                    quiet_from=quiet_from,
+                    notional=4_000.0,
+                )
             )
         if self.strategy in ("vwap", "both"):
             made.append(
@@ -151,6 +160,7 @@ def scenario(seed: int, *, bars_max: int = 390) -> Scenario:
         halts=chance.choice((0, 0, 0, 1, 2)),
         asks=chance.choice((0, 0, 2, 6)),
         snapshot_every=chance.choice((0, 20, 50, 200, 10_000)),
+        guarded=chance.choice((0.0, 0.3, 0.3, 0.7)),
     )
 
 

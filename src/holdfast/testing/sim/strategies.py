@@ -9,11 +9,11 @@ from holdfast.model import Bar, OrderSide, TimeInForce
 from holdfast.model.errors import StrategyError
 from holdfast.state.order_tracker import InFlightOrder
 from holdfast.strategies import Strategy
-from holdfast.testing.sim.chance import stream
+from holdfast.testing.sim.chance import Chance, stream
 
 
 class Monkey(Strategy):
-    """Buys, sells, exits, cancels and replaces at random, with market and limit orders, all of it a function of bar and seed.
+    """Buys, sells, exits, cancels and replaces at random, with orders of every type and class, all of it a function of bar and seed.
 
     Args:
         symbols: What to trade.
@@ -21,6 +21,7 @@ class Monkey(Strategy):
         appetite: The chance that it does something at a bar.
         notional: About how much an order is worth (USD).
         shorts: Whether it also opens short positions.
+        guarded: The chance that an order brings exits or waits behind a stop, and that a position is guarded.
         quiet_from: At and after this moment it only exits (UTC ns).
     """
 
@@ -32,11 +33,12 @@ class Monkey(Strategy):
         appetite: float = 0.3,
         notional: float = 5_000.0,
         shorts: bool = True,
+        guarded: float = 0.0,
         quiet_from: int | None = None,
     ) -> None:
         super().__init__(symbols)
         self.seed, self.appetite, self.notional, self.shorts = seed, appetite, notional, shorts
-        self.quiet_from = quiet_from
+        self.quiet_from, self.guarded = quiet_from, guarded
         self.seen: dict[str, int] = {}
         self.resting: dict[str, str] = {}  # the last limit order of each symbol, as far as it knows
 
@@ -63,6 +65,8 @@ class Monkey(Strategy):
             if view.position:
                 self.exit(bar.symbol, reason="quiet")
             return
+        if self.guarded and chance.random() < self.guarded and self._guard(bar, chance):
+            return
         rests = self.context.order(self.resting.get(bar.symbol, ""))
         if rests is not None and rests.is_open and chance.random() < 0.6:
             self._move(bar, rests, chance.uniform(-0.002, 0.004), chance.random())
@@ -75,6 +79,38 @@ class Monkey(Strategy):
             self.cancel(bar.symbol)
         else:
             self._trade(bar, chance.random(), chance.random(), chance.uniform(-0.003, 0.003))
+
+    def _guard(self, bar: Bar, chance: Chance) -> bool:
+        """Something with a stop, a trail or exits; whether there was anything to do."""
+        symbol, view = bar.symbol, self.view(bar.symbol)
+        held, width = view.position_float, chance.uniform(0.0005, 0.004)
+        sign = 1.0 if (held > 0 if held else chance.random() < 0.6 or not (self.shorts and view.shortable)) else -1.0
+        profit, loss = (round(bar.close * (1 + sign * width * way), 2) for way in (1, -1))
+        stop = self.context.order(f"{self.resting.get(symbol, '')}.sl")
+        roll = chance.random()
+        if held and stop is not None and stop.is_open:
+            self.replace(stop, stop=loss)
+        elif held:
+            if roll < 0.5:
+                self.protect(symbol, take_profit=profit, stop_loss=loss)
+            elif roll < 0.75:
+                self.exit(symbol, stop=loss, reason="stop_loss")
+            else:
+                self.exit(symbol, trail_percent=round(width * 100, 2), reason="trailing_stop")
+        elif "/" in symbol or not view.flat:
+            return False
+        else:
+            terms: dict[str, Any] = {"take_profit": profit, "stop_loss": loss}
+            if roll < 0.2:
+                terms = {"stop_loss": loss}
+            elif roll < 0.4:
+                terms = {"stop": profit}
+            elif roll < 0.6:
+                terms["limit"] = round(bar.close * (1 - sign * width / 3), 2)
+            ask = self.buy if sign > 0 else self.sell
+            verdict = ask(symbol, notional=self.notional * (0.3 + chance.random()), reason="guarded", **terms)
+            self.resting[symbol] = verdict.client_order_id or ""
+        return True
 
     def _trade(self, bar: Bar, side: float, kind: float, offset: float) -> None:
         held = self.view(bar.symbol).position_float
