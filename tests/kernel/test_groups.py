@@ -443,6 +443,17 @@ def test_the_stop_loss_is_moved_by_replacing_it() -> None:
     assert not bench.kernel.portfolio.tracker.is_dying(group.leg("tp"))
 
 
+def test_a_moved_exit_may_have_less_to_leave_than_we_knew() -> None:
+    """The take-profit traded while the stop was being moved: the venue's new stop is cut by that, and is the one we meant."""
+    bench, _ = entered()
+    (replace,) = of(ReplaceOrder, bench.act(lambda strategy: strategy.replace("J-1.sl", stop=98)))
+
+    bench.updated(replace.intent, OrderStatus.HELD, terms=replace.intent.terms, quantity=D(6))
+
+    assert bench.kernel.portfolio.trading_state is TradingState.ACTIVE
+    assert bench.state(replace.intent).quantity == 6
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
