@@ -11,13 +11,26 @@ from tests.conformance.harness import Judge, Market, covers
 from tests.conformance.sdk import (
     CryptoBarsRequest,
     CryptoLatestBarRequest,
+    CryptoLatestOrderbookRequest,
+    CryptoLatestQuoteRequest,
+    CryptoLatestTradeRequest,
+    CryptoQuoteRequest,
+    CryptoSnapshotRequest,
+    CryptoTradesRequest,
     DataFeed,
+    Sort,
     StockBarsRequest,
     StockLatestBarRequest,
+    StockLatestQuoteRequest,
+    StockLatestTradeRequest,
+    StockQuotesRequest,
+    StockSnapshotRequest,
+    StockTradesRequest,
     TimeFrame,
     TimeFrameUnit,
 )
-from tests.venue.helpers import OPENING, minutes
+from tests.venue.helpers import OPENING, StartVenue, minutes
+from tests.venue.market_watch import STOCKS, flowing, hear_bars, subscribed
 
 pytestmark = [
     # The SDK uses what newer versions of its own dependencies deprecate.
@@ -84,7 +97,7 @@ async def test_bars(judge: Judge) -> None:
             stocks.get_stock_bars,
             ask("SPY", start=START + timedelta(minutes=2), end=START + timedelta(minutes=4)),
         )
-        newest = await judge.call("newest first", stocks.get_stock_bars, ask("SPY", sort="desc"))
+        newest = await judge.call("newest first", stocks.get_stock_bars, ask("SPY", sort=Sort.DESC))
         limited = await judge.call("limit", stocks.get_stock_bars, ask("SPY", limit=3))
         last = await judge.call("", stocks.get_stock_latest_bar, StockLatestBarRequest(symbol_or_symbols="SPY"))
         lasts = await judge.call(
@@ -136,3 +149,69 @@ async def test_bars(judge: Judge) -> None:
     assert wrong.status_code == 400
     assert wrong.message.startswith("invalid symbol: BTCUSD")
     assert last_coin["BTC/USD"] == coin["BTC/USD"][-1]
+
+
+@covers(
+    "StockHistoricalDataClient.get_stock_trades",
+    "StockHistoricalDataClient.get_stock_trades: limit",
+    "StockHistoricalDataClient.get_stock_quotes",
+    "StockHistoricalDataClient.get_stock_quotes: newest first",
+    "StockHistoricalDataClient.get_stock_latest_trade",
+    "StockHistoricalDataClient.get_stock_latest_quote",
+    "StockHistoricalDataClient.get_stock_snapshot",
+    "CryptoHistoricalDataClient.get_crypto_trades",
+    "CryptoHistoricalDataClient.get_crypto_quotes",
+    "CryptoHistoricalDataClient.get_crypto_latest_trade",
+    "CryptoHistoricalDataClient.get_crypto_latest_quote",
+    "CryptoHistoricalDataClient.get_crypto_latest_orderbook",
+    "CryptoHistoricalDataClient.get_crypto_snapshot",
+)
+async def test_trades_and_quotes(start_venue: StartVenue, judge: Judge) -> None:
+    """Each bar's trades have its open, high, low, close and volume; what is latest is the end of what was."""
+    series = minutes("SPY", 3, start=OPENING, base=400.0), minutes("BTC/USD", 3, start=OPENING)
+    judge.move_to(start_venue(*series, speed=1200))
+    async with subscribed(judge.venue, STOCKS, bars=["SPY"]) as data, flowing(judge.venue):
+        await hear_bars(data, 3)
+    stocks, coins = judge.stocks, judge.coins
+    spy: dict[str, Any] = {"symbol_or_symbols": "SPY", "feed": DataFeed.IEX}
+    btc: dict[str, Any] = {"symbol_or_symbols": "BTC/USD"}
+    window: dict[str, Any] = {"start": START, "end": START + timedelta(minutes=3) - timedelta(microseconds=1)}
+    trades = await judge.call("", stocks.get_stock_trades, StockTradesRequest(**spy, **window))
+    few = await judge.call("limit", stocks.get_stock_trades, StockTradesRequest(**spy, **window, limit=2))
+    quotes = await judge.call("", stocks.get_stock_quotes, StockQuotesRequest(**spy, **window))
+    newest = await judge.call(
+        "newest first", stocks.get_stock_quotes, StockQuotesRequest(**spy, **window, sort=Sort.DESC)
+    )
+    trade = await judge.call("", stocks.get_stock_latest_trade, StockLatestTradeRequest(**spy))
+    quote = await judge.call("", stocks.get_stock_latest_quote, StockLatestQuoteRequest(**spy))
+    snapshot = await judge.call("", stocks.get_stock_snapshot, StockSnapshotRequest(**spy))
+    coin_trades = await judge.call("", coins.get_crypto_trades, CryptoTradesRequest(**btc, **window))
+    coin_quotes = await judge.call("", coins.get_crypto_quotes, CryptoQuoteRequest(**btc, **window))
+    coin_trade = await judge.call("", coins.get_crypto_latest_trade, CryptoLatestTradeRequest(**btc))
+    coin_quote = await judge.call("", coins.get_crypto_latest_quote, CryptoLatestQuoteRequest(**btc))
+    book = await judge.call("", coins.get_crypto_latest_orderbook, CryptoLatestOrderbookRequest(**btc))
+    coin_snapshot = await judge.call("", coins.get_crypto_snapshot, CryptoSnapshotRequest(**btc))
+
+    for found, source, symbol in ((trades, series[0], "SPY"), (coin_trades, series[1], "BTC/USD")):
+        for place, row in enumerate(recorded(source, 3)):
+            begin = START + timedelta(minutes=place)
+            inside = [one for one in found[symbol] if begin <= one.timestamp < begin + timedelta(minutes=1)]
+            prices = [one.price for one in inside]
+            made = (prices[0], max(prices), min(prices), prices[-1], round(sum(one.size for one in inside), 6))
+            assert made == row
+    assert few["SPY"] == trades["SPY"][:2]
+    assert newest["SPY"] == quotes["SPY"][::-1]
+    for found in (quotes["SPY"], coin_quotes["BTC/USD"]):
+        assert found
+        assert all(one.bid_price <= one.ask_price for one in found)
+    assert (trade["SPY"].price, quote["SPY"].timestamp >= quotes["SPY"][-1].timestamp) == (series[0].close[2], True)
+    assert snapshot["SPY"].latest_trade == trade["SPY"]
+    assert snapshot["SPY"].latest_quote == quote["SPY"]
+    assert columns([snapshot["SPY"].minute_bar]) == recorded(series[0], 3)[-1:]
+    assert (snapshot["SPY"].daily_bar.open, snapshot["SPY"].daily_bar.volume) == (series[0].open[0], 30.0)
+    assert coin_trade["BTC/USD"].price == series[1].close[2]
+    assert coin_snapshot["BTC/USD"].latest_quote == coin_quote["BTC/USD"]
+    bids, asks = book["BTC/USD"].bids, book["BTC/USD"].asks
+    assert (bids[0].price, asks[0].price) == (coin_quote["BTC/USD"].bid_price, coin_quote["BTC/USD"].ask_price)
+    assert [level.price for level in bids] == sorted((level.price for level in bids), reverse=True)
+    assert [level.price for level in asks] == sorted(level.price for level in asks)
