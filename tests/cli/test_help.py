@@ -15,7 +15,7 @@ COMMANDS = {
     ),
     "live": ("real money", ("--i-accept-real-orders", "account.live_confirmed")),
     "backtest": ("matching engine in-process", ("--data", "--symbol", "--strategy", "--param", "--json")),
-    "venue": ("built-in venue", ("--data", "--symbol", "--synthetic", "--speed", "--port", "--book")),
+    "venue": ("built-in venue", ("--speed", "--port", "--admin-port", "--book", "--scenario", "--rate-limit")),
     "data": ("list and check market data", ("download", "import", "ls", "check")),
     "journal": ("back it up", ("verify", "stats", "export", "backup", "restore")),
     "replay": ("compare every command", ("JOURNAL", "--config", "--strategy", "--json")),

@@ -358,6 +358,15 @@ def venue(
     cash: CashOption = Decimal(100_000),
     participation: ParticipationOption = 0.1,
     spread_bps: SpreadOption = 0.0,
+    rate_limit: Annotated[
+        int,
+        typer.Option(
+            "--rate-limit",
+            min=0,
+            metavar="NUMBER",
+            help="Trading requests that an account has a minute of the venue's time; 0 refuses none.",
+        ),
+    ] = 200,
     scenario: Annotated[
         Path | None,
         typer.Option("--scenario", metavar="FILE", help="TOML or JSON file of faults that stand from the beginning."),
@@ -397,6 +406,7 @@ def venue(
             book=book,
             exit_with_parent=exit_with_parent,
             scenario=scenario,
+            rate_limit=rate_limit,
         )
     )
 

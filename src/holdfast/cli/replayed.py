@@ -64,6 +64,7 @@ async def venue(
     book: Path | None,
     exit_with_parent: bool,
     scenario: Path | None = None,
+    rate_limit: int = 200,
 ) -> None:
     """Serve until told to stop."""
     configure_logs()
@@ -80,6 +81,7 @@ async def venue(
         participation=market.participation_limit,
         spread_bps=market.spread_bps,
         exit_with_parent=exit_with_parent,
+        rate_limit=rate_limit or None,
         scenario=Scenario() if scenario is None else read_scenario(scenario),
     )
     await serve(config, market.load())

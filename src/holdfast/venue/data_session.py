@@ -13,6 +13,7 @@ until the first is gone, and a connection is gone as soon as its TCP connection 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.sockets import POLICY_VIOLATION, Message, Socket
 from holdfast.venue.wire.market import json_time, msgpack_time
 from holdfast.venue.wire.words import Json, encode_json
+
+_log = logging.getLogger("holdfast.venue")
 
 __all__ = ["CRYPTO_CHANNELS", "DATA_ERRORS", "FEEDS", "STOCK_CHANNELS", "TEST_SYMBOL", "DataSession", "Feed", "Item"]
 
@@ -165,6 +168,7 @@ class DataSession:
         try:
             message = self.socket.codec.decode(frame)
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+            _log.warning("a frame on the market-data stream is neither JSON nor what was agreed on")
             message = None
         action = message.get("action") if isinstance(message, dict) else None
         if not isinstance(message, dict) or action not in ("auth", "subscribe", "unsubscribe"):

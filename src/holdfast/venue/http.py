@@ -40,6 +40,11 @@ _log = logging.getLogger("holdfast.venue")
 BODY_BYTES_MAX: Final = 1 << 20
 _READS: Final = frozenset({"GET", "HEAD"})
 
+_NO_JSON: Final = "request body is not valid JSON"
+_TOO_LARGE: Final = f"request body is larger than {BODY_BYTES_MAX} bytes"
+#: What no client sends that means well: worth a line in the log.
+_GARBAGE: Final = frozenset({_NO_JSON, _TOO_LARGE})
+
 _METHOD_NOT_ALLOWED: Final = Refusal(405, 40510000, "method not allowed")
 _ENDPOINT_NOT_FOUND: Final = not_found("endpoint not found")
 
@@ -89,7 +94,7 @@ class Request:
         try:
             return decode_json(self.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            refuse_invalid("request body is not valid JSON")
+            refuse_invalid(_NO_JSON)
 
     def plain(self) -> Any:
         """The body, its numbers as Python reads them.
@@ -100,7 +105,7 @@ class Request:
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
-            refuse_invalid("request body is not valid JSON")
+            refuse_invalid(_NO_JSON)
 
     def integer(self, name: str, default: int, largest: int) -> int:
         """A query parameter between 1 and ``largest``; larger values are cut, as Alpaca does.
@@ -317,6 +322,8 @@ class HttpApp:
                     request.account = view(request.account)
             return route.handler(request), rate
         except Refusal as refusal:
+            if refusal.message in _GARBAGE:
+                _log.warning("%s %.200r: %s", scope["method"], scope["path"], refusal.message)
             if refusal.http_status == 401:
                 return Answer({"message": refusal.message}, 401), rate
             return Answer(refusal_json(refusal), refusal.http_status), rate
@@ -359,7 +366,7 @@ def keys_of(scope: Scope) -> tuple[str, str]:
 
 def _request(scope: Scope, body: bytes | None) -> Request:
     if body is None:
-        refuse(413, 41310000, f"request body is larger than {BODY_BYTES_MAX} bytes")
+        refuse(413, 41310000, _TOO_LARGE)
     query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     # The raw path, so that an escaped slash is decoded once and only here.
     path = unquote(scope["raw_path"].decode("latin-1").partition("?")[0])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -24,6 +25,8 @@ from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.sockets import BAD_DATA, Message, Socket
 from holdfast.venue.streams import Hub
+
+_log = logging.getLogger("holdfast.venue")
 
 DRIVER_PRESENT: Final = 4409
 NOT_IN_LOCKSTEP: Final = 4400
@@ -70,6 +73,7 @@ class LockstepSession:
             text = frame.get("text")
             asked = self._decoder.decode(text if text is not None else frame.get("bytes") or b"")
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            _log.warning("a frame of the lock-step driver is no message of its protocol")
             self._socket.post({"error": f"expected {{'op': 'advance', ...}}: {error}"})
             self._socket.close(BAD_DATA, "not a message of the lock-step protocol")
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -37,6 +38,9 @@ from holdfast.venue.ticks import GeneratedTicks, SymbolTicks
 
 _KEEP_ALIVE_SECONDS: Final = 3600  # an idle client must not find its pooled connection cut when it has an order to send
 _SHUTDOWN_SECONDS: Final = 1
+_HEAD_BYTES_MAX: Final = 1 << 16
+
+_log = logging.getLogger("holdfast.venue")
 
 
 def run(config: VenueConfig, series: Mapping[str, BarSeries], assets: Mapping[str, Asset] | None = None) -> None:
@@ -100,12 +104,35 @@ async def serve(
 
 
 class _Http(HttpToolsProtocol):
-    """HTTP whose connection the application may cut."""
+    """HTTP whose connection the application may cut, and whose heads have a bound."""
+
+    _head_bytes = 0
+    _in_head = True
+    _ended = False
 
     def on_message_begin(self) -> None:
         """A request has begun."""
         super().on_message_begin()
         self.scope["extensions"] = {CUT_EXTENSION: {"cut": self.transport.close}}
+
+    def on_headers_complete(self) -> None:
+        """The request's head is whole."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole; the next head begins."""
+        super().on_message_complete()
+        self._in_head = self._ended = True
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come. The parser keeps a head until it is whole, so that an endless one has to be stopped here."""
+        self._ended = False
+        super().data_received(data)
+        self._head_bytes = self._head_bytes + len(data) if self._in_head and not self._ended else 0
+        if self._head_bytes > _HEAD_BYTES_MAX and not self.transport.is_closing():
+            _log.warning("a request's head is larger than %d bytes", _HEAD_BYTES_MAX)
+            self.send_400_response("Request head too large.")
 
 
 class _WebSocket(WebSocketsSansIOProtocol):

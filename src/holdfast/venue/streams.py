@@ -14,6 +14,7 @@ market data may hold several bars.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -24,6 +25,8 @@ from holdfast.venue.data_session import Authenticate, DataSession
 from holdfast.venue.orders import EngineEvent
 from holdfast.venue.sockets import BAD_DATA, POLICY_VIOLATION, Message, Socket
 from holdfast.venue.wire.orders import trade_update_json
+
+_log = logging.getLogger("holdfast.venue")
 
 TRADE_STREAMS: Final = ("trade_updates",)
 
@@ -100,6 +103,7 @@ class TradeSession:
         try:
             message = self.socket.codec.decode(frame)
         except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+            _log.warning("a frame on the trade stream is neither JSON nor what was agreed on")
             self._fail("invalid syntax")
             return
         action = message.get("action") if isinstance(message, dict) else None
