@@ -96,6 +96,13 @@ CASES = (
     Case("venue and data", f"paper {BARS} --venue http://127.0.0.1:9", ("--venue", "--data"), rows("")),
     Case("bad speed", "paper --speed quick --once", ("--speed", "'quick'", "positive number or max")),
     Case("speed of nothing", "paper --speed 0 --once", ("--speed", "positive number or max")),
+    Case("no scenario", "venue --scenario {dir}/night.toml", ("the scenario {dir}/night.toml cannot be read",)),
+    Case(
+        "bad scenario",
+        "venue --scenario {dir}/night.toml",
+        ("the scenario {dir}/night.toml", "faults[0]", "there is no effect 'sabotage'", "expected one of"),
+        {"night.toml": "[[faults]]\neffect = 'sabotage'\n"},
+    ),
     Case("bad venue speed", "venue --speed -3", ("--speed", "positive number or max")),
     Case(
         "journal in a file",
