@@ -13,6 +13,15 @@ import typer
 
 import holdfast
 from holdfast.cli import data_commands, journal_commands
+from holdfast.cli.venue_options import (
+    AdminPortOption,
+    BookOption,
+    ParentOption,
+    PortOption,
+    RateLimitOption,
+    ScenarioOption,
+    SpeedOption,
+)
 from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
 
@@ -335,43 +344,16 @@ def venue(
     synthetic: SyntheticOption = None,
     sessions: SessionsOption = 5,
     seed: SeedOption = 7,
-    speed: Annotated[
-        str,
-        typer.Option(
-            "--speed",
-            metavar="NUMBER|max",
-            help="How many times faster than real its time runs, from the first trade stream on; max: it stands still "
-            "until a bot drives it in lock-step.",
-        ),
-    ] = "max",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Of Alpaca's APIs and streams; 0 takes any free one.")
-    ] = 0,
-    admin_port: Annotated[
-        int,
-        typer.Option("--admin-port", min=0, max=65535, help="Of time, halts, prices and faults; 0 takes any free one."),
-    ] = 0,
-    book: Annotated[
-        Path | None,
-        typer.Option("--book", metavar="FILE", help="In which its book survives a crash; default: a temporary one."),
-    ] = None,
+    speed: SpeedOption = "max",
+    port: PortOption = 0,
+    admin_port: AdminPortOption = 0,
+    book: BookOption = None,
     cash: CashOption = Decimal(100_000),
     participation: ParticipationOption = 0.1,
     spread_bps: SpreadOption = 0.0,
-    rate_limit: Annotated[
-        int,
-        typer.Option(
-            "--rate-limit",
-            min=0,
-            metavar="NUMBER",
-            help="Trading requests that an account has a minute of the venue's time; 0 refuses none.",
-        ),
-    ] = 200,
-    scenario: Annotated[
-        Path | None,
-        typer.Option("--scenario", metavar="FILE", help="TOML or JSON file of faults that stand from the beginning."),
-    ] = None,
-    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when standard input ends.")] = False,
+    rate_limit: RateLimitOption = 200,
+    scenario: ScenarioOption = None,
+    exit_with_parent: ParentOption = False,
 ) -> None:
     """Run the built-in venue: a local Alpaca that replays recorded bars.
 
