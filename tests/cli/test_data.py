@@ -58,6 +58,7 @@ def vendor() -> Iterator[Vendor]:
     running.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("provider", ["alpaca", "polygon"])
 def test_download_list_check_and_backtest(commands: Commands, tmp_path: Path, vendor: Vendor, provider: str) -> None:
     """The whole way, and a second download has nothing to do."""
@@ -86,6 +87,7 @@ def test_download_list_check_and_backtest(commands: Commands, tmp_path: Path, ve
     assert raw["bars"] == adjusted["bars"] > 2_000
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on(commands: Commands, tmp_path: Path, vendor: Vendor) -> None:
     """SIGKILL while pages come, three times; the end is byte for byte that of a download that nobody disturbed."""
     slow = Vendor("--page-size", "150", "--delay", "0.03")
@@ -120,6 +122,7 @@ def test_check_exits_with_one_where_something_is_wrong(commands: Commands, tmp_p
     assert "file     2024-01-04.parquet  is not what was stored: its checksum differs" in said.out
 
 
+@pytest.mark.slow
 def test_an_import_and_a_venue_that_reads_it(commands: Commands, tmp_path: Path) -> None:
     """CSV into a catalog, and a session in lock-step over what was read from it is that of the file."""
     rows = [f"2022-01-03T00:{n:02d}:00Z,{100 + n % 7},{101 + n % 7},{99 + n % 7},{100 + n % 7},50" for n in range(60)]
