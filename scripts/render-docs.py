@@ -44,6 +44,13 @@ Three rows are worth knowing:
   is open again, and people are told.
 - **`canceled`** and the other closed states stay, also when a fill arrives afterwards. The fill is counted all the same.
 
+## Orders that depend on each other
+
+A bracket, an OCO or an OTO is one intent and several orders; each of them is in one of these states. The exits are held from the
+moment at which the intent is, under ids that follow from its own, and share its fate (`submitted`, `unknown`, `never_sent`, refused) until the venue
+names them in its description of the whole. From then on each is closed by the venue's word on itself, and by nothing else: that
+the other exit has filled is a reason to ask, because the cancel of a leg may never be streamed.
+
 ## As a table
 
 "Moves" lead to another state; what an order "stays on" is legal and changes nothing.
@@ -91,6 +98,10 @@ only while the order stream is up: beside a stream that tells nothing, "not foun
 ## How often
 
 {unknown_page.render_schedules()}
+A bracket, an OCO or an OTO is asked for as a whole: its exits have no id of ours at the venue, so it is looked up until it has named
+them. An exit that is open here while its group has ended is looked up by the venue's id within seconds; if the venue itself shows it
+open then, with nothing left to leave, it is cancelled.
+
 An order that is known to be open and gives no reason for doubt is looked up as slowly, in case its closing word got
 lost. When the order stream comes back, everything unknown is asked for at once.
 """
