@@ -198,6 +198,15 @@ Python the same is `holdfast.testing.sim.simulate(scenario(seed))`; its result h
 A fault is a row in `faults.py` and the place in `network.py`, `journal.py` or `world.py` that draws it. A checker is a function from the
 world to sentences and its row in `checkers.py`. It needs a canary that it catches: a subclass and its row in
 `mistakes.py` and `canaries.py`, and in `tests/sim/test_canaries.py`.
+`canaries.py`, and in `tests/sim/test_canaries.py`.
+
+## Your own broker or journal
+
+`holdfast.testing` ships the suites that ours pass. Subclass one in a test module, say how yours is opened, and pytest collects the rest:
+`JournalConformance` (every message comes back as it went in, numbers without gaps, snapshots) and `BrokerConformance` (a submit ends in a report, a refusal, as
+dropped or as unknown; what is unknown is found by our id and there once; an id is taken for ever; cancels, replacements, pages, executions, positions). The
+broker is put beside a `BrokerDesk`, which lets time pass at its venue and loses an answer on demand. Adapters that are broken on purpose are caught by it
+(`tests/brokers/test_broker_conformance.py`).
 """
 
 
