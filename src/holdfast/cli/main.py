@@ -15,12 +15,14 @@ import holdfast
 from holdfast.cli import data_commands, journal_commands
 from holdfast.cli.venue_options import (
     AdminPortOption,
+    BasicPlanOption,
     BookOption,
     ParentOption,
     PortOption,
     RateLimitOption,
     ScenarioOption,
     SpeedOption,
+    TicksOption,
 )
 from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
@@ -353,6 +355,8 @@ def venue(
     spread_bps: SpreadOption = 0.0,
     rate_limit: RateLimitOption = 200,
     scenario: ScenarioOption = None,
+    ticks: TicksOption = True,
+    basic_plan: BasicPlanOption = False,
     exit_with_parent: ParentOption = False,
 ) -> None:
     """Run the built-in venue: a local Alpaca that replays recorded bars.
@@ -389,6 +393,8 @@ def venue(
             exit_with_parent=exit_with_parent,
             scenario=scenario,
             rate_limit=rate_limit,
+            ticks=ticks,
+            basic_plan=basic_plan,
         )
     )
 

@@ -65,6 +65,8 @@ async def venue(
     exit_with_parent: bool,
     scenario: Path | None = None,
     rate_limit: int = 200,
+    ticks: bool = True,
+    basic_plan: bool = False,
 ) -> None:
     """Serve until told to stop."""
     configure_logs()
@@ -82,6 +84,8 @@ async def venue(
         spread_bps=market.spread_bps,
         exit_with_parent=exit_with_parent,
         rate_limit=rate_limit or None,
+        ticks=ticks,
+        basic_plan=basic_plan,
         scenario=Scenario() if scenario is None else read_scenario(scenario),
     )
     await serve(config, market.load())

@@ -50,3 +50,16 @@ ScenarioOption = Annotated[
     typer.Option("--scenario", metavar="FILE", help="TOML or JSON file of faults that stand from the beginning."),
 ]
 ParentOption = Annotated[bool, typer.Option("--exit-with-parent", help="End when standard input ends.")]
+
+TicksOption = Annotated[
+    bool,
+    typer.Option(
+        "--ticks/--no-ticks",
+        help="At a speed: quotes and trades inside each bar, and orders meet them; or bars alone, as in a backtest.",
+    ),
+]
+
+BasicPlanOption = Annotated[
+    bool,
+    typer.Option("--basic-plan", help="Market data of Alpaca's free plan: no recent SIP, 30 symbols a stream."),
+]

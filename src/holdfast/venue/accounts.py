@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
@@ -18,6 +18,7 @@ from holdfast.venue.engine import MatchingEngine
 from holdfast.venue.fees import Fees
 from holdfast.venue.history import EquityHistory
 from holdfast.venue.orders import EngineEvent, PostedRow, Posting
+from holdfast.venue.quotes import Quote
 from holdfast.venue.watchlists import Watchlists
 from holdfast.venue.wire.words import derived_id
 
@@ -175,13 +176,16 @@ class EngineGroup:
         self.prices: dict[str, float] = {}
         self._periods: Mapping[str, int] = {}
         self.halted: dict[str, None] = {}
+        self._quotes: dict[str, Quote] = {}
 
-    def add(self, engine: MatchingEngine) -> None:
+    def add(self, engine: MatchingEngine, now: int) -> None:
         """Let an engine take part from now on."""
         engine.prices.update(self.prices)
         engine.set_periods(self._periods)
         for symbol in self.halted:
             engine.halt(symbol, 0)
+        for symbol, quote in self._quotes.items():
+            engine.quote(symbol, now, *quote)
         self.engines.append(engine)
 
     def set_periods(self, periods: Mapping[str, int]) -> None:
@@ -234,6 +238,31 @@ class EngineGroup:
             self.prices[bar.symbol] = bar.close
         for engine in self.engines:
             engine.close_bars(bars, now)
+
+    def held(self) -> Iterable[str]:
+        """The symbols of all positions, each once."""
+        return dict.fromkeys(symbol for engine in self.engines for symbol in engine.held)
+
+    def quote(self, symbol: str, now: int, bid: float, bid_size: float, ask: float, ask_size: float) -> None:
+        """The best prices of a symbol, for every engine."""
+        self._quotes[symbol] = (bid, bid_size, ask, ask_size)
+        for engine in self.engines:
+            engine.quote(symbol, now, bid, bid_size, ask, ask_size)
+
+    def trade(self, symbol: str, now: int, price: float, size: float) -> None:
+        """A trade of the market, for every engine."""
+        self.prices[symbol] = price
+        for engine in self.engines:
+            engine.trade(symbol, now, price, size)
+
+    def mark(self, bars: Sequence[Bar]) -> None:
+        """The closes of bars in which there was a trade are the last prices, for every engine; others are better than none."""
+        for prices in (self.prices, *(engine.prices for engine in self.engines)):
+            for bar in bars:
+                if bar.volume > 0:
+                    prices[bar.symbol] = bar.close
+                else:
+                    prices.setdefault(bar.symbol, bar.close)
 
     def next_expiry(self) -> int | None:
         """When the next open order of any engine expires (UTC ns)."""

@@ -81,6 +81,11 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
             message = f"seed must be between 0 and {(1 << BOOK_ID_BITS) - 1}, got {self.seed}"
             raise ConfigurationError(message)
 
+    @property
+    def has_ticks(self) -> bool:
+        """Whether orders meet quotes and trades: not in lock-step, where they meet bars, as in a backtest."""
+        return self.ticks and self.speed != "max"
+
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """What the venue says, as one line of JSON, when it listens."""

@@ -247,6 +247,11 @@ class MatchingEngine(BarMatching, QuoteMatching):
             return quote[2]
         return self.prices.get(symbol)
 
+    @property
+    def held(self) -> Iterable[str]:
+        """The symbols of its positions."""
+        return self._account.positions
+
     # ------------------------------------------------------------------ the market
 
     def halt(self, symbol: str, now: int) -> None:

@@ -29,6 +29,7 @@ from holdfast.venue.configuration import Configuration
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.operations import Operation, carry_out
 from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
+from holdfast.venue.quoted import QuotedReplay
 from holdfast.venue.replacing import Replacement
 from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
@@ -135,7 +136,9 @@ class Exchange:
         self._namespace = book.book_id << _ACCOUNT_BITS
         self._rate_limit = rate_limit
         self.group = EngineGroup()
-        self._replay = Replay(self.group, series, sessions)
+        self._quoted = QuotedReplay(self.group, series, self.ticks, sessions) if self.ticks else None
+        self._bar_replay = Replay(self.group, series, sessions)
+        self._replay: Replay | QuotedReplay = self._quoted or self._bar_replay
         self._steps = 0
         self._events = 0
         self._bars: list[Bar] = []
@@ -178,9 +181,6 @@ class Exchange:
 
     def bars_begun(self, symbol: str) -> int:
         """How many bars of a symbol have begun."""
-        if symbol in self.ticks:  # the first trade of a bar is told at its very beginning, whoever trades
-            series = self.series[symbol]
-            return int(series.ts.searchsorted(self.now + series.period, side="right"))
         return self._replay.bars_begun(symbol)
 
     def engine_for(self, number: int, cash: Decimal | None = None) -> MatchingEngine:
@@ -195,6 +195,7 @@ class Exchange:
         """The account of a key pair, opened if the key is new; None if the secret is not the first one given."""
         account = self._by_key.get(key)
         if account is not None:
+            self.refresh(account)
             return account if account.knows(secret) else None
         if not plausible_keys(key, secret):
             return None
@@ -267,7 +268,7 @@ class Exchange:
             Refusal: It cannot be; nothing has changed.
         """
         at = self._cursor()
-        carry_out(self, operation)
+        self._carry_out(operation)
         self._record(0, _OPERATE, _encode(operation), at)
         self._collect(self.accounts)
 
@@ -275,9 +276,11 @@ class Exchange:
         """Let these bars take the place of a symbol's recorded ones; their times are the same. Part of an operation."""
         symbol = series.symbol
         self.series[symbol] = series
-        if symbol in self.ticks:
+        if self._quoted is None:
+            self._bar_replay.revise(series)
+        else:
             self.ticks[symbol] = self.ticks[symbol].over(series)
-        self._replay.revise(series)
+            self._quoted.revise(series, self.ticks[symbol])
 
     def succeed(self, account: VenueAccount, cash: Decimal) -> VenueAccount:
         """Open a new account for the key pair of an old one. Part of an operation."""
@@ -345,10 +348,53 @@ class Exchange:
     def _change(self, account: VenueAccount, kind: str, body: Any) -> Any:
         """Do what an input asks for, and remember it unless it is refused."""
         at = self._cursor()
-        outcome = _INPUTS[kind].apply(account, body, self.now)
+        outcome = self._apply(account, kind, body, self.now)
         self._record(account.number, kind, _encode(body), at)
         self._collect((account,))
         return outcome
+
+    def _apply(self, account: VenueAccount, kind: str, body: Any, now: int) -> Any:
+        """Carry an input out. In a market of quotes it meets the present ones, and what is marketable trades at once."""
+        replay = self._quoted
+        if replay is None:
+            return _INPUTS[kind].apply(account, body, now)
+        self.refresh(account)
+        symbol = self._symbol_of_order(account, body)
+        if symbol is not None:
+            replay.refresh(symbol)
+        outcome = _INPUTS[kind].apply(account, body, now)
+        if symbol is not None:
+            replay.watch(symbol)
+            if isinstance(outcome, VenueOrder):
+                # The answer shows the order as it was taken, before it met the market.
+                outcome = msgspec.structs.replace(outcome)
+                account.engine.meet(symbol, now)
+        return outcome
+
+    def _carry_out(self, operation: Operation) -> None:
+        """Do what an operator asks for; in a market of quotes at the present prices, and what stands is told anew after it."""
+        if self._quoted is not None:
+            for symbol in self.series:
+                self._quoted.refresh(symbol)
+        carry_out(self, operation)
+        if self._quoted is not None:
+            for symbol in self.series:
+                self._quoted.forget(symbol)
+
+    def refresh(self, account: VenueAccount) -> None:
+        """Value what an account holds at the last trades, in a market of quotes."""
+        if self._quoted is not None:
+            for symbol in list(account.engine.held):
+                self._quoted.refresh(symbol)
+
+    def _symbol_of_order(self, account: VenueAccount, body: Any) -> str | None:
+        """The symbol of the order that an input makes; None if it makes none."""
+        if isinstance(body, NewOrder):
+            return self._names.get(body.symbol)
+        if isinstance(body, Replacing):
+            order = account.engine.order(body.order_id)
+            return None if order is None else order.symbol
+        return None
 
     def _record(self, account: int, kind: str, body: bytes, at: Cursor | None = None) -> None:
         self._book.add(Input(at or self._cursor(), account, kind, body))
@@ -360,7 +406,7 @@ class Exchange:
         account = VenueAccount(
             number, opening.key, opening.secret_digest, engine, self.now, RateWindow(self._rate_limit)
         )
-        self.group.add(engine)
+        self.group.add(engine, self.now)
         self.accounts.append(account)
         self._by_key[opening.key] = account
         return account
@@ -406,11 +452,11 @@ class Exchange:
                 self._open(msgspec.json.decode(entry.body, type=OpenAccount))
                 return
             if entry.kind == _OPERATE:
-                carry_out(self, msgspec.json.decode(entry.body, type=Operation))
+                self._carry_out(msgspec.json.decode(entry.body, type=Operation))
                 self._collect(self.accounts)
                 return
-            account, kind = self.accounts[entry.account - 1], _INPUTS[entry.kind]
-            kind.apply(account, msgspec.json.decode(entry.body, type=kind.body), entry.at.now)
+            account, body = self.accounts[entry.account - 1], _INPUTS[entry.kind].body
+            self._apply(account, entry.kind, msgspec.json.decode(entry.body, type=body), entry.at.now)
             self._collect((account,))
         except (msgspec.DecodeError, LookupError) as error:
             message = f"the venue's book {self._book.path} holds an input that cannot be read: {entry}"

@@ -250,7 +250,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 def _ticks(config: VenueConfig, series: Mapping[str, BarSeries], assets: Mapping[str, Asset]) -> dict[str, SymbolTicks]:
     """The quotes and trades of a venue that runs by itself; in lock-step orders meet bars, as in a backtest."""
-    if config.speed == "max" or not config.ticks:
+    if not config.has_ticks:
         return {}
     spread, seed = config.spread_bps / 10_000, config.seed or 0
     return {
@@ -265,6 +265,8 @@ def _identity(
 ) -> dict[str, str]:
     rules = {name: str(getattr(settings, name)) for name in ("participation", "spread_bps", "maker_bps", "taker_bps")}
     listed = msgspec.json.encode([assets[symbol] for symbol in sorted(assets)]).decode()
+    if config.has_ticks:
+        rules["ticks"] = f"generated with seed {config.seed or 0}"
     return {"data": data_identity(series), "cash": str(config.cash), "assets": listed, **rules}
 
 
