@@ -438,7 +438,14 @@ class World:
 
 # A run may end by itself where the simulation broke what it stands on.
 _EXCUSED = frozenset(
-    {"JournalError", "OutcomeUnknownError", "BrokerRefusedError", "BrokerError", "MalformedMessageError"}
+    {
+        "JournalError",
+        "OutcomeUnknownError",
+        "BrokerRefusedError",
+        "RateLimitedError",
+        "BrokerError",
+        "MalformedMessageError",
+    }
 )
 _OFTEN = {
     "append-before": 400,
