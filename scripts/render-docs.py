@@ -198,7 +198,6 @@ Python the same is `holdfast.testing.sim.simulate(scenario(seed))`; its result h
 A fault is a row in `faults.py` and the place in `network.py`, `journal.py` or `world.py` that draws it. A checker is a function from the
 world to sentences and its row in `checkers.py`. It needs a canary that it catches: a subclass and its row in
 `mistakes.py` and `canaries.py`, and in `tests/sim/test_canaries.py`.
-`canaries.py`, and in `tests/sim/test_canaries.py`.
 
 ## Your own broker or journal
 
