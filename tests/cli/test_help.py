@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import holdfast
@@ -44,6 +46,9 @@ def test_help_names_every_command_and_what_the_whole_is_for(commands: Commands) 
     for command in COMMANDS:
         assert f"\n  {command} " in said.out
     assert "Trade a strategy on Alpaca" in said.out
+    assert [
+        line for line in said.out.splitlines() if line.endswith("...") and "Usage" not in line
+    ] == []  # none is cut off
     bare = commands.run()
     assert "\n  paper " in bare.out + bare.err
 
@@ -55,6 +60,7 @@ def test_each_command_says_what_it_does(commands: Commands, command: str) -> Non
     said = commands.run(command, "--help")
     assert (said.code, said.err) == (0, "")
     words = " ".join(said.out.split())
+    assert re.findall(r"--[a-z-]+ <[^>]+>", words) == []  # every value has a name that says what it is
     for expected in (purpose, *options):
         assert expected in words
 

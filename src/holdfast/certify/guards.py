@@ -67,12 +67,12 @@ async def admit(side: Side, symbol: str, *, despite: bool) -> Decimal:
     if account.status in (401, 403):
         message = "the venue refused our API keys: check APCA_API_KEY_ID and APCA_API_SECRET_KEY"
         raise BrokerAuthError(message)
-    number = str(_object(account, "/v2/account").get("account_number", ""))
+    number = str(_object(side, account, "/v2/account").get("account_number", ""))
     if not number.startswith(_PAPER_NUMBER):
         message = f"{_REFUSED}: the account's number does not begin with {_PAPER_NUMBER}, as those of paper accounts do"
         raise ConfigurationError(message)
     if "/" not in symbol:
-        clock = _object(await side.ask("GET", "/v2/clock"), "/v2/clock")
+        clock = _object(side, await side.ask("GET", "/v2/clock"), "/v2/clock")
         if clock.get("is_open") is not True:
             message = (
                 f"the stock market is closed until {clock.get('next_open')}: expected a coin, such as --symbol BTC/USD"
@@ -96,7 +96,7 @@ async def position_of(side: Side, symbol: str) -> Decimal:
     if answer.status == 404:
         return Decimal(0)
     try:
-        return Decimal(str(_object(answer, "the position").get("qty")))
+        return Decimal(str(_object(side, answer, "the position").get("qty")))
     except InvalidOperation:
         message = "the venue told a position without a quantity"
         raise VenueError(message) from None
@@ -116,9 +116,9 @@ async def orders_of(side: Side, symbol: str, status: str) -> list[dict[str, Any]
     return [row for row in answer.body if str(row.get("symbol", "")).replace("/", "") == bare]
 
 
-def _object(answer: Answer, what: str) -> dict[str, Any]:
+def _object(side: Side, answer: Answer, what: str) -> dict[str, Any]:
     if answer.status != 200 or not isinstance(answer.body, dict):
-        said = "no answer" if not answer.status else f"HTTP {answer.status}"
-        message = f"the venue did not tell {what} ({said})"
+        said = f"HTTP {answer.status}" if answer.status else side.failure
+        message = f"{side.trading} did not tell {what}: {said}"
         raise VenueError(message)
     return answer.body

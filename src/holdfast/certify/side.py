@@ -52,6 +52,7 @@ class Side:
     Attributes:
         handshake: What the trade stream said until it listened.
         events: The data of every trade update so far.
+        failure: Why the last request that had no answer had none.
         waited: How often the rate limit made us wait.
     """
 
@@ -64,6 +65,7 @@ class Side:
         self.handshake: list[Any] = []
         self.events: list[dict[str, Any]] = []
         self.waited = 0
+        self.failure = ""
         self._client = httpx.AsyncClient(
             headers={"APCA-API-KEY-ID": self.key, "APCA-API-SECRET-KEY": self.secret},
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
@@ -99,8 +101,10 @@ class Side:
                         method, (base or self.trading) + path, json=None if body is None else dict(body), params=params
                     )
             except Exception as error:
-                if failure_of(error) is None:
+                failure = failure_of(error)
+                if failure is None:
                     raise
+                self.failure = f"{failure.sentence}: {str(error) or type(error).__name__}"
                 return Answer(NO_ANSWER, None)
             if response.status_code != 429:
                 break

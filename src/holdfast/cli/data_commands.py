@@ -46,10 +46,11 @@ def make_app(call: Call) -> typer.Typer:
     """The group of commands. ``call`` runs the work of each, and turns its failures into a sentence and an exit code."""
     app = typer.Typer(help="Download, import, list and check market data.", no_args_is_help=True)
 
-    @app.command()
+    @app.command(short_help="Download history into a catalog; resumable.")
     def download(
         symbols: Annotated[
-            str, typer.Option("--symbols", metavar="SYMBOL,...", help="Whose data, e.g. SPY,QQQ or BTC/USD.")
+            str,
+            typer.Option("--symbols", "--symbol", metavar="SYMBOL,...", help="Whose data, e.g. SPY,QQQ or BTC/USD."),
         ],
         start: Annotated[str, typer.Option("--start", metavar="YYYY-MM-DD", help="The first day.")],
         end: Annotated[
@@ -57,7 +58,7 @@ def make_app(call: Call) -> typer.Typer:
             typer.Option("--end", metavar="YYYY-MM-DD", help="The last day, included; default: the last that is over."),
         ] = None,
         timeframe: Annotated[
-            str, typer.Option("--timeframe", help="Length of the bars: 1Min, 5Min, 1Hour, 1Day, ...")
+            str, typer.Option("--timeframe", metavar="LENGTH", help="Length of the bars: 1Min, 5Min, 1Hour, 1Day, ...")
         ] = "1Min",
         kind: Annotated[Kind, typer.Option("--kind", help="What to get.")] = Kind.BARS,
         provider: Annotated[
@@ -65,7 +66,10 @@ def make_app(call: Call) -> typer.Typer:
         ] = Provider.ALPACA,
         catalog: _Catalog = Path("catalog"),
         feed: Annotated[
-            str | None, typer.Option("--feed", help="Alpaca's feed of shares: iex, sip, ...; default: alpaca.feed.")
+            str | None,
+            typer.Option(
+                "--feed", metavar="FEED", help="Alpaca's feed of shares: iex, sip, ...; default: alpaca.feed."
+            ),
         ] = None,
         actions: Annotated[
             bool, typer.Option("--actions/--no-actions", help="Get splits and dividends too, for adjusting.")
@@ -106,11 +110,15 @@ def make_app(call: Call) -> typer.Typer:
         symbols: Annotated[
             str | None,
             typer.Option(
-                "--symbols", metavar="SYMBOL,...", help="Whose data; CSV needs it, the others may say it themselves."
+                "--symbols",
+                "--symbol",
+                metavar="SYMBOL,...",
+                help="Whose data; CSV needs it, the others may say it themselves.",
             ),
         ] = None,
         timeframe: Annotated[
-            str | None, typer.Option("--timeframe", help="Length of the bars; default: their smallest step.")
+            str | None,
+            typer.Option("--timeframe", metavar="LENGTH", help="Length of the bars; default: their smallest step."),
         ] = None,
         catalog: _Catalog = Path("catalog"),
         mix: _Mix = False,
@@ -128,10 +136,11 @@ def make_app(call: Call) -> typer.Typer:
 
         call(lambda: work.show(catalog, as_json=json))
 
-    @app.command()
+    @app.command(short_help="Look for damage, holes, duplicates and bad ticks.")
     def check(
         symbols: Annotated[
-            str | None, typer.Option("--symbols", metavar="SYMBOL,...", help="Only these; default: everything.")
+            str | None,
+            typer.Option("--symbols", "--symbol", metavar="SYMBOL,...", help="Only these; default: everything."),
         ] = None,
         max_gap: Annotated[
             int, typer.Option("--max-gap", min=0, metavar="BARS", help="How many bars in a row a session may lack.")

@@ -45,7 +45,7 @@ async def doctor(
     findings: list[Finding] = []
     async for finding in examine(situation):
         findings.append(finding)
-        if not as_json:
+        if not as_json and not finding.waits_for:
             _print(finding)
     counts = Counter(finding.state for finding in findings)
     if as_json:
@@ -56,9 +56,16 @@ async def doctor(
         }
         typer.echo(msgspec.json.encode(said).decode())
     else:
+        waiting = [finding.name for finding in findings if finding.waits_for]
+        if waiting:
+            _print(
+                Finding(
+                    name="the rest", state=State.SKIPPED, said=f"{', '.join(waiting)}: these need what stands above"
+                )
+            )
+        warnings = f"{counts[State.WARNING]} warning{'' if counts[State.WARNING] == 1 else 's'}"
         typer.echo(
-            f"{counts[State.OK]} ok, {counts[State.WARNING]} warnings, {counts[State.FAILED]} failed, "
-            f"{counts[State.SKIPPED]} not checked"
+            f"{counts[State.OK]} ok, {warnings}, {counts[State.FAILED]} failed, {counts[State.SKIPPED]} not checked"
         )
     return not counts[State.FAILED]
 

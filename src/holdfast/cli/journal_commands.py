@@ -37,24 +37,26 @@ def make_app(call: Call) -> typer.Typer:
     """The group of commands. ``call`` runs the work of each, and turns its failures into a sentence and an exit code."""
     app = typer.Typer(help="Look at a journal, export it, back it up, restore it.", no_args_is_help=True)
 
-    @app.command()
+    @app.command(short_help="Read everything, and check every checksum.")
     def verify(journal: _Journal, json: _Json = False) -> None:
         """Read everything, check every number, checksum and message; exit 1 with the exact place if one does not fit."""
         from holdfast.cli import journal as work  # noqa: PLC0415 - commands import what they need, so that --help is quick
 
         call(lambda: work.verify(journal, as_json=json))
 
-    @app.command()
+    @app.command(short_help="Show what a journal holds.")
     def stats(journal: _Journal, json: _Json = False) -> None:
         """Show what a journal holds: records by kind, runs, sizes, time span, orders, fills, snapshots."""
         from holdfast.cli import journal as work  # noqa: PLC0415 - see verify
 
         call(lambda: work.stats(journal, as_json=json))
 
-    @app.command()
+    @app.command(short_help="Write orders, fills, trades and verdicts for research.")
     def export(
         journal: _Journal,
-        to: Annotated[Path, typer.Option("--to", help="Folder for the files; made if it is not there.")] = Path(),
+        to: Annotated[
+            Path, typer.Option("--to", metavar="DIR", help="Folder for the files; made if it is not there.")
+        ] = Path(),
         format: Annotated[  # noqa: A002 - the option's name
             Format, typer.Option("--format", help="csv, or parquet (needs the extra holdfast[parquet]).")
         ] = Format.CSV,

@@ -255,7 +255,7 @@ def paper(
     _run(lambda: trade.run(options))
 
 
-@app.command()
+@app.command(short_help="Trade with real money on Alpaca.")
 def live(
     config: ConfigOption = None,
     symbol: SymbolOption = None,
@@ -293,7 +293,7 @@ def live(
     _run(lambda: trade.run(options))
 
 
-@app.command()
+@app.command(short_help="Run the same kernel over recorded bars, in this process.")
 def backtest(
     config: ConfigOption = None,
     data: DataOption = None,
@@ -335,7 +335,7 @@ def backtest(
     _call(lambda: replayed.backtest(config, market, strategy, tuple(param or ()), as_json=json))
 
 
-@app.command()
+@app.command(short_help="Run the built-in venue: a local Alpaca.")
 def venue(
     data: DataOption = None,
     start: StartOption = None,
@@ -402,9 +402,12 @@ def venue(
 @app.command()
 def status(
     url: Annotated[
-        str | None, typer.Option("--url", help="Address of the status API; default: the last bot started here.")
+        str | None,
+        typer.Option("--url", metavar="URL", help="Address of the status API; default: the last bot started here."),
     ] = None,
-    token: Annotated[str | None, typer.Option("--token", envvar="HOLDFAST_STATUS__TOKEN", help="Its token.")] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", metavar="TOKEN", envvar="HOLDFAST_STATUS__TOKEN", help="Its token.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Show what a running bot says of itself."""
@@ -425,7 +428,7 @@ BotVenueOption = Annotated[
     str | None,
     typer.Option("--venue", metavar="URL", help="URL of a built-in venue; default: where the bot traded last."),
 ]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Kept in the journal and told to people.")]
+ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Kept in the journal and told to people.")]
 
 
 @app.command()
@@ -449,7 +452,7 @@ def halt(
     _run(lambda: stopping.halt(place, config, reason, reduce=reduce))
 
 
-@app.command()
+@app.command(short_help="Lift a halt.")
 def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> None:
     """Lift a halt: take the halt file away, and let the bot (or its next run) trade again."""
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
@@ -458,12 +461,14 @@ def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> Non
     _run(lambda: stopping.resume(place, config))
 
 
-@app.command()
+@app.command(short_help="Cancel what is open, close every position, and halt.")
 def flatten(
     journal: BotJournalOption = None,
     config: ConfigOption = None,
     venue: BotVenueOption = None,
-    timeout: Annotated[float, typer.Option("--timeout", min=1.0, help="Give up after so many seconds.")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=1.0, help="Give up after so many seconds.")
+    ] = 30.0,
     reason: ReasonOption = "",
     everything: Annotated[
         bool, typer.Option("--all", help="Also close positions and cancel orders that are not the bot's.")
@@ -480,12 +485,12 @@ def flatten(
     _run(lambda: stopping.flatten(place, config, venue, seconds=timeout, reason=reason, everything=everything))
 
 
-@app.command()
+@app.command(short_help="Look after a bot from outside, and tell what is wrong.")
 def watch(
     journal: BotJournalOption = None,
     config: ConfigOption = None,
     venue: BotVenueOption = None,
-    every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between looks.")] = 30.0,
+    every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=1.0, help="Seconds between looks.")] = 30.0,
     once: Annotated[
         bool, typer.Option("--once", help="Look once (twice where something must be confirmed), and exit.")
     ] = False,
@@ -501,7 +506,7 @@ def watch(
     _run(lambda: watching.watch(place, config, venue, every=every, once=once))
 
 
-@app.command()
+@app.command(short_help="Look at all that a bot leans on, and say what to do.")
 def doctor(
     config: ConfigOption = None,
     journal: BotJournalOption = None,
@@ -528,7 +533,7 @@ def doctor(
     _run(work)
 
 
-@app.command()
+@app.command(short_help="Compare an Alpaca paper account with the built-in venue.")
 def certify(
     config: ConfigOption = None,
     venue: Annotated[
@@ -550,7 +555,7 @@ def certify(
         bool, typer.Option("--despite", help="Begin although there is a position or an open order in the symbol.")
     ] = False,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=10.0, help="Give the script up after so many seconds.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=10.0, help="Give the script up after so many seconds.")
     ] = 180.0,
     recording: Annotated[
         Path | None,
@@ -589,7 +594,7 @@ JournalArgument = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Decide a journal again, and compare every command.")
 def replay(
     journal: JournalArgument,
     config: Annotated[
@@ -597,7 +602,10 @@ def replay(
         typer.Option("--config", metavar="FILE", help="Settings in place of those that the journal has recorded."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="FILE.py:Class or module:Class in place of the recorded strategy.")
+        str | None,
+        typer.Option(
+            "--strategy", metavar="SOURCE", help="FILE.py:Class or module:Class in place of the recorded strategy."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -611,7 +619,7 @@ def replay(
     _call(lambda: history.show_replay(journal, config=config, strategy=strategy, as_json=json))
 
 
-@app.command()
+@app.command(short_help="Tell the life of one order.")
 def explain(
     journal: JournalArgument,
     order: Annotated[str, typer.Argument(metavar="ORDER", help="Its client order id, its number, or the venue's id.")],
@@ -623,16 +631,21 @@ def explain(
     _call(lambda: history.show_order(journal, order, as_json=json))
 
 
-@app.command()
+@app.command(short_help="Simulate bot and venue under faults and crashes.")
 def torture(
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="How many seeds; default 25, or 1 where --seed is given.")
+        int | None,
+        typer.Option(
+            "--seeds", metavar="NUMBER", min=1, help="How many seeds; default 25, or 1 where --seed is given."
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="The (first) seed; one seed is always the same run.")
+        int | None,
+        typer.Option("--seed", metavar="NUMBER", min=0, help="The (first) seed; one seed is always the same run."),
     ] = None,
     strategy: Annotated[
-        str | None, typer.Option("--strategy", help="Torture this one: FILE.py:Class or module:Class.")
+        str | None,
+        typer.Option("--strategy", metavar="SOURCE", help="Torture this one: FILE.py:Class or module:Class."),
     ] = None,
     canary: Annotated[
         bool, typer.Option("--canary", help="Run the deliberately broken variants: each must be caught.")

@@ -261,7 +261,7 @@ class Catalog:
             write_whole(marker, msgspec.json.encode({"holdfast_catalog": _FORMAT}) + b"\n")
         if not is_catalog(root):
             message = (
-                f"{root}: is no catalog (it has no {MARKER}); expected one made by holdfast data download or import"
+                f"{root} is no catalog (it has no {MARKER}); expected one made by holdfast data download or import"
             )
             raise DataError(message)
         try:

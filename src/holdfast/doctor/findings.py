@@ -24,12 +24,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         state: How it ended.
         said: What was found, in a sentence.
         remedy: What to do about it; empty where there is nothing to do.
+        waits_for: The check without which this one could not be made.
     """
 
     name: str
     state: State
     said: str
     remedy: str = ""
+    waits_for: str = ""
 
 
 class Outcome(Exception):  # noqa: N818 - most of them are no errors: a check ends early with what it has found

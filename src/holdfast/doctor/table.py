@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from holdfast.doctor import own, venue
 from holdfast.doctor.findings import Finding, Outcome, State
 from holdfast.doctor.situation import Situation
@@ -91,7 +93,7 @@ async def examine(situation: Situation, checks: Sequence[Check] = CHECKS) -> Asy
         for check in checks:
             missing = next((name for name in check.needs if states.get(name) in (State.FAILED, State.SKIPPED)), None)
             if missing is not None:
-                finding = Finding(name=check.name, state=State.SKIPPED, said=f"needs {missing}")
+                finding = Finding(name=check.name, state=State.SKIPPED, said=f"needs {missing}", waits_for=missing)
             else:
                 finding = _shown(await _made(check, situation), situation.secrets)
             states[check.name] = finding.state
@@ -124,4 +126,4 @@ def _shown(finding: Finding, secrets: Sequence[str]) -> Finding:
             if len(secret) >= _SECRET_LENGTH_MIN:
                 text = text.replace(secret, "***")  # noqa: PLW2901 - the same text, with less in it
         texts.append(" ".join(text.split()))
-    return Finding(name=finding.name, state=finding.state, said=texts[0], remedy=texts[1])
+    return msgspec.structs.replace(finding, said=texts[0], remedy=texts[1])
