@@ -525,12 +525,7 @@ def doctor(
     from holdfast.cli import doctor as examination  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-
-    async def work() -> None:
-        if not await examination.doctor(config, place, venue, symbol, notify=notify, as_json=json):
-            raise typer.Exit(_EXIT_FAILED)
-
-    _run(work)
+    _run(lambda: _judged(examination.doctor(config, place, venue, symbol, notify=notify, as_json=json)))
 
 
 @app.command(short_help="Compare an Alpaca paper account with the built-in venue.")
@@ -581,12 +576,7 @@ def certify(
         recording=recording,
         json=json,
     )
-
-    async def work() -> None:
-        if not await certification.certify(options):
-            raise typer.Exit(_EXIT_FAILED)
-
-    _run(work)
+    _run(lambda: _judged(certification.certify(options)))
 
 
 JournalArgument = Annotated[
@@ -680,6 +670,11 @@ def main() -> None:
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     _call(lambda: asyncio.run(work()))
+
+
+async def _judged(work: Coroutine[Any, Any, bool]) -> None:
+    if not await work:
+        raise typer.Exit(_EXIT_FAILED)
 
 
 def _call(work: Callable[[], None]) -> None:
