@@ -39,8 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-# -- options that several commands share --------------------------------------------------------
-
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="TOML file with settings (see docs/CONFIGURATION.md).")
 ]
@@ -663,9 +661,6 @@ def torture(
 def main() -> None:
     """The entry point."""
     app()
-
-
-# -- one way out for every failure --------------------------------------------------------------
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
