@@ -381,6 +381,12 @@ class Exchange:
             for symbol in self.series:
                 self._quoted.forget(symbol)
 
+    def last_price(self, symbol: str) -> float | None:
+        """What a symbol was traded at last; None before its first trade."""
+        if self._quoted is not None:
+            self._quoted.refresh(symbol)
+        return self.group.prices.get(symbol)
+
     def refresh(self, account: VenueAccount) -> None:
         """Value what an account holds at the last trades, in a market of quotes."""
         if self._quoted is not None:

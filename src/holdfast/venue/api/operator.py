@@ -215,7 +215,7 @@ class OperatorApi:
     def _symbol(self, symbol: str) -> Json:
         exchange = self._exchange
         return {
-            "price": exchange.group.prices.get(symbol),
+            "price": exchange.last_price(symbol),
             "halted": symbol in exchange.group.halted,
             "bars": exchange.visible[symbol],
             "bars_to_come": len(exchange.series[symbol]) - exchange.visible[symbol],
