@@ -44,6 +44,8 @@ FAULTS: dict[str, Fault] = {
     "cut_after":        Fault("answer", 0.04, "the connection is cut after the venue has carried it out"),
     "gateway_after":    Fault("answer", 0.03, "a gateway answers 504 with a page of HTML for what was carried out"),
     "malformed_answer": Fault("answer", 0.03, "the answer's JSON is cut off"),
+    "error_though_done": Fault("answer", 0.03, "an error with a code that nobody knows, although an order was placed, replaced or cancelled"),
+    "unknown_word":     Fault("answer", 0.03, "one order of a list has a status, and a member, that nobody knows"),
     "slow":             Fault("answer", 0.06, "the answer takes up to nine seconds"),
     # the venue's own views, which agree only after some seconds
     "listed_late":      Fault("listing", 0.30, "the list of executions leaves out those of the last seconds"),
@@ -59,6 +61,7 @@ FAULTS: dict[str, Fault] = {
     "frame_twice":      Fault("frame", 0.03, "one message comes twice"),
     "frame_swapped":    Fault("frame", 0.03, "one message is overtaken by the next"),
     "frame_late":       Fault("frame", 0.02, "one message comes up to twenty seconds late"),
+    "frame_unknown":    Fault("frame", 0.02, "one message is of a kind that nobody knows, and its order in a state that nobody knows"),
     "frame_malformed":  Fault("frame", 0.01, "one message is cut off"),
     # the disk under the journal
     "disk_slow":        Fault("disk", 0.03, "a sync takes up to eight seconds"),

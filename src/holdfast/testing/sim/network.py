@@ -34,6 +34,8 @@ LATE_SECONDS_MAX = 7.0
 LISTED_LATE_SECONDS_MAX = 5.0
 
 _HTML = b"<html><body><h1>Something is wrong</h1></body></html>"
+_NO_SUCH_CODE = b'{"code":42299999,"message":"something went wrong"}'
+_UNKNOWN_WORDS = {"status": "pending_moonrise", "moon_phase": {"waxing": True}}
 # websockets pings every 20 s and gives up 20 s later.
 _DEAD_AFTER = (20.0, 40.0)
 
@@ -206,7 +208,13 @@ class Network:
             raise httpx.RemoteProtocolError(message)
         if fault == "gateway_after":
             return httpx.Response(504, content=_HTML, headers={"Content-Type": "text/html"})
-        body = answer.body[: len(answer.body) // 2] if fault == "malformed_answer" else answer.body
+        if fault == "error_though_done" and not name.startswith("GET"):
+            return httpx.Response(422, content=_NO_SUCH_CODE, headers={"Content-Type": "application/json"})
+        body = answer.body
+        if fault == "malformed_answer":
+            body = body[: len(body) // 2]
+        elif fault == "unknown_word" and answer.status == 200 and name.startswith("GET /v2/orders?"):
+            body = self._with_unknown_word(body)
         headers = [(key, value) for key, value in answer.headers if key != b"content-length"]
         return httpx.Response(answer.status, headers=headers, content=body)
 
@@ -264,6 +272,12 @@ class Network:
             rows = {"code": 40410000, "message": "order not found"}
             answer = msgspec.structs.replace(answer, status=404)
         return msgspec.structs.replace(answer, body=msgspec.json.encode(rows))
+
+    def _with_unknown_word(self, body: bytes) -> bytes:
+        rows = msgspec.json.decode(body)
+        if rows:
+            rows[self.faults.pick(len(rows))] |= _UNKNOWN_WORDS
+        return msgspec.json.encode(rows)
 
     def _note(self, kind: str, detail: str) -> None:
         if not self.owner.dead:
@@ -459,6 +473,16 @@ class SimSocket:
         self._schedule(payload[: max(1, len(payload) // 2)])
         self._release()
 
+    def _reword(self, payload: bytes) -> None:
+        """Of trade updates alone: only they have kinds that a newer venue may add to."""
+        message = msgspec.json.decode(payload) if payload[:1] == b"{" else None
+        if isinstance(message, dict) and message.get("stream") == "trade_updates":
+            message["data"]["event"] = "moonrise"
+            message["data"]["order"] |= _UNKNOWN_WORDS
+            payload = msgspec.json.encode(message)
+        self._schedule(payload)
+        self._release()
+
     def _delay(self, payload: bytes) -> None:
         self._network.loop.call_later(self._network.faults.between(1.0, 20.0), self._deliver, payload)
 
@@ -500,6 +524,7 @@ _FRAME_FAULTS: dict[str, Callable[[SimSocket, bytes], None]] = {
     "frame_lost": SimSocket._lose,  # noqa: SLF001 - a table of its own methods
     "frame_twice": SimSocket._repeat,  # noqa: SLF001 - as above
     "frame_swapped": SimSocket._hold,  # noqa: SLF001 - as above
+    "frame_unknown": SimSocket._reword,  # noqa: SLF001 - as above
     "frame_late": SimSocket._delay,  # noqa: SLF001 - as above
     "frame_malformed": SimSocket._tear,  # noqa: SLF001 - as above
     "socket_cut": SimSocket._be_cut,  # noqa: SLF001 - as above
