@@ -315,6 +315,10 @@ def test_a_position_shows_without_slash_and_is_closed_by_a_market_order(venue: V
         assert client.get("/v2/positions/BTCUSD").json() == row
         assert client.get(f"/v2/positions/{row['asset_id']}").json() == row
         assert client.get("/v2/positions/ETHUSD").json() == {"code": 40410000, "message": "position does not exist"}
+        for raw in ("BTC/USD", "BTC%2FUSD"):
+            assert client.get(f"/v2/positions/{raw}").status_code == 404
+            assert client.delete(f"/v2/positions/{raw}").status_code == 404
+        assert client.get("/v2/orders").json() == []
 
         half = client.delete("/v2/positions/BTCUSD", params={"percentage": "50"}).json()
         assert (half["side"], half["type"], half["qty"], half["time_in_force"]) == ("sell", "market", "0.049875", "gtc")

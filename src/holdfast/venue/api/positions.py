@@ -90,7 +90,8 @@ class PositionsApi:
         return self._exchange.submit(account, order)
 
     def _position(self, account: VenueAccount, name: str) -> PositionView:
-        row = account.engine.position(name)
+        # A slash makes another path of it, at Alpaca: a coin's position is BTCUSD.
+        row = None if "/" in name else account.engine.position(name)
         if row is None:
             for candidate in account.engine.positions():
                 if name in (asset_id(candidate.symbol), asset_id(slashless(candidate.symbol))):
