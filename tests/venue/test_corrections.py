@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from holdfast.model import OrderSide, OrderType, TimeInForce
+from holdfast.model import OrderSide, OrderStatus, OrderType, TimeInForce
+from holdfast.model.enums import OrderClass
 from holdfast.testing import make_engine
 from holdfast.testing.bot import START
-from holdfast.venue.engine import MatchingEngine, NewOrder
-from holdfast.venue.orders import Refusal
-from tests.venue.helpers import KEY, VenueProcess
+from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.orders import Exits, NewOrder, Posting, Refusal, Terms
+from tests.venue.desk import Desk
+from tests.venue.helpers import KEY, VenueProcess, minutes
 
 D = Decimal
 
@@ -89,6 +92,114 @@ def test_an_adjustment_keeps_the_cost_of_what_is_held() -> None:
     assert [(p.symbol, p.avg_entry_price) for p in engine.positions()] == [("QQQ", D(0))]
     with pytest.raises(Refusal, match="asset not found for NOPE"):
         engine.amendments.adjust("NOPE", D(1), D(0))
+
+
+# -- orders that want more than is left -----------------------------------------------------------
+
+
+def _rest(engine: MatchingEngine, side: OrderSide, *quantities: str) -> list[str]:
+    """Limit orders far from the market, oldest first; their ids."""
+    price = D(150) if side is OrderSide.SELL else D(50)
+    return [
+        engine.submit(NewOrder("SPY", side, OrderType.LIMIT, TimeInForce.GTC, D(quantity), price), START + 61).id
+        for quantity in quantities
+    ]
+
+
+def _told(engine: MatchingEngine) -> list[tuple[str, str]]:
+    return [(event.kind, event.order.id) for event in engine.take_events()]
+
+
+def _trade_at(engine: MatchingEngine, price: float) -> None:
+    engine.open_bar("SPY", START + 120, price, 1e6)
+    engine.close_bar("SPY", START + 180, price, price, price, price, 1e6)
+
+
+@pytest.mark.parametrize("side", [OrderSide.BUY, OrderSide.SELL])
+def test_an_adjustment_cancels_what_would_reduce_by_more_than_is_left_newest_first(side: OrderSide) -> None:
+    """Of sales and of covers; the older ones stay, and fill without the position crossing through zero."""
+    engine = _filled(side)
+    first, second, third = _rest(engine, side.opposite, "5", "3", "2")
+    engine.take_events()
+    engine.adjust("SPY", D(-4) * side.sign, D(0), START + 100)
+    assert _told(engine) == [("canceled", third), ("canceled", second)]
+    _trade_at(engine, 200.0 if side is OrderSide.BUY else 40.0)
+    assert _told(engine) == [("fill", first)]
+    assert [position.quantity for position in engine.positions()] == [D(1) * side.sign]
+
+
+def test_a_bust_cancels_the_sales_of_what_it_takes_back_after_it_was_told() -> None:
+    """Nothing is left, so every order that was to reduce goes; an order that opens stays."""
+    engine = _filled()
+    opening = _rest(engine, OrderSide.BUY, "1")
+    first, second = _rest(engine, OrderSide.SELL, "6", "4")
+    (row,) = engine.activities()
+    engine.take_events()
+    engine.bust(row.execution_id, START + 100)
+    assert _told(engine) == [("trade_bust", row.order_id), ("canceled", second), ("canceled", first)]
+    assert [order.id for order in engine.orders()] == opening
+
+
+def test_a_bust_that_leaves_a_short_cancels_buys_beyond_it() -> None:
+    """A buy that was to open is one that covers now."""
+    engine = _filled()
+    (sale,) = _rest(engine, OrderSide.SELL, "10")
+    _trade_at(engine, 200.0)
+    buys = _rest(engine, OrderSide.BUY, "8", "8")
+    (bought, sold) = engine.activities()
+    assert sold.order_id == sale
+    engine.take_events()
+    engine.bust(bought.execution_id, START + 200)
+    assert _told(engine) == [("trade_bust", bought.order_id), ("canceled", buys[1])]
+    _trade_at(engine, 40.0)
+    assert [position.quantity for position in engine.positions()] == [D(-2)]
+
+
+def test_a_group_whose_position_is_gone_goes_whole() -> None:
+    """An OCO's take-profit takes its stop-loss along, each told once; an adjustment that leaves enough touches nothing."""
+    engine = _filled()
+    exits = Terms(order_class=OrderClass.OCO, exits=Exits(D(150), D(50)))
+    oco = NewOrder("SPY", OrderSide.SELL, OrderType.LIMIT, TimeInForce.GTC, D(10), terms=exits)
+    parent = engine.submit(oco, START + 61)
+    engine.take_events()
+    engine.adjust("SPY", D(1), D(0), START + 99)
+    assert _told(engine) == []
+    engine.adjust("SPY", D(-2), D(0), START + 100)
+    (leg,) = engine.legs_of(parent)
+    assert sorted(_told(engine)) == sorted([("canceled", parent.id), ("canceled", leg.id)])
+    assert engine.open_count == 0
+
+
+def test_a_sale_by_notional_never_takes_what_another_sale_holds() -> None:
+    """The price has halved, so its money is worth twice the shares: it gets those that are free."""
+    engine = _filled()
+    (rests,) = _rest(engine, OrderSide.SELL, "5")
+    money = Terms(notional=D(500))
+    new = NewOrder("SPY", OrderSide.SELL, OrderType.MARKET, TimeInForce.DAY, D(0), terms=money)
+    engine.submit(new, START + 61)
+    _trade_at(engine, 50.0)
+    assert [position.quantity for position in engine.positions()] == [D(5)]
+    _trade_at(engine, 200.0)
+    order = engine.order(rests)
+    assert order is not None
+    assert (order.status, engine.positions()) == (OrderStatus.FILLED, [])
+
+
+async def test_a_book_replays_the_cancels_of_an_adjustment(tmp_path: Path) -> None:
+    """They follow from the input that was recorded, and are none themselves."""
+    path = tmp_path / "book"
+    rest = {"symbol": "BTC/USD", "qty": "0.9", "side": "sell", "type": "limit", "time_in_force": "gtc"}
+    async with Desk.opened(path, minutes()) as desk:
+        desk.step()
+        desk.buy("BTC/USD", "1")
+        desk.step(2)
+        order = desk.ask("POST", "/v2/orders", rest | {"limit_price": "50000"})
+        desk.exchange.post(desk.account, Posting("CORR", "BTC/USD", D("-0.5"), D(0)))
+        before = desk.get(f"/v2/orders/{order['id']}")
+        desk.step(5)
+    async with Desk.opened(path, minutes()) as desk:
+        assert before["status"] == "canceled"
+        assert desk.get(f"/v2/orders/{order['id']}") == before
 
 
 # -- over the wire -------------------------------------------------------------------------------

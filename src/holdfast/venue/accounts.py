@@ -134,7 +134,7 @@ class VenueAccount:
         Raises:
             Refusal: It cannot be; nothing has changed.
         """
-        self.engine.amendments.adjust(posting.symbol, posting.quantity, posting.cash)
+        self.engine.adjust(posting.symbol, posting.quantity, posting.cash, now)
         return self._list(posting, now)
 
     def sample(self, now: int) -> None:

@@ -403,8 +403,18 @@ class MatchingEngine(BarMatching, QuoteMatching):
         """The FILL rows from number ``start`` on (the first is 0), oldest first."""
         return self._executions[start:]
 
+    def adjust(self, symbol: str, change: Decimal, cash: Decimal, now: int) -> None:
+        """Change a position and the cash without a trade; orders that would reduce by more than is left are canceled.
+
+        Raises:
+            Refusal: There is no such symbol, or the position would turn around; nothing has changed.
+        """
+        self.amendments.adjust(symbol, change, cash)
+        if change:
+            self._release_excess(self._instruments[symbol].symbol, now)
+
     def bust(self, execution_id: str, now: int) -> VenueExecution:
-        """Take an execution back; its order stays as it is.
+        """Take an execution back; its order stays as it is. Orders that would reduce by more than is left are canceled.
 
         Raises:
             Refusal: There is no such execution, or it cannot be taken back.
@@ -414,6 +424,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
         self._events.append(
             EngineEvent("trade_bust", order, execution, now, order.status, order.filled_qty, order.filled_avg_price)
         )
+        self._release_excess(order.symbol, now)
         return execution
 
     def _book_of(self, symbol: str) -> Book:

@@ -18,6 +18,7 @@ from heapq import heappush
 
 import msgspec
 
+from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderClass, OrderStatus, OrderType
 from holdfast.venue.admission import held_for_orders
 from holdfast.venue.ledger import OrderLedger
@@ -164,6 +165,29 @@ class Groups(OrderLedger):
             if not (watched and leg.terms is not None and leg.terms.stop_price is not None):
                 self._wake(leg, now)
             self._shelve(leg, book)
+
+    def _release_excess(self, symbol: str, now: int) -> None:
+        """Cancel what would reduce a position by more than is left of it, the newest first.
+
+        For whoever changes a position without a trade: orders were judged by what was held before, and no order may
+        cross through zero. Where nothing is left, whatever was to reduce goes.
+        """
+        book = self._books.get(symbol)
+        if book is None:
+            return
+        with Exact():
+            held = self._account.held(symbol)
+            for order in sorted(book.resting(), key=lambda order: order.number, reverse=True):
+                if order.status is _HELD or order.status not in OPEN_STATUSES:
+                    continue  # it goes with its sibling, or is gone already
+                if held:
+                    is_excessive = order.side.sign * held < 0 and held_for_orders(book.resting(), order.side) > abs(
+                        held
+                    )
+                else:
+                    is_excessive = not order.reserve_price
+                if is_excessive:
+                    self._close(order, _CANCELED, "canceled", now)
 
     def _is_shelved(self, order: VenueOrder) -> bool:
         """Whether an open order is in its book: exits are not, before their entry is filled."""

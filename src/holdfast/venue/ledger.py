@@ -17,6 +17,7 @@ from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.time import Sessions
 from holdfast.venue.account import NANO, Account
+from holdfast.venue.admission import held_for_orders
 from holdfast.venue.book import Book, Entry, entry_of
 from holdfast.venue.hours import Phase, day_expiry, gtc_expiry, hours_at
 from holdfast.venue.instruments import Instrument
@@ -280,7 +281,8 @@ class OrderLedger:
         """The quantity of an order by notional: what its money buys at its first fill, in lots."""
         quantity = max((notional / price) // instrument.lot * instrument.lot, instrument.lot)
         if order.side is not _BUY:
-            quantity = min(quantity, self._account.held(order.symbol))
+            others = (other for other in self._books[order.symbol].resting() if other is not order)
+            quantity = min(quantity, self._account.held(order.symbol) - held_for_orders(others, order.side))
         if order.reserve_price:
             self._account.reserve(instrument, order.side, order.reserve_price * (quantity - order.quantity))
         order.quantity = quantity
