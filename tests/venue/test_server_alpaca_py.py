@@ -70,6 +70,11 @@ class Heard:
         """To be subscribed with."""
         self._queue.put_nowait(message)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be taken."""
+        return self._queue.empty()
+
     async def next(self) -> Any:
         """The next message."""
         async with asyncio.timeout(20):

@@ -112,6 +112,21 @@ class VenueAdmin:
         """Make ``new`` shares of ``old`` ones; gives the state."""
         return dict(self._ask("POST", f"/symbols/{symbol}/split", {"from": old, "to": new}))
 
+    # Each of these gives the trade and the bar as they are now, and whether the bar has changed.
+
+    def late_trade(self, symbol: str, price: float, size: float, *, at: str | None = None) -> dict[str, Any]:
+        """Report a trade in a bar that has ended: at a moment (RFC 3339), or at the end of the last bar."""
+        body = {"price": price, "size": size} | ({} if at is None else {"at": at})
+        return dict(self._ask("POST", f"/symbols/{symbol}/trades", body))
+
+    def correct_trade(self, symbol: str, trade_id: int, *, price: float, size: float) -> dict[str, Any]:
+        """Correct a trade of a bar that has ended. It has another id from then on."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/trades/{trade_id}/correct", {"price": price, "size": size}))
+
+    def cancel_trade(self, symbol: str, trade_id: int, *, action: str = "C") -> dict[str, Any]:
+        """Cancel a trade of a bar that has ended; the action ``E`` says that it was an error."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/trades/{trade_id}/cancel", {"action": action}))
+
     # --- Accounts ----------------------------------------------------------------------------------------------
 
     def reset(self, key: str, *, cash: Decimal | None = None) -> dict[str, Any]:

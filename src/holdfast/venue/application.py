@@ -18,6 +18,7 @@ import holdfast
 from holdfast.model.errors import HoldfastError, VenueError
 from holdfast.venue import activity_stream
 from holdfast.venue.accounts import VenueAccount
+from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.api import public_routes
 from holdfast.venue.api.corrections import CorrectionsApi
 from holdfast.venue.api.faults import FaultsApi
@@ -78,6 +79,7 @@ class Venue:
             is_driven=lambda: self._driver is not None,
             on_reset=self._on_reset,
             on_halt=self._on_halt,
+            on_amended=self._on_amended,
             cash=config.cash,
         )
         self._trading = self._http_app(routes, self.faults.interfere)
@@ -256,6 +258,11 @@ class Venue:
         """A symbol has been halted or resumed: the streams know once it is in the book."""
         self.settle()
         self.feed.tell_status(symbol, is_halted=is_halted)
+
+    def _on_amended(self, amendment: Amendment) -> None:
+        """The past has changed: the streams know once it is in the book."""
+        self.settle()
+        self.feed.tell_amendment(amendment)
 
     def _on_listen(self) -> None:
         if self.pacer is not None:

@@ -25,6 +25,7 @@ from holdfast.model.market import Asset, Bar
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
+from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.configuration import Configuration
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.operations import Operation, carry_out
@@ -261,26 +262,32 @@ class Exchange:
         watchlist: Watchlist = self._change(account, "watch", change)
         return watchlist
 
-    def operate(self, operation: Operation) -> None:
-        """Do what an operator asks for.
+    def operate(self, operation: Operation) -> Amendment | None:
+        """Do what an operator asks for. Gives what it has changed of the past, if it has.
 
         Raises:
             Refusal: It cannot be; nothing has changed.
         """
         at = self._cursor()
-        self._carry_out(operation)
+        amendment = self._carry_out(operation)
         self._record(0, _OPERATE, _encode(operation), at)
         self._collect(self.accounts)
+        return amendment
+
+    def amend(self, series: BarSeries, ticks: SymbolTicks) -> None:
+        """Let these bars and ticks take the place of a symbol's, in a market of quotes. Part of an operation."""
+        symbol = series.symbol
+        self.series[symbol], self.ticks[symbol] = series, ticks
+        if self._quoted is not None:
+            self._quoted.revise(series, ticks)
 
     def revise(self, series: BarSeries) -> None:
         """Let these bars take the place of a symbol's recorded ones; their times are the same. Part of an operation."""
-        symbol = series.symbol
-        self.series[symbol] = series
         if self._quoted is None:
+            self.series[series.symbol] = series
             self._bar_replay.revise(series)
         else:
-            self.ticks[symbol] = self.ticks[symbol].over(series)
-            self._quoted.revise(series, self.ticks[symbol])
+            self.amend(series, self.ticks[series.symbol].over(series))
 
     def succeed(self, account: VenueAccount, cash: Decimal) -> VenueAccount:
         """Open a new account for the key pair of an old one. Part of an operation."""
@@ -371,15 +378,16 @@ class Exchange:
                 account.engine.meet(symbol, now)
         return outcome
 
-    def _carry_out(self, operation: Operation) -> None:
+    def _carry_out(self, operation: Operation) -> Amendment | None:
         """Do what an operator asks for; in a market of quotes at the present prices, and what stands is told anew after it."""
         if self._quoted is not None:
             for symbol in self.series:
                 self._quoted.refresh(symbol)
-        carry_out(self, operation)
+        amendment = carry_out(self, operation)
         if self._quoted is not None:
             for symbol in self.series:
                 self._quoted.forget(symbol)
+        return amendment
 
     def last_price(self, symbol: str) -> float | None:
         """What a symbol was traded at last; None before its first trade."""

@@ -16,6 +16,7 @@ from typing import Final
 from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset, Bar
 from holdfast.model.timestamps import NS_PER_DAY
+from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.data_session import TEST_SYMBOL, DataSession, Item, market_of
 from holdfast.venue.fakepaca import FAKEPACA, fake_day, fake_ticks, next_fake_tick
 from holdfast.venue.market_view import DataBar, MarketView, data_bar, order_book
@@ -25,6 +26,8 @@ from holdfast.venue.wire.market import (
     bands_body,
     bar_body,
     book_changes_body,
+    cancel_body,
+    correction_body,
     order_book_body,
     quote_body,
     status_body,
@@ -95,6 +98,25 @@ class MarketFeed:
         body = partial(status_body, self._asset(symbol), self._market.now, is_halted=is_halted)
         item = Item("statuses", "s", symbol, body)
         self._publish((item,))
+
+    def tell_amendment(self, amendment: Amendment) -> None:
+        """The past has changed. A delayed stream to which it is still to come will hear it right at once."""
+        symbol, before, after = amendment.symbol, amendment.before, amendment.after
+        asset, bar = self._asset(symbol), self._market.bar_at(symbol, amendment.row)
+        trade = after or before
+        if trade is None:
+            return
+        if before is None:
+            report = Item("trades", "t", symbol, partial(trade_body, trade, asset))
+        elif after is None:
+            report = Item("cancelErrors", "x", symbol, partial(cancel_body, before, asset, amendment.action))
+        else:
+            report = Item("corrections", "c", symbol, partial(correction_body, before, after, asset))
+        revision = [Item("updatedBars", "u", symbol, partial(bar_body, bar))] if amendment.is_revised else []
+        end = bar.start + self._market.period(symbol)
+        for session in self._sessions.values():
+            heard = self._told - session.feed.delay
+            session.tell([report] * (trade.ts <= heard) + revision * (end <= heard))
 
     # --- Inside ------------------------------------------------------------------------------------------------
 

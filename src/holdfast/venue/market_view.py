@@ -121,8 +121,11 @@ class MarketView:
         if bar.symbol not in self._exchange.ticks:
             return _plain(bar, self._exchange.periods[bar.symbol])
         series = self._exchange.series[bar.symbol]
-        row = int(series.ts.searchsorted(bar.ts))
-        return next(self._recorded(series, row, row + 1))
+        return self.bar_at(bar.symbol, int(series.ts.searchsorted(bar.ts)))
+
+    def bar_at(self, symbol: str, row: int) -> DataBar:
+        """A recorded bar by its number."""
+        return next(self._recorded(self._exchange.series[symbol], row, row + 1))
 
     def ended(self, symbol: str, after: int, until: int) -> Iterator[DataBar]:
         """The visible bars that ended in ``(after, until]``."""

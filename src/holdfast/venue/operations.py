@@ -7,6 +7,9 @@ Moved prices. From the next bar on, all prices of the symbol are scaled by one r
 that was named; the bar in progress ends as it was recorded. A split scales also the bar in progress, and prices and positions
 at once, so that no account is worth more or less after it; open orders in the symbol are canceled, since their prices
 and quantities mean something else now. Bars that have ended stay as they were.
+
+Reports. The trades of bars that have ended may be joined by a late one, corrected or cancelled, as an exchange does minutes after
+the fact. Nothing trades by it: what was filled stays filled. The bar is the sum of its trades, and is revised.
 """
 
 from __future__ import annotations
@@ -21,10 +24,13 @@ from holdfast.model.decimals import Exact
 from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries, Float64
+from holdfast.model.timestamps import format_rfc3339
 from holdfast.venue.account import NANO
 from holdfast.venue.accounts import EngineGroup, VenueAccount
+from holdfast.venue.amended_ticks import AmendedTicks, Amendment, revised
 from holdfast.venue.orders import Posting
 from holdfast.venue.refusals import refuse_invalid, refuse_missing, refuse_unprocessable
+from holdfast.venue.ticks import SymbolTicks, TradeTick
 
 _PRICE_MAX = 1e9
 _SPLIT_MAX = 1000
@@ -64,7 +70,33 @@ class Reset(msgspec.Struct, frozen=True, tag="reset"):
     cash: Decimal
 
 
-Operation = Halt | Resume | MovePrice | Split | Reset
+class LateTrade(msgspec.Struct, frozen=True, tag="late_trade"):
+    """Report a trade in a bar that has ended: at a moment (UTC ns), or at the end of the last bar."""
+
+    symbol: str
+    price: float
+    size: float
+    at: int | None = None
+
+
+class CorrectTrade(msgspec.Struct, frozen=True, tag="correct_trade"):
+    """Let a trade of a bar that has ended have another price and size."""
+
+    symbol: str
+    trade_id: int
+    price: float
+    size: float
+
+
+class CancelTrade(msgspec.Struct, frozen=True, tag="cancel_trade"):
+    """Let a trade of a bar that has ended count no more; ``action`` is ``C``, or ``E`` where it was an error."""
+
+    symbol: str
+    trade_id: int
+    action: str
+
+
+Operation = Halt | Resume | MovePrice | Split | Reset | LateTrade | CorrectTrade | CancelTrade
 
 
 class Operated(Protocol):
@@ -75,6 +107,7 @@ class Operated(Protocol):
     series: dict[str, BarSeries]
     assets: dict[str, Asset]
     visible: dict[str, int]
+    ticks: dict[str, SymbolTicks]
 
     @property
     def now(self) -> int:
@@ -97,13 +130,17 @@ class Operated(Protocol):
         """Let these bars take the place of a symbol's recorded ones; their times are the same."""
         ...
 
+    def amend(self, series: BarSeries, ticks: SymbolTicks) -> None:
+        """Let these bars and ticks take the place of a symbol's; only those of bars that have ended differ."""
+        ...
+
     def succeed(self, account: VenueAccount, cash: Decimal) -> VenueAccount:
         """Open a new account for the key pair of an old one."""
         ...
 
 
-def carry_out(exchange: Operated, operation: Operation) -> None:
-    """Do what an operator asks for, now.
+def carry_out(exchange: Operated, operation: Operation) -> Amendment | None:
+    """Do what an operator asks for, now. Gives what it has changed of the past, if it has.
 
     Raises:
         Refusal: It cannot be; nothing has changed.
@@ -119,6 +156,16 @@ def carry_out(exchange: Operated, operation: Operation) -> None:
             _split(exchange, _symbol(exchange, name), old, new)
         case Reset(key, cash):
             _reset(exchange, key, cash)
+        case LateTrade(name, price, size, at):
+            return _late_trade(exchange, _symbol(exchange, name), price, size, at)
+        case CorrectTrade(name, trade_id, price, size):
+            _check_trade(price, size)
+            return _replace_trade(exchange, _reported(exchange, name), trade_id, price=price, size=size)
+        case CancelTrade(name, trade_id, action):
+            if action not in ("C", "E"):
+                refuse_invalid(f"action must be C (cancel) or E (error), got {action[:40]!r}")
+            return _replace_trade(exchange, _reported(exchange, name), trade_id, action=action)
+    return None
 
 
 def _symbol(exchange: Operated, name: str) -> str:
@@ -182,6 +229,85 @@ def _reset(exchange: Operated, key: str, cash: Decimal) -> None:
     for order in account.engine.orders("open", newest_first=False):
         account.engine.cancel(order.id, exchange.now)
     exchange.succeed(account, cash)
+
+
+# --- Reports ---------------------------------------------------------------------------------------------------
+
+
+def _late_trade(exchange: Operated, symbol: str, price: float, size: float, at: int | None) -> Amendment:
+    _check_trade(price, size)
+    series, ended = exchange.series[symbol], exchange.visible[symbol]
+    if at is None and ended:
+        at = series.ts.item(ended - 1) - 1
+    row = _ended_row(exchange, symbol, at)
+    ticks = _amendable(exchange, symbol)
+    sample = next(ticks.trades(0, exchange.now), None)
+    trade = TradeTick(at or 0, ticks.next_id(0 if sample is None else sample.id), price, size, "B")
+    return _amend(exchange, symbol, row, None, trade)
+
+
+def _replace_trade(
+    exchange: Operated, symbol: str, trade_id: int, *, price: float = 0.0, size: float = 0.0, action: str = ""
+) -> Amendment:
+    """Put another trade in the place of one, or none."""
+    ticks = _amendable(exchange, symbol)
+    before = next((trade for trade in ticks.trades(0, exchange.now, newest_first=True) if trade.id == trade_id), None)
+    if before is None:
+        refuse_missing(f"trade not found: {symbol} has had none with the id {trade_id}")
+    row = _ended_row(exchange, symbol, before.ts)
+    after = None if action else TradeTick(before.ts, ticks.next_id(before.id), price, size, before.taker)
+    return _amend(exchange, symbol, row, before, after, action)
+
+
+def _amend(
+    exchange: Operated, symbol: str, row: int, before: TradeTick | None, after: TradeTick | None, action: str = ""
+) -> Amendment:
+    series = exchange.series[symbol]
+    old = _amendable(exchange, symbol)
+    new = old.amended(row, before, after)
+    bars = revised(series, row, new.of_bar(row))
+    is_revised = _shown(series, old, row) != _shown(bars, new, row)
+    exchange.amend(bars, new)
+    return Amendment(symbol, row, before, after, action, is_revised)
+
+
+def _shown(series: BarSeries, ticks: SymbolTicks, row: int) -> tuple[object, ...]:
+    """What a bar says."""
+    counts, values = ticks.sums(row, row + 1)
+    return next(series.slice(row, row + 1).bars()), counts.tolist(), values.tolist()
+
+
+def _amendable(exchange: Operated, symbol: str) -> AmendedTicks:
+    ticks = exchange.ticks.get(symbol)
+    if ticks is None:
+        refuse_unprocessable(
+            "this venue has bars and no trades: start it with a speed that is a number, and with ticks"
+        )
+    return ticks if isinstance(ticks, AmendedTicks) else AmendedTicks(ticks, exchange.series[symbol])
+
+
+def _reported(exchange: Operated, name: str) -> str:
+    """A symbol whose trades are corrected and cancelled."""
+    symbol = _symbol(exchange, name)
+    if exchange.assets[symbol].asset_class is not AssetClass.US_EQUITY:
+        refuse_unprocessable(f"{symbol} is no equity: its trades are neither corrected nor cancelled")
+    return symbol
+
+
+def _check_trade(price: float, size: float) -> None:
+    for name, value in (("price", price), ("size", size)):
+        if not 0 < value <= _PRICE_MAX:
+            refuse_invalid(f"{name} must be above 0 and at most {_PRICE_MAX:g}, got {value}")
+
+
+def _ended_row(exchange: Operated, symbol: str, at: int | None) -> int:
+    """The bar that a moment lies in, which has ended."""
+    series, ended = exchange.series[symbol], exchange.visible[symbol]
+    row = ended if at is None else int(series.ts.searchsorted(at, side="right"))
+    if row >= ended or at is None or at < series.ts.item(row) - series.period:
+        when = "now" if at is None else format_rfc3339(at)
+        refuse_unprocessable(f"no bar of {symbol} that has ended holds {when}: only those are amended")
+    return row
 
 
 def scaled(series: BarSeries, first: int, factor: float, volume_factor: float, asset: Asset) -> BarSeries:

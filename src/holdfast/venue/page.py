@@ -106,11 +106,16 @@ def admin_rows(routes: Sequence[Route]) -> list[dict[str, str]]:
     """Each request of the admin port, and what it does, from the first sentence of its handler."""
     return [
         {
-            "request": f"{route.method} {route.pattern.replace('{}', _PARTS.get(route.pattern.split('/')[1], 'ID'))}",
+            "request": f"{route.method} {_named(route.pattern)}",
             "does": (route.handler.__doc__ or "").strip().splitlines()[0],
         }
         for route in routes
     ]
+
+
+def _named(pattern: str) -> str:
+    """A pattern with names for its parts: the first is named by what it is one of, a further one is an id."""
+    return pattern.replace("{}", _PARTS.get(pattern.split("/")[1], "ID"), 1).replace("{}", "ID")
 
 
 _PARTS: Final = {"accounts": "KEY", "symbols": "SYMBOL", "faults": "ID"}

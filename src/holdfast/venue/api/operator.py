@@ -8,6 +8,9 @@ POST /step       {"steps"} or {"bars"}   while it stands still
 POST /symbols/SYMBOL/halt, /resume
 POST /symbols/SYMBOL/price      {"price"}
 POST /symbols/SYMBOL/split      {"from", "to"}
+POST /symbols/SYMBOL/trades     {"price", "size", "at"}     reported late
+POST /symbols/SYMBOL/trades/ID/correct   {"price", "size"}
+POST /symbols/SYMBOL/trades/ID/cancel    {"action"}
 POST /accounts/KEY/reset        {"cash"}
 """
 
@@ -20,12 +23,25 @@ from typing import Any, Final, Literal
 from holdfast.model.errors import DataError
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.venue.accounts import VenueAccount
+from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.lockstep import Pacer
-from holdfast.venue.operations import Halt, MovePrice, Operation, Reset, Resume, Split
+from holdfast.venue.market_view import MarketView
+from holdfast.venue.operations import (
+    CancelTrade,
+    CorrectTrade,
+    Halt,
+    LateTrade,
+    MovePrice,
+    Operation,
+    Reset,
+    Resume,
+    Split,
+)
 from holdfast.venue.refusals import refuse, refuse_invalid
 from holdfast.venue.streams import Hub
+from holdfast.venue.wire.market import bar_body, json_time, trade_body
 from holdfast.venue.wire.words import Json, amount, parse_amount, parse_time
 
 _STEPS_MAX: Final = 100_000
@@ -43,6 +59,7 @@ class OperatorApi:
         is_driven: Whether a lock-step driver is connected.
         on_reset: Called when a key pair has a new account in place of an old one.
         on_halt: Called when a symbol has been halted, or resumed.
+        on_amended: Called when a trade of the past has been reported, corrected or cancelled.
         cash: What an account is reset to where nothing else is asked for (USD).
     """
 
@@ -55,6 +72,7 @@ class OperatorApi:
         is_driven: Callable[[], bool],
         on_reset: Callable[[VenueAccount, VenueAccount], None],
         on_halt: Callable[[str, bool], None],
+        on_amended: Callable[[Amendment], None],
         cash: Decimal,
     ) -> None:
         self._exchange = exchange
@@ -63,6 +81,8 @@ class OperatorApi:
         self._is_driven = is_driven
         self._on_reset = on_reset
         self._on_halt = on_halt
+        self._on_amended = on_amended
+        self._market = MarketView(exchange)
         self._cash = cash
 
     def routes(self) -> list[Route]:
@@ -78,6 +98,9 @@ class OperatorApi:
             ("POST", "/symbols/{}/resume", self.resume),
             ("POST", "/symbols/{}/price", self.move_price),
             ("POST", "/symbols/{}/split", self.split),
+            ("POST", "/symbols/{}/trades", self.report_trade),
+            ("POST", "/symbols/{}/trades/{}/correct", self.correct_trade),
+            ("POST", "/symbols/{}/trades/{}/cancel", self.cancel_trade),
             ("POST", "/accounts/{}/reset", self.reset),
         ]
         return [Route(method, pattern, handler, access="public") for method, pattern, handler in rows]
@@ -163,6 +186,29 @@ class OperatorApi:
             refuse_invalid('a split needs two whole numbers: {"from": 1, "to": 2} makes two shares of one')
         return self._operate(request, Split(request.parts[0], old, new))
 
+    # --- Its past ----------------------------------------------------------------------------------------------
+
+    def report_trade(self, request: Request) -> Answer:
+        """Report a late trade in a bar that has ended; the bar is revised."""
+        body = _object(request, "price", "size", "at")
+        at = body.get("at")
+        if not isinstance(at, str | None):
+            refuse_invalid("at must be a time like 2024-01-02T14:30:00Z")
+        price, size = _price_and_size(body)
+        return self._amend(LateTrade(request.parts[0], price, size, None if at is None else parse_time(at, "at")))
+
+    def correct_trade(self, request: Request) -> Answer:
+        """Correct price and size of a trade of a bar that has ended; the bar is revised."""
+        price, size = _price_and_size(_object(request, "price", "size"))
+        return self._amend(CorrectTrade(request.parts[0], _trade_id(request), price, size))
+
+    def cancel_trade(self, request: Request) -> Answer:
+        """Cancel a trade of a bar that has ended (`C`), or take it back as an error (`E`); the bar is revised."""
+        action = _object(request, "action").get("action", "C")
+        if not isinstance(action, str):
+            refuse_invalid("action must be C (cancel) or E (error)")
+        return self._amend(CancelTrade(request.parts[0], _trade_id(request), action))
+
     # --- Accounts ----------------------------------------------------------------------------------------------
 
     def reset(self, request: Request) -> Answer:
@@ -186,6 +232,23 @@ class OperatorApi:
     def _operate(self, request: Request, operation: Operation) -> Answer:
         self._exchange.operate(operation)
         return self.state(request)
+
+    def _amend(self, operation: Operation) -> Answer:
+        """Change the past; the answer shows the trade and the bar as they are now."""
+        amendment = self._exchange.operate(operation)
+        if amendment is None:
+            return Answer({})
+        self._on_amended(amendment)
+        symbol, after = amendment.symbol, amendment.after
+        asset, bar = self._exchange.assets[symbol], self._market.bar_at(symbol, amendment.row)
+        return Answer(
+            {
+                "symbol": symbol,
+                "trade": None if after is None else trade_body(after, asset, json_time),
+                "bar": bar_body(bar, json_time),
+                "revised": amendment.is_revised,
+            }
+        )
 
     def _timekeeper(self, why: str) -> Pacer:
         if self._pacer is None:
@@ -231,6 +294,17 @@ class OperatorApi:
             "open_orders": account.engine.open_count,
             "listening": self._hub.is_listening(account),
         }
+
+
+def _price_and_size(body: dict[str, Any]) -> tuple[float, float]:
+    return float(parse_amount(body.get("price"), "price")), float(parse_amount(body.get("size"), "size"))
+
+
+def _trade_id(request: Request) -> int:
+    text = request.parts[1]
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        refuse_invalid(f"a trade's id is a whole number, got {text[:40]!r}")
+    return int(text)
 
 
 def _object(request: Request, *members: str) -> dict[str, Any]:

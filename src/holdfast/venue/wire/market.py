@@ -91,6 +91,25 @@ def trade_body(trade: TradeTick, asset: Asset, time: Time) -> Json:
     }
 
 
+def correction_body(before: TradeTick, after: TradeTick, asset: Asset, time: Time) -> Json:
+    """A correction of a trade. Its time is the trade's, so that whoever adds trades up knows the bar."""
+    was, now = trade_body(before, asset, time), trade_body(after, asset, time)
+    names = ("i", "p", "s", "c")
+    return {
+        "x": was["x"],
+        **{f"o{name}": was[name] for name in names},
+        **{f"c{name}": now[name] for name in names},
+        "t": was["t"],
+        "z": was["z"],
+    }
+
+
+def cancel_body(trade: TradeTick, asset: Asset, action: str, time: Time) -> Json:
+    """A cancel of a trade, with the trade's time."""
+    was = trade_body(trade, asset, time)
+    return {**{name: was[name] for name in ("i", "x", "p", "s")}, "a": action, "t": was["t"], "z": was["z"]}
+
+
 def order_book_body(book: OrderBook, time: Time) -> Json:
     """A whole order book, the best levels first."""
     return {"t": time(book.ts), "b": levels(book.bids), "a": levels(book.asks)}
