@@ -73,6 +73,11 @@ def one_equity(_folder: Path) -> list[object]:
     return ["--synthetic", "SPY", "--sessions", "2", "--seed", "11"]
 
 
+def one_session(_folder: Path) -> list[object]:
+    """A single session of it."""
+    return ["--synthetic", "SPY", "--sessions", "1", "--seed", "11"]
+
+
 def two_equities(_folder: Path) -> list[object]:
     """Seeded sessions of two, whose bars end at the same moments."""
     return ["--synthetic", "SPY,AAPL", "--sessions", "1", "--seed", "3"]
@@ -208,7 +213,7 @@ CASES = (
     ),
     Case(
         "exits at the venue, in slices",
-        one_equity,
+        one_session,
         (*EXITS, "--participation", "0.005", "--spread-bps", "2", "--param", "hold=30"),
         orders=40,
         statuses=("filled", "canceled", "replaced"),

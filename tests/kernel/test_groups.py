@@ -454,6 +454,30 @@ def test_a_moved_exit_may_have_less_to_leave_than_we_knew() -> None:
     assert bench.state(replace.intent).quantity == 6
 
 
+def test_between_a_fill_of_one_exit_and_the_word_on_the_other_nothing_can_flip_the_position() -> None:
+    """The venue has cut the stop-loss by what the take-profit traded, and we hold it for as large as it was."""
+    bench, group = entered()
+    group.exited("tp", 110.0, 4)
+    portfolio = bench.kernel.portfolio
+    assert (bench.position(), group.leg("sl").remaining) == (6, 10)
+    assert portfolio.reducible(SPY, D(6)) == 0
+    assert portfolio.position_quantity(SPY) == 6
+
+    bench.act(lambda strategy: strategy.sell(SPY, 1))
+    assert not bench.verdict.approved
+    (moved,) = of(ReplaceOrder, bench.act(lambda strategy: strategy.replace("J-1.sl", stop=98)))
+    assert moved.intent.quantity == 6
+    assert of(SubmitOrder, bench.act(lambda strategy: strategy.exit(SPY))) == []  # it waits for the exits to end
+    assert portfolio.reducible(SPY, D(6)) == 0
+
+    bench.updated(moved.intent, OrderStatus.CANCELED, terms=moved.intent.terms)
+    group.told("sl", OrderStatus.REPLACED)
+    commands = group.told("tp", OrderStatus.CANCELED)
+
+    (leave,) = of(SubmitOrder, commands)
+    assert leave.intent.quantity == 6
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

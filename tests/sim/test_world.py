@@ -11,9 +11,20 @@ import msgspec
 import pytest
 import structlog
 
+from holdfast.model.errors import (
+    BrokerAuthError,
+    BrokerError,
+    BrokerRefusedError,
+    InvariantError,
+    JournalDamagedError,
+    JournalError,
+    OutcomeUnknownError,
+    RateLimitedError,
+)
 from holdfast.testing.sim import scenario, simulate
 from holdfast.testing.sim.scenario import Scenario
 from holdfast.testing.sim.torture import quiet
+from holdfast.testing.sim.world import is_excused
 
 _PRINT = "from holdfast.testing.sim import scenario, simulate; print(simulate(scenario({seed}, bars_max=45)).digest)"
 
@@ -39,6 +50,31 @@ def test_a_quiet_session_ends_with_equal_books() -> None:
     assert result.starts == 2  # the session, and one more look
     assert result.orders > 10
     assert result.fills > 10
+
+
+def test_an_error_of_a_new_kind_is_excused_as_its_parents_are() -> None:
+    """What the simulation causes is known by base class; what it gives no cause for is a failure, of whatever kind."""
+
+    class NewRefusalError(BrokerRefusedError):
+        """A kind of "no" that nobody has heard of yet."""
+
+    class NewSilenceError(OutcomeUnknownError):
+        """And one of silence."""
+
+    class NewDamageError(JournalDamagedError):
+        """A new way for a record to be wrong."""
+
+    excused = (
+        NewRefusalError("no"),
+        NewSilenceError("?"),
+        BrokerError("?"),
+        RateLimitedError("later"),
+        JournalError("full"),
+    )
+    ours = (NewDamageError("wrong", 1, "bar", "?"), BrokerAuthError("no"), InvariantError("?"), ValueError("?"), None)
+
+    assert all(is_excused(error) for error in excused)
+    assert not any(is_excused(error) for error in ours)
 
 
 @pytest.mark.parametrize("seed", range(4, 11))

@@ -251,7 +251,7 @@ class SignalPath:
             intent is not None
             and intent.limit_price == old.limit_price
             and intent.terms == old.terms
-            and intent.quantity in (old.quantity, old.remaining)
+            and (intent.quantity in (old.quantity, old.remaining) or self._tracker.is_exit(old))
         ):
             # Rounded to what the symbol allows, there is nothing left to change.
             reason = f"order {signal.replaces} has this price and this quantity already"
@@ -264,7 +264,10 @@ class SignalPath:
         if signal.time_in_force is None:
             signal = msgspec.structs.replace(signal, time_in_force=old.time_in_force)
         if self._tracker.is_exit(old):
-            # It takes the place of an exit, with another price and the same quantity: what is reduced stays the same.
+            # It takes the place of an exit, with another price. The venue makes an exit smaller by what the other one
+            # fills, and does not say so at once: what is out together stays what there is to leave.
+            left = self._tracker.most_left(old)
+            signal = msgspec.structs.replace(signal, quantity=min(signal.quantity, left))
             result = self._gate.evaluate(signal)
             if not result.approved:
                 return self._refuse(signal, Stage.RISK, result.check, result.reason, result.observed)

@@ -156,6 +156,17 @@ class Groups:
         left = sum((leg.filled_quantity for leg in exits), _ZERO)
         return min(rest, max(entered - left, _ZERO))
 
+    def most_left(self, order: InFlightOrder) -> Decimal:
+        """What an exit of a group may trade at most: its own rest, and no more than all of them have left.
+
+        Unlike ``group_rest`` it takes the entry as filled in whole, which it may still be.
+        """
+        exits = self.exits_of(order)
+        first = self._orders.get(self.group_of(order))
+        if first is None:
+            return order.remaining
+        return min(order.remaining, first.quantity - sum((leg.filled_quantity for leg in exits), _ZERO))
+
     def speaks_for_group(self, order: InFlightOrder) -> bool:
         """Whether it is the first open exit of its group, which counts for all of them."""
         return next((leg for leg in self.exits_of(order) if leg.is_open), None) is order

@@ -22,7 +22,17 @@ from holdfast.di.config import Config
 from holdfast.di.parts import Parts
 from holdfast.model import OrderSide, Signal, TradingState
 from holdfast.model.commands import Command
-from holdfast.model.errors import HoldfastError
+from holdfast.model.errors import (
+    BrokerAuthError,
+    BrokerError,
+    HoldfastError,
+    InvalidRequestError,
+    JournalDamagedError,
+    JournalError,
+    JournalOwnedError,
+    NotFoundError,
+    NotPermittedError,
+)
 from holdfast.model.events import Event
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.strategies import Strategy
@@ -283,7 +293,7 @@ class World:
     def _note_failure(self, process: Process) -> None:
         """A run that ended by itself must have had a reason that the simulation gave it."""
         error = process.failure
-        if isinstance(error, HoldfastError) and type(error).__name__ in _EXCUSED:
+        if is_excused(error):
             return
         self.violations.append(f"failure: {process.owner.name} ended with {type(error).__name__}: {error}")
 
@@ -436,17 +446,26 @@ class World:
         )
 
 
-# A run may end by itself where the simulation broke what it stands on.
-_EXCUSED = frozenset(
-    {
-        "JournalError",
-        "OutcomeUnknownError",
-        "BrokerRefusedError",
-        "RateLimitedError",
-        "BrokerError",
-        "MalformedMessageError",
-    }
+# What the simulation gives no cause for: the keys are right, what a start asks for is there, and the disk loses what was
+# not synced and nothing else.
+_NEVER_CAUSED = (
+    BrokerAuthError,
+    InvalidRequestError,
+    NotFoundError,
+    NotPermittedError,
+    JournalDamagedError,
+    JournalOwnedError,
 )
+
+
+def is_excused(error: BaseException | None) -> bool:
+    """Whether a run may end by itself with this: the simulation breaks the venue's answers, and the disk.
+
+    By base class, so that a new kind of refusal or of silence is what its parents are.
+    """
+    return isinstance(error, BrokerError | JournalError) and not isinstance(error, _NEVER_CAUSED)
+
+
 _OFTEN = {
     "append-before": 400,
     "append-after": 400,
