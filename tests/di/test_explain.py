@@ -253,10 +253,52 @@ async def test_a_replaced_order_and_the_one_in_its_place_name_each_other() -> No
     old, new = explain(records, "1"), explain(records, "2")
 
     asked = old.steps[steps(old).index("replace asked for")]
-    assert asked.detail == f"4 at 91, as order {new.intent.client_order_id}"
+    assert asked.detail == f"4 limit 91, as order {new.intent.client_order_id}"
     assert old.steps[-1].what == "closed"
     assert old.steps[-1].detail.startswith(f"replaced by order {new.intent.client_order_id}: ")
     decided = new.steps[steps(new).index("decided")]
     assert f"in the place of order {old.intent.client_order_id}" in decided.detail
     assert new.guards[1].name == "not_replaceable"
     assert "released" in steps(new)
+
+
+async def test_a_brackets_life_is_told_with_its_exits_whichever_is_asked_about() -> None:
+    """Entry, the fill of the take-profit, the venue's cancel of the stop-loss: one life, with the prices of all three."""
+    made = Bot({2: lambda s, b: s.buy(b.symbol, 4, take_profit=102, stop_loss=98)})
+    bot = await made.start()
+    await bot.play(bar(1), bar(2), bar(3), bar(4, 104.0), bar(5, 104.0))
+    await bot.settle()
+    records = await made.records()
+    life = explain(records, "1")
+    name, (profit, loss) = life.intent.client_order_id, life.legs
+
+    decided = life.steps[steps(life).index("decided")]
+    assert "at the market, day; bracket with take-profit 102 and stop-loss 98" in decided.detail
+    assert (profit.client_order_id, profit.price, profit.status) == (f"{name}.tp", "limit 102", "filled")
+    assert (loss.client_order_id, loss.price, loss.status) == (f"{name}.sl", "stop 98", "canceled")
+    assert steps(life).index("take_profit filled") > steps(life).index("filled")
+    assert "stop_loss closed" in steps(life)
+    assert profit.broker_id is not None
+    assert loss.broker_id is not None
+    for other in ("1.tp", f"{name}.sl", profit.broker_id, loss.broker_id):
+        assert explain(records, other).steps == life.steps
+
+
+async def test_an_exit_that_was_moved_is_followed_to_the_order_in_its_place() -> None:
+    """The intent's life names the new order; the new order has a life of its own, with its stop price."""
+    made = Bot({2: lambda s, b: s.buy(b.symbol, 4, take_profit=110, stop_loss=90)})
+    made.acts[4] = lambda s, _: s.replace(
+        f"{made.bot.kernel.portfolio.tracker.orders()[0].client_order_id}.sl", stop=95
+    )
+    bot = await made.start()
+    await bot.play(bar(1), bar(2), bar(3), bar(4), bar(5))
+    await bot.settle()
+    records = await made.records()
+    life, moved = explain(records, "1"), explain(records, "2")
+
+    assert [leg.price for leg in life.legs] == ["limit 110", "stop 90", "stop 95"]
+    asked = life.steps[steps(life).index("stop_loss replace asked for")]
+    assert asked.detail == f"4 stop 95, as order {moved.intent.client_order_id}"
+    assert "stop_loss replaces" in steps(life)
+    assert "stop 95" in moved.steps[steps(moved).index("decided")].detail
+    assert moved.legs == ()

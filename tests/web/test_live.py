@@ -62,6 +62,19 @@ def test_the_newest_order_is_on_top() -> None:
     assert newest.start() < older.start()
 
 
+def test_orders_that_wait_for_a_stop_show_it_and_exits_whose_they_are() -> None:
+    """A stop price, a trail in price or in percent; and the number of the order that brought the exit."""
+    order = {"symbol": "SPY", "side": "sell", "quantity": 4, "filled_quantity": 0, "status": "held"}
+    leg = {**order, "stop_price": "95", "limit_price": "94.5", "reason": "stop_loss", "parent": "a-b-7"}
+    trails = [{**order, "trail_price": "0.5"}, {**order, "trail_percent": "1.5"}]
+
+    text = drawn({"orders_recent": [leg, *trails]}, width=160)
+
+    assert re.search(r"stop 95\.00 +held +stop_loss of order 7", text)
+    assert re.search(r"trail 0\.5 +held", text)
+    assert re.search(r"trail 1\.5% +held", text)
+
+
 def test_a_guard_that_holds_trading_back_comes_first_and_says_why_and_until_when() -> None:
     """The others follow, with their modes."""
     text = drawn(SNAPSHOT, width=160)

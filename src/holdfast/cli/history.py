@@ -14,6 +14,7 @@ from rich.text import Text
 from holdfast.cli.logs import configure_logs
 from holdfast.di.explain import Life, explain
 from holdfast.di.replaying import replay_journal
+from holdfast.di.report import terms_values
 from holdfast.journal import JournalReader
 from holdfast.model.decimals import plain
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339, to_datetime
@@ -135,6 +136,7 @@ def _life_values(life: Life) -> dict[str, Any]:
             "side": intent.side.value,
             "quantity": plain(intent.quantity),
             "limit_price": None if intent.limit_price is None else plain(intent.limit_price),
+            **terms_values(intent.terms),
             "strategy": intent.strategy_id,
             "reason": intent.reason,
             "status": life.status,
@@ -142,6 +144,10 @@ def _life_values(life: Life) -> dict[str, Any]:
         },
         "guards": [msgspec.structs.asdict(guard) for guard in life.guards],
         "guards_unknown": life.unknown_guards,
+        "legs": [
+            {**msgspec.structs.asdict(leg), "quantity": plain(leg.quantity), "filled": plain(leg.filled)}
+            for leg in life.legs
+        ],
         "timeline": [
             {"at": format_rfc3339(step.at), "seq": step.seq, "what": step.what, "detail": step.detail, "ms": after}
             for step, after in _with_waits(life)
@@ -170,6 +176,13 @@ def _print_life(life: Life) -> None:
         cells = (moment, f"{after:,.1f}", step.what, step.detail, str(step.seq))
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
+    legs = Table("exit", "order", "venue's id", "price", "filled", "status", box=None, pad_edge=False)
+    for leg in life.legs:
+        filled = f"{plain(leg.filled)} of {plain(leg.quantity)}"
+        of_leg = (leg.role, leg.client_order_id, leg.broker_id or "not known", leg.price, filled, leg.status)
+        legs.add_row(*(Text(cell) for cell in of_leg))
+    if life.legs:
+        console.print(legs)
     if life.unknown_guards:
         console.print(Text(f"which guards were asked is not known: {life.unknown_guards}"))
     guards = Table("guard", "mode", "said", box=None, pad_edge=False)

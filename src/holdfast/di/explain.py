@@ -3,11 +3,16 @@
 The records are followed by a kernel that decides nothing, so that the order's state after each of them is the one that
 the bot had, by the same rules; whatever changed, and whatever named the order, is a step. Market data that led to
 nothing is passed over: it changes no order.
+
+Exits that an intent brings are orders at the venue, and part of its life: it is told with theirs, whichever of them was
+asked about.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -17,7 +22,7 @@ from holdfast.journal import EpochRecord, Record
 from holdfast.kernel import Kernel
 from holdfast.kernel.guards import guards_asked
 from holdfast.kernel.signal_path import EXIT_WAITS
-from holdfast.model import Bar, Execution, OrderIntent, OrderReport, Quote, Verdict
+from holdfast.model import Bar, Execution, OrderIntent, OrderReport, OrderTerms, Quote, Verdict
 from holdfast.model.commands import (
     PLACING,
     CancelOrder,
@@ -72,6 +77,19 @@ class LifeStep(msgspec.Struct):
     detail: str = ""
 
 
+class LegLife(msgspec.Struct, frozen=True):
+    """How one of the exits of an intent ended, or stands: one that it brought, or that took such an exit's place."""
+
+    client_order_id: str
+    role: str
+    broker_id: str | None
+    price: str
+    quantity: Decimal
+    filled: Decimal
+    status: str
+    evidence: str
+
+
 class Life(msgspec.Struct, kw_only=True):
     """All of an order's life.
 
@@ -81,7 +99,8 @@ class Life(msgspec.Struct, kw_only=True):
         status: Its last status.
         evidence: Why it is what it is.
         guards: What each guard said, in the order in which they were asked; empty where ``unknown_guards`` says why.
-        steps: From the event that led to it to its end.
+        legs: Its exits, where the order brought any.
+        steps: From the event that led to it to its end, and to that of its exits.
         took: Milliseconds of clock time by what they were spent on.
     """
 
@@ -91,6 +110,7 @@ class Life(msgspec.Struct, kw_only=True):
     evidence: str = ""
     guards: tuple[GuardWord, ...] = ()
     unknown_guards: str = ""
+    legs: tuple[LegLife, ...] = ()
     steps: list[LifeStep] = []
     took: dict[str, float] = {}
 
@@ -100,7 +120,7 @@ def explain(records: Records, order: str) -> Life:
 
     Args:
         records: Gives all records, each time that it is called.
-        order: Its client order id, its number (the id's last part), or the venue's id.
+        order: Its client order id, its number (the id's last part), or the venue's id; or one of these of its exits.
 
     Raises:
         ConfigurationError: There is no such order in the journal.
@@ -113,15 +133,19 @@ def _find(records: Iterable[Record], order: str) -> str:
     """The client order id of an order, however it was named."""
     intents: dict[str, None] = {}
     by_broker_id: dict[str, str] = {}
+    of_legs: dict[str, str] = {}  # by the venue's id of the leg; its client order id there is the venue's own
     for record in records:
         content = record.content
         if isinstance(content, tuple):
             intents.update((c.intent.client_order_id, None) for c in content if isinstance(c, PLACING))
         elif isinstance(content, OrderUpdated | OrderFilled | BrokerReported):
-            by_broker_id.update({report.broker_id: report.client_order_id for report in _reports(content)})
-    found = by_broker_id.get(order, order)
-    if found in intents:
-        return found
+            for report in _reports(content):
+                by_broker_id[report.broker_id] = report.client_order_id
+                of_legs.update((leg.broker_id, report.client_order_id) for leg in report.legs or ())
+    order = _LEG_NAME.sub("", order)
+    for name in (by_broker_id.get(order, ""), of_legs.get(order, ""), order):
+        if name in intents:
+            return name
     numbered = [client_order_id for client_order_id in intents if client_order_id.rpartition("-")[2] == order]
     if len(numbered) == 1:
         return numbered[0]
@@ -134,6 +158,11 @@ def _find(records: Iterable[Record], order: str) -> str:
             f"the journal has no order {order!r}: expected a client order id, its number, or the venue's id; {count}"
         )
     raise ConfigurationError(message)
+
+
+# What the name of an exit has more than that of its intent (see ``holdfast.state.groups``).
+_LEG_NAME = re.compile(r"\.(tp|sl)(\.\d+)?$")
+_Seen = tuple[Any, ...]
 
 
 class _Telling:
@@ -155,24 +184,49 @@ class _Telling:
             if isinstance(event, EpochRecord):
                 self._epoch = event
             elif step.commands or not isinstance(event, Bar | Quote):
-                before = self._seen()
+                before, legs_before = self._seen(), self._legs_seen()
                 self._kernel.follow(event, step.commands)
                 self._take(step, event, before)
+                self._take_legs(step, event, legs_before)
         life, order = self._life, self._kernel.portfolio.tracker.get(self._id)
         if life is None or order is None:
             message = f"the intent of order {self._id} is in the journal and led to no order"
             raise ConfigurationError(message)
         life.broker_id, life.status, life.evidence = order.broker_id, order.status.value, order.evidence
+        life.legs = tuple(_leg_life(leg) for leg in self._legs())
         life.took = _took(life)
         return life
 
     # -- what a record adds ---------------------------------------------------------------------
 
-    def _seen(self) -> tuple[Any, ...]:
+    def _seen(self) -> _Seen:
         order = self._kernel.portfolio.tracker.get(self._id)
-        return () if order is None else (order.status, order.filled_quantity, len(order.executions))
+        return () if order is None else _seen(order)
 
-    def _take(self, step: Step, event: Event, before: tuple[Any, ...]) -> None:
+    def _legs(self) -> list[InFlightOrder]:
+        """The exits that are part of its life: of an exit itself there are none."""
+        tracker = self._kernel.portfolio.tracker
+        order = tracker.get(self._id)
+        return [] if order is None else [leg for leg in tracker.exits_of(order) if leg.parent == self._id]
+
+    def _legs_seen(self) -> dict[str, _Seen]:
+        return {leg.client_order_id: _seen(leg) for leg in self._legs()}
+
+    def _take_legs(self, step: Step, event: Event, before: dict[str, _Seen]) -> None:
+        """The same for its exits; each step says of which."""
+        if self._life is None:
+            return
+        for leg in self._legs():
+            name, known = leg.client_order_id, before.get(leg.client_order_id)
+            told = [] if known is None else list(_leg_words(leg, known, event))
+            told += (words for command in step.commands if (words := _command_words(command, name)) is not None)
+            told += (
+                [("replaces", f"order {leg.replaces}, {_price_words(leg)}")] if known is None and leg.replaces else []
+            )
+            for what, detail in told:
+                self._life.steps.append(self._step(step, f"{leg.reason} {what}", detail))
+
+    def _take(self, step: Step, event: Event, before: _Seen) -> None:
         if self._life is None:
             self._begin(step, event)
             return
@@ -210,8 +264,8 @@ class _Telling:
         if waited is not None and intent.reduce_only:
             life.steps.append(waited)
         life.steps.append(self._step(step, "cause", _cause(event)))
-        price = "at the market" if intent.limit_price is None else f"limit {plain(intent.limit_price)}"
-        detail = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol} {price}, {intent.time_in_force.value}"
+        detail = f"{intent.side.value} {plain(intent.quantity)} {intent.symbol} {_price_words(intent)}"
+        detail = f"{detail}, {intent.time_in_force.value}{_exit_words(intent.terms)}"
         if intent.replaces:
             detail = f"{detail}; in the place of order {intent.replaces}"
         asker = " ".join(word for word in (intent.strategy_id, f"({intent.reason})" if intent.reason else "") if word)
@@ -238,7 +292,7 @@ class _Telling:
             for guard in asked
         )
 
-    def _of_event(self, step: Step, event: Event, order: InFlightOrder, before: tuple[Any, ...]) -> Iterator[LifeStep]:
+    def _of_event(self, step: Step, event: Event, order: InFlightOrder, before: _Seen) -> Iterator[LifeStep]:
         if isinstance(event, OrderReleased) and event.client_order_id == self._id:
             yield from self._release(step, event)
         elif isinstance(event, EpochStarted | ShutdownStarted):
@@ -267,7 +321,7 @@ class _Telling:
         step: Step,
         event: OrderUpdated | OrderFilled | BrokerReported,
         order: InFlightOrder,
-        before: tuple[Any, ...],
+        before: _Seen,
     ) -> Iterator[LifeStep]:
         known = before[2] if before else 0
         source = "reconciliation" if isinstance(event, BrokerReported) else event.source.value
@@ -311,13 +365,72 @@ def _command_words(command: Command, client_order_id: str) -> tuple[str, str] | 
         return "cancel asked for", ""
     if isinstance(command, ReplaceOrder) and command.intent.replaces == client_order_id:
         intent = command.intent
-        price = "the market" if intent.limit_price is None else plain(intent.limit_price)
-        return "replace asked for", f"{plain(intent.quantity)} at {price}, as order {intent.client_order_id}"
+        return (
+            "replace asked for",
+            f"{plain(intent.quantity)} {_price_words(intent)}, as order {intent.client_order_id}",
+        )
     if isinstance(command, LookupOrder) and command.client_order_id == client_order_id:
         return "look-up asked for", ""
     if isinstance(command, SendAlert) and client_order_id in command.details.replace(":", " ").split():
         return "alert", command.title
     return None
+
+
+def _seen(order: InFlightOrder) -> _Seen:
+    return order.status, order.filled_quantity, len(order.executions)
+
+
+def _leg_words(leg: InFlightOrder, before: _Seen, event: Event) -> Iterator[tuple[str, str]]:
+    """What an event changed of an exit, as (what, detail)."""
+    if isinstance(event, tuple(_WORDS)) and event.client_order_id == leg.client_order_id:  # type: ignore[union-attr]  # all have one
+        yield _WORDS[type(event)], getattr(event, "reason", "")
+    source = (
+        "reconciliation" if isinstance(event, BrokerReported) else getattr(getattr(event, "source", None), "value", "")
+    )
+    for execution in leg.executions[before[2] :]:
+        yield "filled", _fill(execution, source)
+    if before[0] is not leg.status:
+        by = f" by order {leg.replaced_by}" if leg.replaced_by else ""
+        why = f": {leg.evidence}" if leg.evidence else ""
+        yield "closed" if leg.is_closed else "told", f"{leg.status.value}{by}{why}"
+
+
+def _leg_life(leg: InFlightOrder) -> LegLife:
+    return LegLife(
+        leg.client_order_id,
+        leg.reason,
+        leg.broker_id,
+        _price_words(leg),
+        leg.quantity,
+        leg.filled_quantity,
+        leg.status.value,
+        leg.evidence,
+    )
+
+
+def _price_words(order: OrderIntent | InFlightOrder) -> str:
+    """At which price it is to trade, and from which on."""
+    terms, words = order.terms, []
+    if terms is not None and terms.stop_price is not None:
+        words.append(f"stop {plain(terms.stop_price)}")
+    if terms is not None and terms.trail_price is not None:
+        words.append(f"trailing by {plain(terms.trail_price)}")
+    if terms is not None and terms.trail_percent is not None:
+        words.append(f"trailing by {plain(terms.trail_percent)} %")
+    if order.limit_price is not None:
+        words.append(f"limit {plain(order.limit_price)}")
+    return " ".join(words) or "at the market"
+
+
+def _exit_words(terms: OrderTerms | None) -> str:
+    """The exits that come with it; empty for an order that brings none."""
+    if terms is None or not terms.is_group:
+        return ""
+    words = [] if terms.take_profit is None else [f"take-profit {plain(terms.take_profit)}"]
+    if terms.stop_loss is not None:
+        limit = "" if terms.stop_loss_limit is None else f" limit {plain(terms.stop_loss_limit)}"
+        words.append(f"stop-loss {plain(terms.stop_loss)}{limit}")
+    return f"; {terms.order_class.value} with {' and '.join(words)}" if words else f"; of an {terms.order_class.value}"
 
 
 def _run_words(event: EpochStarted | ShutdownStarted, order: InFlightOrder) -> tuple[str, str]:

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from holdfast.kernel import Kernel
-from holdfast.model import ClosedTrade
+from holdfast.model import ClosedTrade, OrderClass, OrderTerms
 from holdfast.model.decimals import EXACT, plain
+from holdfast.model.terms import NUMBERS
 from holdfast.model.timestamps import format_rfc3339, to_datetime
 
 if TYPE_CHECKING:
@@ -161,6 +162,13 @@ def snapshot(container: Container) -> dict[str, Any]:
     }
 
 
+def terms_values(terms: OrderTerms | None) -> dict[str, Any]:
+    """What an order says beyond quantity and limit, in its values; of an entry the prices of the exits that it brings."""
+    given = {} if terms is None else dict(terms.numbers())
+    values = {name: plain(given[name]) if name in given else None for name in NUMBERS}
+    return {"class": (OrderClass.SIMPLE if terms is None else terms.order_class).value, **values}
+
+
 def _order(order: InFlightOrder) -> dict[str, Any]:
     return {
         "bar": format_rfc3339(order.created_at),
@@ -170,6 +178,8 @@ def _order(order: InFlightOrder) -> dict[str, Any]:
         "type": order.order_type.value,
         "time_in_force": order.time_in_force.value,
         "limit_price": None if order.limit_price is None else plain(order.limit_price),
+        **terms_values(order.terms),
+        "parent": order.parent,
         "status": order.status.value,
         "filled": plain(order.filled_quantity),
         "reason": order.reason,
@@ -188,6 +198,11 @@ def _recent(order: InFlightOrder) -> dict[str, Any]:
         "quantity": order.quantity,
         "filled_quantity": order.filled_quantity,
         "limit_price": order.limit_price,
+        "stop_price": None if order.terms is None else order.terms.stop_price,
+        "trail_price": None if order.terms is None else order.terms.trail_price,
+        "trail_percent": None if order.terms is None else order.terms.trail_percent,
+        "order_class": (OrderClass.SIMPLE if order.terms is None else order.terms.order_class).value,
+        "parent": order.parent,
         "average_price": order.average_price,
         "status": order.status.value,
         "reason": order.reason,

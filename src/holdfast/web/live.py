@@ -231,18 +231,37 @@ def _orders(orders: Sequence[Mapping[str, Any]], rows: _Rows) -> Panel:
     for order in shown:
         side = str(order.get("side") or _DASH)
         status = str(order.get("status") or _DASH)
-        price = order.get("average_price") or order.get("limit_price")
         table.add_row(
             Text(_hour(order.get("at")), style="dim"),
             _text(order.get("symbol"), style="bold"),
             _text(side, style=_SIDE_STYLES.get(side, "")),
             _quantity(_decimal(order.get("quantity"))),
             _quantity(_decimal(order.get("filled_quantity"))),
-            _price(price) if price else Text("market", style="dim"),
+            _order_price(order),
             _text(status, style=_STATUS_STYLES.get(status, "")),
-            _text(order.get("reason") or "", style="dim"),
+            _text(_why(order), style="dim"),
         )
     return _panel(table, _title("Orders", len(shown), len(orders)))
+
+
+def _order_price(order: Mapping[str, Any]) -> Text:
+    """What it was paid, or the price that it waits for."""
+    if price := order.get("average_price"):
+        return _price(price)
+    if stop := order.get("stop_price"):
+        return Text("stop ", style="dim") + _price(stop)
+    if trail := order.get("trail_price"):
+        return Text("trail ", style="dim") + _price(trail)
+    if percent := order.get("trail_percent"):
+        return Text("trail ", style="dim") + _text(f"{percent}%")
+    price = order.get("limit_price")
+    return _price(price) if price else Text("market", style="dim")
+
+
+def _why(order: Mapping[str, Any]) -> str:
+    """The reason; of an exit that came with another order also of which one, by its number."""
+    reason, parent = str(order.get("reason") or ""), str(order.get("parent") or "")
+    return f"{reason} of order {parent.rpartition('-')[2]}" if parent else reason
 
 
 def _streams(snapshot: Mapping[str, Any]) -> Text:

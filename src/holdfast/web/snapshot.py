@@ -42,7 +42,10 @@ class PositionView(TypedDict, total=False):
 
 
 class OrderView(TypedDict, total=False):
-    """One order of ours, open or lately closed; ``at`` is when it was created."""
+    """One order of ours, open or lately closed; ``at`` is when it was created.
+
+    ``parent`` is the ``client_order_id`` of the intent whose exit it is; None for an order of its own.
+    """
 
     at: Moment
     client_order_id: str
@@ -52,6 +55,11 @@ class OrderView(TypedDict, total=False):
     quantity: Number
     filled_quantity: Number
     limit_price: Number | None
+    stop_price: Number | None
+    trail_price: Number | None
+    trail_percent: Number | None
+    order_class: str
+    parent: str | None
     average_price: Number | None
     status: str
     reason: str
