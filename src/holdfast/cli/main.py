@@ -13,17 +13,7 @@ import typer
 
 import holdfast
 from holdfast.cli import data_commands, journal_commands
-from holdfast.cli.venue_options import (
-    AdminPortOption,
-    BasicPlanOption,
-    BookOption,
-    ParentOption,
-    PortOption,
-    RateLimitOption,
-    ScenarioOption,
-    SpeedOption,
-    TicksOption,
-)
+from holdfast.cli import venue_options as of_venue
 from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
 
@@ -344,18 +334,20 @@ def venue(
     synthetic: SyntheticOption = None,
     sessions: SessionsOption = 5,
     seed: SeedOption = 7,
-    speed: SpeedOption = "max",
-    port: PortOption = 0,
-    admin_port: AdminPortOption = 0,
-    book: BookOption = None,
+    speed: of_venue.SpeedOption = "max",
+    port: of_venue.PortOption = 0,
+    admin_port: of_venue.AdminPortOption = 0,
+    book: of_venue.BookOption = None,
     cash: CashOption = Decimal(100_000),
     participation: ParticipationOption = 0.1,
     spread_bps: SpreadOption = 0.0,
-    rate_limit: RateLimitOption = 200,
-    scenario: ScenarioOption = None,
-    ticks: TicksOption = True,
-    basic_plan: BasicPlanOption = False,
-    exit_with_parent: ParentOption = False,
+    rate_limit: of_venue.RateLimitOption = 200,
+    scenario: of_venue.ScenarioOption = None,
+    ticks: of_venue.TicksOption = True,
+    quotes: of_venue.QuotesOption = None,
+    trades: of_venue.TradesOption = None,
+    basic_plan: of_venue.BasicPlanOption = False,
+    exit_with_parent: of_venue.ParentOption = False,
 ) -> None:
     """Run the built-in venue: a local Alpaca that replays recorded bars.
 
@@ -363,7 +355,7 @@ def venue(
     first in a browser to see how to point each SDK at it, and the second for what an operator can do. It listens
     on the loopback interface only, until Ctrl-C.
 
-    Without --data or --synthetic it replays the bundled sample.
+    Without --data, --synthetic or recorded ticks it replays the bundled sample.
     """
     from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
 
@@ -392,6 +384,8 @@ def venue(
             scenario=scenario,
             rate_limit=rate_limit,
             ticks=ticks,
+            quotes=quotes,
+            trades=trades,
             basic_plan=basic_plan,
         )
     )

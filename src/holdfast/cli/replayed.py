@@ -67,6 +67,8 @@ async def venue(
     rate_limit: int = 200,
     ticks: bool = True,
     basic_plan: bool = False,
+    quotes: Path | None = None,
+    trades: Path | None = None,
 ) -> None:
     """Serve until told to stop."""
     configure_logs()
@@ -88,4 +90,14 @@ async def venue(
         basic_plan=basic_plan,
         scenario=Scenario() if scenario is None else read_scenario(scenario),
     )
-    await serve(config, market.load())
+    if quotes is None and trades is None:
+        await serve(config, market.load())
+        return
+    from holdfast.data.tick_files import read_quotes, read_trades, recorded_market  # noqa: PLC0415 - loads a calendar
+
+    series, recorded = recorded_market(
+        market.load() if market.is_given else {},
+        {} if quotes is None else read_quotes(quotes),
+        {} if trades is None else read_trades(trades),
+    )
+    await serve(config, series, recorded=recorded)

@@ -63,3 +63,18 @@ BasicPlanOption = Annotated[
     bool,
     typer.Option("--basic-plan", help="Market data of Alpaca's free plan: no recent SIP, 30 symbols a stream."),
 ]
+
+QuotesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--quotes", metavar="FILE", help="At a speed: CSV of recorded quotes (ts,symbol,bid,bid_size,ask,ask_size)."
+    ),
+]
+TradesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trades",
+        metavar="FILE",
+        help="At a speed: CSV of recorded trades (ts,symbol,price,size); of symbols without bars they make them.",
+    ),
+]

@@ -74,7 +74,7 @@ def read_bars(path: str | os.PathLike[str], symbol: str, *, period: int | None =
         DataError: The file cannot be read, or a line is wrong: names file, line and reason.
     """
     source = Path(path)
-    data = _read_bytes(source)
+    data = read_bytes(source, ",".join(COLUMNS))
     order, body = _read_header(source, data)
     columns = _parse_columns(body, order)
     if columns is None:
@@ -156,8 +156,12 @@ def write_bars(series: BarSeries, path: str | os.PathLike[str]) -> None:
 # ---------------------------------------------------------------------------------------------- files
 
 
-def _read_bytes(source: Path) -> bytes:
-    """The file's content, unpacked."""
+def read_bytes(source: Path, header: str) -> bytes:
+    """The content of a CSV file, unpacked; ``header`` is what it should begin with.
+
+    Raises:
+        DataError: It cannot be read, or is empty.
+    """
     try:
         data = source.read_bytes()
     except FileNotFoundError:
@@ -180,7 +184,7 @@ def _read_bytes(source: Path) -> bytes:
             raise DataError(message) from None
     data = data.removeprefix(_UTF8_BOM)
     if not data.strip():
-        message = f"{source}: the file is empty; expected the header {','.join(COLUMNS)}"
+        message = f"{source}: the file is empty; expected the header {header}"
         raise DataError(message)
     return data
 

@@ -314,14 +314,15 @@ def scaled(series: BarSeries, first: int, factor: float, volume_factor: float, a
     """The bars with prices and volumes scaled from a row on, on the grid on which the asset trades."""
     prices = [column.copy() for column in (series.open, series.high, series.low, series.close)]
     for column in prices:
-        column[first:] = _on_grid(column[first:] * factor, asset)
+        column[first:] = on_grid(column[first:] * factor, asset)
     volume = series.volume.copy()
     volume[first:] = np.round(volume[first:] * volume_factor, 9 if asset.asset_class is AssetClass.CRYPTO else 0)
     opens, highs, lows, closes = prices
     return BarSeries(series.symbol, series.period, series.ts, opens, highs, lows, closes, volume)
 
 
-def _on_grid(prices: Float64, asset: Asset) -> Float64:
+def on_grid(prices: Float64, asset: Asset) -> Float64:
+    """Prices as the asset may have them."""
     if asset.asset_class is AssetClass.CRYPTO:
         return np.round(prices, 9)
     # Rounding keeps the order of prices, so that high and low stay around open and close.

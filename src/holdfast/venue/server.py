@@ -24,14 +24,16 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.http11 import Request
 
 from holdfast.model.enums import AssetClass
-from holdfast.model.errors import VenueError
+from holdfast.model.errors import ConfigurationError, VenueError
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries
+from holdfast.model.ticks import RecordedTicks
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.application import Venue
 from holdfast.venue.config import Ready, VenueConfig, default_asset
 from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, data_identity
+from holdfast.venue.recorded_ticks import ReplayedTicks, ticks_identity
 from holdfast.venue.sockets import CUT_EXTENSION, Receive, Scope, Send
 from holdfast.venue.store import open_book
 from holdfast.venue.ticks import GeneratedTicks, SymbolTicks
@@ -54,6 +56,7 @@ async def serve(
     series: Mapping[str, BarSeries],
     assets: Mapping[str, Asset] | None = None,
     *,
+    recorded: Mapping[str, RecordedTicks] | None = None,
     sessions: Callable[[AssetClass], Sessions] = sessions_for,
     on_ready: Callable[[Ready], None] | None = None,
 ) -> None:
@@ -63,14 +66,18 @@ async def serve(
         config: How it is set up.
         series: The recorded market, by symbol.
         assets: What the symbols are; those missing are taken for ``default_asset``.
+        recorded: Quotes and trades of symbols, in the place of those that are made of their bars.
         sessions: The sessions of an asset class.
         on_ready: Called when it listens; by default it prints ``Ready`` as one line of JSON.
 
     Raises:
         VenueError: A port is in use, the book cannot be used, or the book can no longer be written.
-        ConfigurationError: A setting or an asset is out of range.
+        ConfigurationError: A setting or an asset is out of range, or there are recorded ticks and orders would meet bars.
         DataError: There are no bars.
     """
+    if recorded and not config.has_ticks:
+        message = "recorded quotes and trades need --speed NUMBER, and no --no-ticks: in lock-step orders meet bars"
+        raise ConfigurationError(message)
     known = {symbol: (assets or {}).get(symbol) or default_asset(symbol) for symbol in series}
     with _listening(config.host, config.port) as trading, _listening(config.host, config.admin_port) as admin:
         settings = EngineSettings(
@@ -79,7 +86,9 @@ async def serve(
             maker_bps=config.maker_bps,
             taker_bps=config.taker_bps,
         )
-        book = await open_book(config.book, _identity(config, settings, series, known), book_id=config.seed)
+        book = await open_book(
+            config.book, _identity(config, settings, series, known, recorded or {}), book_id=config.seed
+        )
         with book:
             exchange = Exchange(
                 book,
@@ -89,7 +98,7 @@ async def serve(
                 settings=settings,
                 sessions=sessions,
                 rate_limit=config.rate_limit,
-                ticks=_ticks(config, series, known),
+                ticks=_ticks(config, series, known, recorded or {}),
             )
             ready = Ready(
                 url=_url(config.host, trading), admin=_url(config.host, admin), pid=os.getpid(), book=str(book.path)
@@ -248,25 +257,38 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.close()
 
 
-def _ticks(config: VenueConfig, series: Mapping[str, BarSeries], assets: Mapping[str, Asset]) -> dict[str, SymbolTicks]:
+def _ticks(
+    config: VenueConfig,
+    series: Mapping[str, BarSeries],
+    assets: Mapping[str, Asset],
+    recorded: Mapping[str, RecordedTicks],
+) -> dict[str, SymbolTicks]:
     """The quotes and trades of a venue that runs by itself; in lock-step orders meet bars, as in a backtest."""
     if not config.has_ticks:
         return {}
     spread, seed = config.spread_bps / 10_000, config.seed or 0
-    return {
-        symbol: GeneratedTicks(bars, assets[symbol], seed=seed, spread=spread)
-        for symbol, bars in series.items()
-        if len(bars)
-    }
+    found: dict[str, SymbolTicks] = {}
+    for symbol, bars in series.items():
+        if len(bars):
+            found[symbol] = GeneratedTicks(bars, assets[symbol], seed=seed, spread=spread)
+            if symbol in recorded:
+                found[symbol] = ReplayedTicks(recorded[symbol], found[symbol], bars, assets[symbol])
+    return found
 
 
 def _identity(
-    config: VenueConfig, settings: EngineSettings, series: Mapping[str, BarSeries], assets: Mapping[str, Asset]
+    config: VenueConfig,
+    settings: EngineSettings,
+    series: Mapping[str, BarSeries],
+    assets: Mapping[str, Asset],
+    recorded: Mapping[str, RecordedTicks],
 ) -> dict[str, str]:
     rules = {name: str(getattr(settings, name)) for name in ("participation", "spread_bps", "maker_bps", "taker_bps")}
     listed = msgspec.json.encode([assets[symbol] for symbol in sorted(assets)]).decode()
     if config.has_ticks:
         rules["ticks"] = f"generated with seed {config.seed or 0}"
+    if recorded:
+        rules["recorded ticks"] = ticks_identity(recorded)
     return {"data": data_identity(series), "cash": str(config.cash), "assets": listed, **rules}
 
 

@@ -30,10 +30,12 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries, Float64, Int64
 
-__all__ = ["MOMENTS", "GeneratedTicks", "QuoteTick", "SymbolTicks", "Tick", "TradeTick"]
+__all__ = ["FIRST_CRYPTO_ID", "MOMENTS", "GeneratedTicks", "QuoteTick", "SymbolTicks", "Tick", "TradeTick"]
 
 #: Moments of a bar at which there is a quote.
 MOMENTS: Final = 8
+#: Crypto's trade ids exceed what a float can hold, and clients must cope.
+FIRST_CRYPTO_ID: Final = 1 << 60
 
 _ROWS: Final = 128  # bars that are worked on at once
 _BLOCKS: Final = 256  # of them are kept, some 15 MB
@@ -41,7 +43,6 @@ _EXTRA_TRADE: Final = 0.5  # chance of a trade at a moment that needs none
 _SPREAD: Final = 1e-4  # of the price, where the venue names no other; never less than one increment
 _QUIET_STOCK_SIZE: Final = 100.0  # shares quoted in a bar without volume
 _QUIET_CRYPTO_VALUE: Final = 10_000.0  # USD quoted in a bar without volume
-_FIRST_CRYPTO_ID: Final = 1 << 60  # crypto's trade ids exceed what a float can hold, and clients must cope
 _DRAWS: Final = 8  # random numbers that a moment takes
 
 _Bools = npt.NDArray[np.bool_]
@@ -122,7 +123,7 @@ class GeneratedTicks:
         self._increment = None if asset.price_increment is None else Decimal(asset.price_increment)
         if self._is_crypto and self._increment is None:
             self._increment = Decimal("0.000000001")
-        self._first_id = _FIRST_CRYPTO_ID if self._is_crypto else 1
+        self._first_id = FIRST_CRYPTO_ID if self._is_crypto else 1
         digest = blake2b(f"{seed}:{series.symbol}".encode(), digest_size=8).digest()
         self._key = np.uint64(int.from_bytes(digest, "big"))
 
