@@ -9,10 +9,12 @@ with warnings.catch_warnings():
     from alpaca.common.enums import Sort
     from alpaca.common.exceptions import APIError
     from alpaca.data.enums import DataFeed
-    from alpaca.data.historical import CryptoHistoricalDataClient, StockHistoricalDataClient
+    from alpaca.data.historical import CryptoHistoricalDataClient, NewsClient, StockHistoricalDataClient
+    from alpaca.data.historical.corporate_actions import CorporateActionsClient
     from alpaca.data.live.crypto import CryptoDataStream
     from alpaca.data.live.stock import StockDataStream
     from alpaca.data.requests import (
+        CorporateActionsRequest,
         CryptoBarsRequest,
         CryptoLatestBarRequest,
         CryptoLatestOrderbookRequest,
@@ -21,6 +23,7 @@ with warnings.catch_warnings():
         CryptoQuoteRequest,
         CryptoSnapshotRequest,
         CryptoTradesRequest,
+        NewsRequest,
         StockBarsRequest,
         StockLatestBarRequest,
         StockLatestQuoteRequest,
@@ -36,6 +39,8 @@ with warnings.catch_warnings():
 
 __all__ = [
     "APIError",
+    "CorporateActionsClient",
+    "CorporateActionsRequest",
     "CryptoBarsRequest",
     "CryptoDataStream",
     "CryptoHistoricalDataClient",
@@ -47,6 +52,8 @@ __all__ = [
     "CryptoSnapshotRequest",
     "CryptoTradesRequest",
     "DataFeed",
+    "NewsClient",
+    "NewsRequest",
     "Sort",
     "StockBarsRequest",
     "StockDataStream",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from holdfast.testing import VenueAdmin
 from tests.conformance.harness import Judge, Market, covers
 from tests.conformance.sdk import (
+    CorporateActionsClient,
+    CorporateActionsRequest,
     CryptoBarsRequest,
     CryptoLatestBarRequest,
     CryptoLatestOrderbookRequest,
@@ -18,6 +22,8 @@ from tests.conformance.sdk import (
     CryptoSnapshotRequest,
     CryptoTradesRequest,
     DataFeed,
+    NewsClient,
+    NewsRequest,
     Sort,
     StockBarsRequest,
     StockLatestBarRequest,
@@ -29,7 +35,7 @@ from tests.conformance.sdk import (
     TimeFrame,
     TimeFrameUnit,
 )
-from tests.venue.helpers import OPENING, StartVenue, minutes
+from tests.venue.helpers import KEY, OPENING, SECRET, StartVenue, minutes
 from tests.venue.market_watch import STOCKS, flowing, hear_bars, subscribed
 
 pytestmark = [
@@ -215,3 +221,36 @@ async def test_trades_and_quotes(start_venue: StartVenue, judge: Judge) -> None:
     assert (bids[0].price, asks[0].price) == (coin_quote["BTC/USD"].bid_price, coin_quote["BTC/USD"].ask_price)
     assert [level.price for level in bids] == sorted((level.price for level in bids), reverse=True)
     assert [level.price for level in asks] == sorted(level.price for level in asks)
+
+
+@covers(
+    "CorporateActionsClient.get_corporate_actions",
+    "CorporateActionsClient.get_corporate_actions: pages",
+    "NewsClient.get_news",
+)
+async def test_corporate_actions_and_news(judge: Judge) -> None:
+    """What the operator did is listed by type, over as many pages as it takes; there is no news."""
+    with VenueAdmin(judge.venue.admin) as admin:
+        admin.step(bars=2)
+        admin.split("SPY", old=1, new=2)
+        admin.split("SPY", old=4, new=1)
+        for cents in range(1, 102):
+            admin.dividend("QQQ", Decimal(cents) / 100)
+    actions: Any = CorporateActionsClient(KEY, SECRET, url_override=judge.venue.url)
+    news: Any = NewsClient(KEY, SECRET, url_override=judge.venue.url)
+    try:
+        every = await judge.call("", actions.get_corporate_actions, CorporateActionsRequest(start=START.date()))
+        some = await judge.call(
+            "pages", actions.get_corporate_actions, CorporateActionsRequest(symbols=["QQQ"], limit=50)
+        )
+        articles = await judge.call("", news.get_news, NewsRequest(symbols="SPY"))
+    finally:
+        actions._session.close()
+        news._session.close()
+
+    (split,), (reverse,) = every["forward_splits"], every["reverse_splits"]
+    assert (split.symbol, split.old_rate, split.new_rate, split.ex_date) == ("SPY", 1, 2, START.date())
+    assert (reverse.old_rate, reverse.new_rate) == (4, 1)
+    assert [dividend.rate for dividend in every["cash_dividends"]] == [cents / 100 for cents in range(1, 102)]
+    assert every["cash_dividends"][:50] == some["cash_dividends"]
+    assert articles.data == {"news": []}

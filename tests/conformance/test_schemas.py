@@ -119,6 +119,8 @@ SAMPLES: Final[dict[str, tuple[str, Ask]]] = {
     ),
     "DELETE /v2/watchlists:by_name": (TRADING, at("/v2/watchlists:by_name", params={"name": "new"})),
     "DELETE /v2/watchlists/{watchlist_id}": (TRADING, at("/v2/watchlists/{watchlist}")),
+    "GET /v1/corporate-actions": (DATA, at("/v1/corporate-actions", params={"start": "2024-01-01"})),
+    "GET /v1beta1/news": (DATA, at("/v1beta1/news")),
     "GET /v2/stocks/bars": (
         DATA,
         at("/v2/stocks/bars", params={"symbols": "SPY", "timeframe": "1Min", "start": "2024-01-02"}),

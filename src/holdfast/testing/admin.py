@@ -112,6 +112,10 @@ class VenueAdmin:
         """Make ``new`` shares of ``old`` ones; gives the state."""
         return dict(self._ask("POST", f"/symbols/{symbol}/split", {"from": old, "to": new}))
 
+    def dividend(self, symbol: str, rate: float | str | Decimal) -> dict[str, Any]:
+        """Pay a cash dividend (USD a share) to whoever holds a stock; gives the state."""
+        return dict(self._ask("POST", f"/symbols/{symbol}/dividend", {"rate": str(rate)}))
+
     # Each of these gives the trade and the bar as they are now, and whether the bar has changed.
 
     def late_trade(self, symbol: str, price: float, size: float, *, at: str | None = None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
 from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.configuration import Configuration
+from holdfast.venue.corporate_actions import CorporateAction
 from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.operations import Operation, carry_out
 from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
@@ -129,6 +130,7 @@ class Exchange:
         crypto_only = all("/" in symbol for symbol in series)
         self.account_sessions = sessions(AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY)
         self.accounts: list[VenueAccount] = []
+        self.actions: list[CorporateAction] = []
         self._by_key: dict[str, VenueAccount] = {}
         self._names = {name: symbol for symbol in assets for name in (slashless(symbol), symbol)}
         self._book = book

@@ -1,4 +1,4 @@
-"""What an operator does to the market or to an account, and no client can: halts, moved prices, splits, resets.
+"""What an operator does to the market or to an account, and no client can: halts, moved prices, splits, dividends, resets.
 
 Each is a message, is recorded as an input of the book at the moment at which it came, and is carried out in the same way
 when the book is replayed. So a venue that was killed comes back with its halts, its moved prices and its splits.
@@ -14,7 +14,7 @@ the fact. Nothing trades by it: what was filled stays filled. The bar is the sum
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Protocol
 
 import msgspec
@@ -28,12 +28,14 @@ from holdfast.model.timestamps import format_rfc3339
 from holdfast.venue.account import NANO
 from holdfast.venue.accounts import EngineGroup, VenueAccount
 from holdfast.venue.amended_ticks import AmendedTicks, Amendment, revised
+from holdfast.venue.corporate_actions import CorporateAction
 from holdfast.venue.orders import Posting
 from holdfast.venue.refusals import refuse_invalid, refuse_missing, refuse_unprocessable
 from holdfast.venue.ticks import SymbolTicks, TradeTick
 
 _PRICE_MAX = 1e9
 _SPLIT_MAX = 1000
+_CENT = Decimal("0.01")
 
 
 class Halt(msgspec.Struct, frozen=True, tag="halt"):
@@ -61,6 +63,13 @@ class Split(msgspec.Struct, frozen=True, tag="split"):
     symbol: str
     old: int
     new: int
+
+
+class Dividend(msgspec.Struct, frozen=True, tag="dividend"):
+    """Pay this much (USD) for each share; who is short of some pays it."""
+
+    symbol: str
+    rate: Decimal
 
 
 class Reset(msgspec.Struct, frozen=True, tag="reset"):
@@ -96,7 +105,7 @@ class CancelTrade(msgspec.Struct, frozen=True, tag="cancel_trade"):
     action: str
 
 
-Operation = Halt | Resume | MovePrice | Split | Reset | LateTrade | CorrectTrade | CancelTrade
+Operation = Halt | Resume | MovePrice | Split | Dividend | Reset | LateTrade | CorrectTrade | CancelTrade
 
 
 class Operated(Protocol):
@@ -108,6 +117,7 @@ class Operated(Protocol):
     assets: dict[str, Asset]
     visible: dict[str, int]
     ticks: dict[str, SymbolTicks]
+    actions: list[CorporateAction]
 
     @property
     def now(self) -> int:
@@ -154,17 +164,12 @@ def carry_out(exchange: Operated, operation: Operation) -> Amendment | None:
             _move_price(exchange, _symbol(exchange, name), price)
         case Split(name, old, new):
             _split(exchange, _symbol(exchange, name), old, new)
+        case Dividend(name, rate):
+            _pay_dividend(exchange, _symbol(exchange, name), rate)
         case Reset(key, cash):
             _reset(exchange, key, cash)
-        case LateTrade(name, price, size, at):
-            return _late_trade(exchange, _symbol(exchange, name), price, size, at)
-        case CorrectTrade(name, trade_id, price, size):
-            _check_trade(price, size)
-            return _replace_trade(exchange, _reported(exchange, name), trade_id, price=price, size=size)
-        case CancelTrade(name, trade_id, action):
-            if action not in ("C", "E"):
-                refuse_invalid(f"action must be C (cancel) or E (error), got {action[:40]!r}")
-            return _replace_trade(exchange, _reported(exchange, name), trade_id, action=action)
+        case LateTrade() | CorrectTrade() | CancelTrade():
+            return _report(exchange, operation)
     return None
 
 
@@ -214,10 +219,25 @@ def _split(exchange: Operated, symbol: str, old: int, new: int) -> None:
                 held = position.quantity
                 change = (held * new / old).quantize(NANO, ROUND_DOWN) - held
             account.post(Posting("SPLIT", symbol, change, Decimal(0)), now)
+    exchange.actions.append(CorporateAction(len(exchange.actions), symbol, now, old, new))
     exchange.group.scale(symbol, factor)
     exchange.revise(
         scaled(exchange.series[symbol], exchange.visible[symbol], factor, new / old, exchange.assets[symbol])
     )
+
+
+def _pay_dividend(exchange: Operated, symbol: str, rate: Decimal) -> None:
+    if exchange.assets[symbol].asset_class is not AssetClass.US_EQUITY:
+        refuse_unprocessable(f"{symbol} is no equity: it pays no dividend")
+    if not 0 < rate <= _PRICE_MAX:
+        refuse_invalid(f"rate must be above 0 and at most {_PRICE_MAX:g}, got {rate}")
+    for account in exchange.accounts:
+        position = account.engine.position(symbol)
+        if position is not None:
+            with Exact():
+                cash = (position.quantity * rate).quantize(_CENT, ROUND_HALF_UP)
+            account.post(Posting("DIV", symbol, Decimal(0), cash), exchange.now)
+    exchange.actions.append(CorporateAction(len(exchange.actions), symbol, exchange.now, rate=rate))
 
 
 def _reset(exchange: Operated, key: str, cash: Decimal) -> None:
@@ -232,6 +252,19 @@ def _reset(exchange: Operated, key: str, cash: Decimal) -> None:
 
 
 # --- Reports ---------------------------------------------------------------------------------------------------
+
+
+def _report(exchange: Operated, report: LateTrade | CorrectTrade | CancelTrade) -> Amendment:
+    match report:
+        case LateTrade(name, price, size, at):
+            return _late_trade(exchange, _symbol(exchange, name), price, size, at)
+        case CorrectTrade(name, trade_id, price, size):
+            _check_trade(price, size)
+            return _replace_trade(exchange, _reported(exchange, name), trade_id, price=price, size=size)
+        case CancelTrade(name, trade_id, action):
+            if action not in ("C", "E"):
+                refuse_invalid(f"action must be C (cancel) or E (error), got {action[:40]!r}")
+            return _replace_trade(exchange, _reported(exchange, name), trade_id, action=action)
 
 
 def _late_trade(exchange: Operated, symbol: str, price: float, size: float, at: int | None) -> Amendment:

@@ -6,6 +6,7 @@ Unknown query parameters are tolerated, as at Alpaca.
 from __future__ import annotations
 
 from holdfast.venue.api.account import AccountApi
+from holdfast.venue.api.announcements import AnnouncementsApi
 from holdfast.venue.api.history import HistoryApi
 from holdfast.venue.api.market_data import MarketDataApi
 from holdfast.venue.api.orders import OrdersApi
@@ -21,4 +22,4 @@ _SUBJECTS = (AccountApi, HistoryApi, OrdersApi, PositionsApi, ReferenceApi, Watc
 def public_routes(exchange: Exchange, *, is_basic: bool = False) -> list[Route]:
     """The table of the trading port: everything that Alpaca's hosts answer."""
     trading = [route for subject in _SUBJECTS for route in subject(exchange).routes()]
-    return [*trading, *MarketDataApi(exchange, is_basic=is_basic).routes()]
+    return [*trading, *MarketDataApi(exchange, is_basic=is_basic).routes(), *AnnouncementsApi(exchange).routes()]

@@ -8,6 +8,7 @@ POST /step       {"steps"} or {"bars"}   while it stands still
 POST /symbols/SYMBOL/halt, /resume
 POST /symbols/SYMBOL/price      {"price"}
 POST /symbols/SYMBOL/split      {"from", "to"}
+POST /symbols/SYMBOL/dividend   {"rate"}
 POST /symbols/SYMBOL/trades     {"price", "size", "at"}     reported late
 POST /symbols/SYMBOL/trades/ID/correct   {"price", "size"}
 POST /symbols/SYMBOL/trades/ID/cancel    {"action"}
@@ -31,6 +32,7 @@ from holdfast.venue.market_view import MarketView
 from holdfast.venue.operations import (
     CancelTrade,
     CorrectTrade,
+    Dividend,
     Halt,
     LateTrade,
     MovePrice,
@@ -98,6 +100,7 @@ class OperatorApi:
             ("POST", "/symbols/{}/resume", self.resume),
             ("POST", "/symbols/{}/price", self.move_price),
             ("POST", "/symbols/{}/split", self.split),
+            ("POST", "/symbols/{}/dividend", self.pay_dividend),
             ("POST", "/symbols/{}/trades", self.report_trade),
             ("POST", "/symbols/{}/trades/{}/correct", self.correct_trade),
             ("POST", "/symbols/{}/trades/{}/cancel", self.cancel_trade),
@@ -185,6 +188,11 @@ class OperatorApi:
         if isinstance(old, bool) or isinstance(new, bool) or not isinstance(old, int) or not isinstance(new, int):
             refuse_invalid('a split needs two whole numbers: {"from": 1, "to": 2} makes two shares of one')
         return self._operate(request, Split(request.parts[0], old, new))
+
+    def pay_dividend(self, request: Request) -> Answer:
+        """Pay a cash dividend to whoever holds a stock; who is short of it pays."""
+        rate = parse_amount(_object(request, "rate").get("rate"), "rate")
+        return self._operate(request, Dividend(request.parts[0], rate))
 
     # --- Its past ----------------------------------------------------------------------------------------------
 
