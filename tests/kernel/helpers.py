@@ -58,7 +58,7 @@ from holdfast.model.events import (
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import Protection, ProtectionManager
-from holdfast.state.order_tracker import InFlightOrder
+from holdfast.state.order_tracker import InFlightOrder, OrderTracker
 from holdfast.strategies import Strategy
 from holdfast.time import UtcDaySessions
 
@@ -133,6 +133,7 @@ def make_kernel(
     limits: RiskLimits | None = None,
     protections: Iterable[Protection] = (),
     settings: KernelSettings | None = None,
+    tracker: OrderTracker | None = None,
 ) -> Kernel:
     """A fresh kernel whose sessions are UTC days."""
     return Kernel(
@@ -141,6 +142,7 @@ def make_kernel(
         gate=PreTradeRiskGate(limits),
         sessions_for=lambda _: UtcDaySessions(),
         settings=settings,
+        tracker=tracker,
     )
 
 
