@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,16 +19,16 @@ import pytest
 from holdfast.brokers import AlpacaConnector, Timeouts
 from holdfast.di import Container
 from holdfast.model import Bar, OrderIntent, OrderSide, OrderStatus, OrderType, TimeInForce
-from holdfast.model.enums import Outcome
+from holdfast.model.enums import Outcome, Source
 from holdfast.model.errors import OutcomeUnknownError
 from holdfast.model.events import BrokerReported, Event, OrderFilled, OrderRefused, OrderUpdated
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.net import create_combined_throttler
 from holdfast.realtime import MarketDataStream, UserStreamTracker
 from holdfast.testing import VenueAdmin
-from tests.venue.helpers import VenueProcess, minutes, venues
+from tests.venue.helpers import OPENING, VenueProcess, minutes, venues
 
-SYMBOL = "BTC/USD"
+SYMBOL, SHARE = "BTC/USD", "SPY"
 SPEED = 60.0  # a bar a second
 PATIENCE_SECONDS = 60.0
 FOREVER = 3_600.0
@@ -50,11 +51,18 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VenueProcess]:
         yield start(minutes(count=20_000), speed=SPEED, rate_limit=None)
 
 
+@pytest.fixture
+def shares(tmp_path: Path) -> Iterator[VenueProcess]:
+    """A market of one share in the hours of its exchange, which swings between 399 and 401."""
+    with venues(tmp_path) as start:
+        yield start(minutes(SHARE, count=390, start=OPENING, base=400.0), speed=2 * SPEED, rate_limit=None)
+
+
 class Bot:
     """A whole bot without a strategy, its account's key, and the venue's admin port."""
 
-    def __init__(self, venue: VenueProcess, key: str, **settings: Any) -> None:
-        self.key, self.admin = key, VenueAdmin(venue.admin)
+    def __init__(self, venue: VenueProcess, key: str, symbol: str = SYMBOL, **settings: Any) -> None:
+        self.key, self.admin, self.symbol = key, VenueAdmin(venue.admin), symbol
         self.settings = {
             "alpaca": {
                 "api_key": key,
@@ -65,7 +73,7 @@ class Bot:
                 # The socket and the looks of REST have to do by themselves.
                 "activity_stream": False,
             },
-            "watch": [SYMBOL],
+            "watch": [symbol],
             "risk": {"max_data_age": FOREVER},
             "reconcile": {"interval_seconds": FOREVER, "mute_seconds": FOREVER, **settings},
         }
@@ -100,7 +108,7 @@ class Bot:
     async def order(self, quantity: str = "0.01", **members: Any) -> str:
         """Have the kernel make an order; its id of ours."""
         verdict = await self.container.process_signal(
-            {"symbol": SYMBOL, "side": "BUY", "quantity": quantity, **members}
+            {"symbol": self.symbol, "side": "BUY", "quantity": quantity, **members}
         )
         assert verdict.approved, verdict.reason
         assert verdict.client_order_id is not None
@@ -158,10 +166,10 @@ async def bot(venue: VenueProcess, request: pytest.FixtureRequest) -> AsyncItera
     """Starts bots, each with an account named after the test."""
     started: list[Bot] = []
 
-    async def start(**settings: Any) -> Bot:
+    async def start(at: VenueProcess = venue, **settings: Any) -> Bot:
         # A rule reads its account as a pattern, in which brackets mean something.
         name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-        one = Bot(venue, f"{name}-{len(started)}", **settings)
+        one = Bot(at, f"{name}-{len(started)}", **settings)
         started.append(one)
         await one.start()
         await one.until(lambda: one.bars)
@@ -317,19 +325,26 @@ async def test_06_an_old_socket_that_keeps_its_place_is_waited_out(bot: Start, t
 
 
 @pytest.mark.slow
-async def test_07_a_cancel_that_was_never_streamed_is_found(bot: Start) -> None:
-    """As of a bracket's leg that the venue cancels by itself: the comparison of the books sees that it is gone."""
-    one = await bot(interval_seconds=5.0)
-    rule = one.fault("lost", target="trade", kind="*cancel*", count="unlimited")
-    order = await one.order(price="30000")
-    await one.until(lambda: one.status(order) is OrderStatus.NEW)
-    report = await one.container.broker.find_order(order)
-    assert report is not None
-    await one.container.broker.cancel_order(report.broker_id)
-    await one.until(lambda: one.status(order) is OrderStatus.CANCELED)
+async def test_07_the_cancel_of_a_brackets_leg_that_was_never_streamed_is_found(
+    shares: VenueProcess, bot: Start
+) -> None:
+    """The take-profit fills, the venue cancels the stop-loss by itself, and nobody is told: the books are compared."""
+    one = await bot(shares, symbol=SHARE, interval_seconds=5.0)
+    rule = one.fault("lost", target="trade", kind="canceled", fields={"order.order_class": "bracket"})
+    entry = await one.order("10", price="399.5", take_profit={"limit_price": "400.5"}, stop_loss={"stop_price": "380"})
+    take_profit, stop_loss = f"{entry}.tp", f"{entry}.sl"
+    await one.filled(take_profit)
+    await one.until(lambda: one.status(stop_loss) is OrderStatus.CANCELED)
 
-    assert one.admin.struck(rule) >= 1
+    assert one.admin.struck(rule) == 1
+    streamed = [
+        event.report for event in one.events if isinstance(event, OrderUpdated) and event.source is Source.STREAM
+    ]
+    assert OrderStatus.CANCELED not in {report.status for report in streamed}
+    assert [one.status(order) for order in (entry, take_profit)] == [OrderStatus.FILLED] * 2
     assert one.container.order_tracker.open_count == 0
+    assert await one.container.broker.fetch_open_orders() == ()
+    assert one.container.position_store.quantity(SHARE) == 0
     await one.nothing_is_lost()
 
 
