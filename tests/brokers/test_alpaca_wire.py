@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast import brokers, realtime
 from holdfast.brokers import alpaca_reference as reference
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_wire import MalformedMessageError
@@ -437,3 +439,13 @@ def test_a_period_without_a_word_is_an_error(period: int) -> None:
     """Said before anything is asked."""
     with pytest.raises(DataError, match="Alpaca has no bars"):
         wire.timeframe(period)
+
+
+def test_what_unreadable_json_raises_is_said_in_one_place() -> None:
+    """Every reader of a venue's JSON catches the same errors, and words them the same."""
+    sources = sorted(path for package in (brokers, realtime) for path in Path(package.__file__).parent.glob("*.py"))
+    saying = {
+        text: [path.name for path in sources if text in path.read_text("utf-8")]
+        for text in ("ValueError, TypeError, AttributeError", "it has no {error.args[0]!r}")
+    }
+    assert set(map(tuple, saying.values())) == {("alpaca_wire.py",)}, saying

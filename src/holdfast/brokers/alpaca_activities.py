@@ -15,7 +15,6 @@ import structlog
 
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.model.enums import ActivityKind
-from holdfast.model.errors import DataError
 from holdfast.model.events import VenueAdjusted
 from holdfast.model.orders import AccountActivity
 from holdfast.model.timestamps import parse_rfc3339
@@ -59,7 +58,6 @@ REVISIONS: Mapping[str, tuple[ActivityKind, str]] = {
     "trade_bust": (_K.BUST, "trade busted"),
     "trade_correct": (_K.CORRECTION, "trade corrected"),
 }
-_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, DataError)
 
 
 def kind_of(activity_type: str) -> tuple[ActivityKind, str]:
@@ -95,7 +93,7 @@ def activity(row: Json) -> AccountActivity | None:
             cash=sign * wire.decimal(row.get("net_amount") or 0),
             cancels=str(identity) if canceled else "",
         )
-    except _UNREADABLE as error:
+    except wire.UNREADABLE as error:
         _log.warning("alpaca.activity_unreadable", row=row, reason=str(error))
         return None
 
@@ -136,6 +134,6 @@ def revisions(update: Json, ts: int) -> list[VenueAdjusted]:
                 ),
             )
         ]
-    except _UNREADABLE as error:
+    except wire.UNREADABLE as error:
         _log.warning("alpaca.revision_unreadable", update=update, reason=str(error))
         return []

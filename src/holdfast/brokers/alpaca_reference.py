@@ -14,15 +14,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from holdfast.brokers.alpaca_wire import MalformedMessageError, decimal
-from holdfast.model.errors import DataError
+from holdfast.brokers.alpaca_wire import UNREADABLE, decimal, malformed
 from holdfast.model.timestamps import NS_PER_SECOND, parse_rfc3339
 
 Json = Mapping[str, Any]
 
 _NEW_YORK = ZoneInfo("America/New_York")
-# What reading a JSON value of the wrong shape can raise.
-_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, DataError)
 
 
 class MarketClock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -92,8 +89,8 @@ def market_clock(row: Json) -> MarketClock:
             next_open=parse_rfc3339(row["next_open"]),
             next_close=parse_rfc3339(row["next_close"]),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "a clock", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "a clock", row) from None
 
 
 def market_day(row: Json) -> MarketDay:
@@ -113,8 +110,8 @@ def market_day(row: Json) -> MarketDay:
             session_close=_moment(day, row["session_close"]) if row.get("session_close") else closes,
             settlement_date=str(row.get("settlement_date") or ""),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "a day of the calendar", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "a day of the calendar", row) from None
 
 
 def portfolio_history(row: Json) -> PortfolioHistory:
@@ -136,8 +133,8 @@ def portfolio_history(row: Json) -> PortfolioHistory:
         )
         base, timeframe = _amount(row.get("base_value")), str(row.get("timeframe") or "")
         return PortfolioHistory(points=points, base_value=base, timeframe=timeframe)
-    except _UNREADABLE as error:
-        raise _malformed(error, "an account's history", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "an account's history", row) from None
 
 
 def account_configuration(row: Json) -> AccountConfiguration:
@@ -154,8 +151,8 @@ def account_configuration(row: Json) -> AccountConfiguration:
             suspend_trade=_flag(row.get("suspend_trade", True)),
             trade_confirm_email=str(row.get("trade_confirm_email") or ""),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "an account's settings", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "an account's settings", row) from None
 
 
 def _amount(value: object) -> Decimal | None:
@@ -169,8 +166,3 @@ def _moment(day: date, text: str) -> int:
 
 def _flag(value: object) -> bool:
     return value is True or value == "true"
-
-
-def _malformed(error: Exception, what: str, payload: object) -> MalformedMessageError:
-    reason = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
-    return MalformedMessageError(f"the venue sent {what} that cannot be read: {reason}", payload)

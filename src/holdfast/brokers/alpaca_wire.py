@@ -39,6 +39,23 @@ class MalformedMessageError(OutcomeUnknownError):
         self.payload = payload
 
 
+#: What reading a JSON value of the wrong shape can raise: nothing else is caught.
+UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, DataError)
+
+
+def malformed(error: Exception, what: str, payload: object, sender: str = "the venue") -> MalformedMessageError:
+    """The error for something of the wrong shape, made of what reading it has raised.
+
+    Args:
+        error: What was raised.
+        what: What was read, with its article.
+        payload: The whole of it.
+        sender: Who sent it.
+    """
+    reason = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
+    return MalformedMessageError(f"{sender} sent {what} that cannot be read: {reason}", payload)
+
+
 # ---------------------------------------------------------------------- vocabularies
 
 # The venue's words for a status. Our own four (created, submitted, unknown, never_sent) are not
@@ -150,15 +167,6 @@ def _side(value: object) -> OrderSide:
 def _flag(value: object) -> bool:
     """JSON true, or the string that some gateways make of it."""
     return value is True or value == "true"
-
-
-def _malformed(error: Exception, what: str, payload: object) -> MalformedMessageError:
-    reason = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
-    return MalformedMessageError(f"the venue sent {what} that cannot be read: {reason}", payload)
-
-
-# What reading a JSON value of the wrong shape can raise: nothing else is caught.
-_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, DataError)
 
 
 # ---------------------------------------------------------------------- orders
@@ -307,8 +315,8 @@ def order_report(order: Json, *, whole: bool = False) -> OrderReport:
             terms=_order_terms(order),
             legs=tuple(order_report(leg) for leg in legs) if legs else () if whole else None,
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "an order", order) from None
+    except UNREADABLE as error:
+        raise malformed(error, "an order", order) from None
 
 
 def is_multi_leg(order: Json) -> bool:
@@ -340,8 +348,8 @@ def trade_update_events(update: Json, ts: int) -> list[OrderUpdated | OrderFille
     try:
         event, order = update["event"], update["order"]
         is_fill = event in FILL_EVENTS and _has_execution(update)
-    except _UNREADABLE as error:
-        raise _malformed(error, "a trade update", update) from None
+    except UNREADABLE as error:
+        raise malformed(error, "a trade update", update) from None
     report = order_report(order)
     if not is_fill:
         return [OrderUpdated(ts=ts, report=report, source=Source.STREAM)]
@@ -357,8 +365,8 @@ def trade_update_events(update: Json, ts: int) -> list[OrderUpdated | OrderFille
             cum_qty=report.filled_qty,
             client_order_id=report.client_order_id,
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "a fill", update) from None
+    except UNREADABLE as error:
+        raise malformed(error, "a fill", update) from None
     return [OrderFilled(ts=ts, execution=execution, source=Source.STREAM, report=report)]
 
 
@@ -390,8 +398,8 @@ def execution_from_activity(row: Json) -> Execution:
             at=parse_rfc3339(row["transaction_time"]),
             cum_qty=_decimal_or_none(row.get("cum_qty")),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "an activity", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "an activity", row) from None
 
 
 def in_order_of_trading(executions: Iterable[Execution]) -> tuple[Execution, ...]:
@@ -425,8 +433,8 @@ def account(row: Json) -> Account:
             ),
             currency=row.get("currency") or "USD",
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "an account", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "an account", row) from None
 
 
 def position(row: Json) -> BrokerPosition:
@@ -443,8 +451,8 @@ def position(row: Json) -> BrokerPosition:
             avg_entry_price=decimal(row["avg_entry_price"]),
             current_price=_decimal_or_none(row.get("current_price")),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "a position", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "a position", row) from None
 
 
 def asset(row: Json) -> Asset:
@@ -477,8 +485,8 @@ def asset(row: Json) -> Asset:
             min_trade_increment=_decimal_text(row.get("min_trade_increment")),
             price_increment=_decimal_text(row.get("price_increment")),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, "an asset", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, "an asset", row) from None
 
 
 def _decimal_text(value: object) -> str | None:
@@ -503,8 +511,8 @@ def bar(row: Json, symbol: str, period: int) -> Bar:
             message = f"open {o}, high {h}, low {low}, close {c}, volume {v} cannot be a bar's"
             raise ValueError(message)
         return Bar(parse_rfc3339(row["t"]) + period, symbol, o, h, low, c, v)
-    except _UNREADABLE as error:
-        raise _malformed(error, f"a bar of {symbol}", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, f"a bar of {symbol}", row) from None
 
 
 def quote(row: Json, symbol: str) -> Quote:
@@ -522,8 +530,8 @@ def quote(row: Json, symbol: str) -> Quote:
             bid_size=float(row.get("bs") or 0.0),
             ask_size=float(row.get("as") or 0.0),
         )
-    except _UNREADABLE as error:
-        raise _malformed(error, f"a quote of {symbol}", row) from None
+    except UNREADABLE as error:
+        raise malformed(error, f"a quote of {symbol}", row) from None
 
 
 def timeframe(period: int) -> str:

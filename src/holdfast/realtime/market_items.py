@@ -19,14 +19,11 @@ from typing import Any
 
 import msgspec
 
-from holdfast.brokers.alpaca_wire import MalformedMessageError
-from holdfast.model.errors import DataError
+from holdfast.brokers.alpaca_wire import UNREADABLE, malformed
 from holdfast.model.market import Bar, Trade
 from holdfast.model.timestamps import parse_rfc3339
 
 Item = Mapping[str, Any]
-
-_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, DataError)
 
 
 class TapeStats(msgspec.Struct):
@@ -75,8 +72,8 @@ def trade(item: Item, symbol: str) -> Trade:
     """
     try:
         return _trade(item, symbol, "i", "p", "s", "c")
-    except _UNREADABLE as error:
-        raise _malformed(error, f"a trade of {symbol}", item) from None
+    except UNREADABLE as error:
+        raise malformed(error, f"a trade of {symbol}", item) from None
 
 
 def correction(item: Item, symbol: str) -> tuple[str, str, str, Trade]:
@@ -88,8 +85,8 @@ def correction(item: Item, symbol: str) -> tuple[str, str, str, Trade]:
     try:
         now = _trade(item, symbol, "ci", "cp", "cs", "cc")
         return symbol, str(item.get("x", "")), str(item["oi"]), now
-    except _UNREADABLE as error:
-        raise _malformed(error, f"a correction of {symbol}", item) from None
+    except UNREADABLE as error:
+        raise malformed(error, f"a correction of {symbol}", item) from None
 
 
 def cancel(item: Item, symbol: str) -> tuple[str, str, str]:
@@ -100,8 +97,8 @@ def cancel(item: Item, symbol: str) -> tuple[str, str, str]:
     """
     try:
         return symbol, str(item.get("x", "")), str(item["i"])
-    except _UNREADABLE as error:
-        raise _malformed(error, f"a cancel of {symbol}", item) from None
+    except UNREADABLE as error:
+        raise malformed(error, f"a cancel of {symbol}", item) from None
 
 
 def _trade(item: Item, symbol: str, identity: str, price: str, size: str, conditions: str) -> Trade:
@@ -121,8 +118,3 @@ def _trade(item: Item, symbol: str, identity: str, price: str, size: str, condit
         str(item.get("x", "")),
         str(item.get("z", "")),
     )
-
-
-def _malformed(error: Exception, what: str, payload: object) -> MalformedMessageError:
-    reason = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
-    return MalformedMessageError(f"the venue sent {what} that cannot be read: {reason}", payload)

@@ -23,7 +23,7 @@ import msgspec
 from websockets.asyncio.client import connect
 
 from holdfast.brokers.alpaca_endpoints import check_key, check_socket_url
-from holdfast.brokers.alpaca_wire import MalformedMessageError
+from holdfast.brokers.alpaca_wire import UNREADABLE, MalformedMessageError, malformed
 from holdfast.data.sale_conditions import POLYGON_MARKS
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, ConfigurationError
 from holdfast.model.market import Bar, Quote, Trade
@@ -39,7 +39,6 @@ DELAYED_URL: Final = "wss://delayed.massive.com/stocks"
 
 _TAPES: Final = {1: "A", 2: "B", 3: "C"}
 _BARS_OF: Final = {NS_PER_MINUTE: "AM", NS_PER_SECOND: "A"}
-_UNREADABLE: Final = (KeyError, ValueError, TypeError, OverflowError, AttributeError)
 
 
 class Status(NamedTuple):
@@ -241,10 +240,8 @@ def _confirmed(item: dict[str, Any]) -> set[str]:
 def _read(read: Callable[..., Any], item: Any, *rest: Any) -> Any:
     try:
         return read(item, *rest)
-    except _UNREADABLE as error:
-        reason = f"it has no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)
-        message = f"massive sent data that cannot be read: {reason}"
-        raise MalformedMessageError(message, item) from None
+    except UNREADABLE as error:
+        raise malformed(error, "data", item, "massive") from None
 
 
 def _bar(item: dict[str, Any], period: int) -> Bar:
