@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +15,18 @@ from websockets.asyncio.client import connect
 
 from holdfast.model.errors import VenueError
 from holdfast.testing import VenueAdmin
+from holdfast.time import sessions_for
+from holdfast.venue.config import default_asset
+from holdfast.venue.engine import EngineSettings
+from holdfast.venue.exchange import Exchange
+from holdfast.venue.operations import Reset
+from holdfast.venue.replay import Replay
+from holdfast.venue.store import open_book
+from holdfast.venue.ticks import GeneratedTicks
+from tests.venue.desk import Desk
 from tests.venue.helpers import (
     KEY,
+    MIDNIGHT,
     OPENING,
     Bot,
     StartVenue,
@@ -377,3 +388,40 @@ async def test_a_paused_stream_says_nothing_and_goes_on(start_venue: StartVenue)
             admin.set_speed(1200)
             admin.run()
             assert (await hear(data))[0]["t"] > rows[0]["t"]
+
+
+async def test_an_account_that_was_reset_is_valued_no_more() -> None:
+    """Nobody can ask for it: its history ends, and that of its successor goes on."""
+    async with Desk.opened(None, minutes()) as desk:
+        desk.buy("BTC/USD", "1")
+        desk.step(3)
+        old, at = desk.account, desk.exchange.now
+        worth = old.history.at(at)
+        desk.exchange.operate(Reset(KEY, D(2_000)))
+        desk.step(5)
+        new = desk.exchange.account_of(KEY)
+        assert new is not None
+        assert worth != 100_000
+        assert (old.history.at(desk.exchange.now), new.history.at(desk.exchange.now)) == (worth, 2_000)
+
+
+async def test_a_market_of_quotes_replays_quotes_alone(tmp_path: Path) -> None:
+    """Of the two replays only the one that drives the market is made."""
+
+    def replays() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Replay) for thing in gc.get_objects())
+
+    before, series = replays(), minutes()
+    with await open_book(tmp_path / "book", {"data": "of the test"}, book_id=1) as book:
+        exchange = Exchange(
+            book,
+            {series.symbol: series},
+            {series.symbol: default_asset(series.symbol)},
+            cash=D(100_000),
+            settings=EngineSettings(),
+            sessions=sessions_for,
+            ticks={series.symbol: GeneratedTicks(series, default_asset(series.symbol))},
+        )
+        assert replays() == before
+        assert exchange.now == MIDNIGHT

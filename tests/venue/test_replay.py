@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.model import Asset, AssetClass, Bar, BarSeries, OrderSide, OrderType, TimeInForce
+from holdfast.model import Asset, AssetClass, Bar, BarSeries, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import DataError
 from holdfast.time import FixedSessions
 from holdfast.venue.engine import EngineSettings, MatchingEngine
@@ -56,6 +56,7 @@ class Recorder:
         self.orders = list(orders)
         self.expiries = list(expiries)
         self.log: list[tuple[object, ...]] = []
+        self.prices: dict[str, float] = {}
 
     @property
     def open_count(self) -> int:
@@ -451,3 +452,27 @@ def test_time_never_goes_back_and_every_bar_comes_once(
     assert seen == sorted(
         (bar for each in series.values() for bar in each.bars()), key=lambda bar: (bar.ts, bar.symbol)
     )
+
+
+def test_an_order_before_the_first_bar_has_ended_is_valued_at_its_open() -> None:
+    """And fills there: the bar's first trade is still to come."""
+    engine = make_engine()
+    series = {"A": make_series("A", [1, 2])}
+    replay = Replay(engine, series, all_day)
+    order = engine.submit(buy("A"), replay.now)
+    replay.advance()
+    assert (order.status, order.filled_avg_price) == (OrderStatus.FILLED, Decimal(repr(float(series["A"].open[0]))))
+
+
+def test_what_begins_to_trade_later_has_no_price_before() -> None:
+    """Nobody can know it; and a price that the market has already stays, as does that of a replay which goes on."""
+    engine = make_engine()
+    engine.prices["C"] = 7.0
+    series = {"A": make_series("A", [1, 2]), "B": make_series("B", [2]), "C": make_series("C", [1])}
+    replay = Replay(engine, series, all_day)
+    assert engine.prices == {"A": float(series["A"].open[0]), "C": 7.0}
+    with pytest.raises(Refusal, match="no trade in B yet"):
+        engine.submit(buy("B"), replay.now)
+    later = make_engine()
+    Replay(later, series, all_day, position=replay.position)
+    assert later.prices == {}

@@ -140,8 +140,7 @@ class Exchange:
         self._rate_limit = rate_limit
         self.group = EngineGroup()
         self._quoted = QuotedReplay(self.group, series, self.ticks, sessions) if self.ticks else None
-        self._bar_replay = Replay(self.group, series, sessions)
-        self._replay: Replay | QuotedReplay = self._quoted or self._bar_replay
+        self._replay = self._quoted or Replay(self.group, series, sessions)
         self._steps = 0
         self._events = 0
         self._bars: list[Bar] = []
@@ -285,9 +284,9 @@ class Exchange:
 
     def revise(self, series: BarSeries) -> None:
         """Let these bars take the place of a symbol's recorded ones; their times are the same. Part of an operation."""
-        if self._quoted is None:
+        if isinstance(self._replay, Replay):
             self.series[series.symbol] = series
-            self._bar_replay.revise(series)
+            self._replay.revise(series)
         else:
             self.amend(series, self.ticks[series.symbol].over(series))
 
@@ -312,7 +311,7 @@ class Exchange:
             return
         self._dirty = True
         if step.kind == "close":
-            for account in self.accounts:
+            for account in self.present_accounts():
                 account.sample(step.now)
         if step.kind != "limit":
             self._steps += 1
@@ -321,7 +320,7 @@ class Exchange:
             self._bars.extend(step.bars)
         self._collect(self.accounts)
         if self._replay.session_close != session_close:
-            for account in self.accounts:
+            for account in self.present_accounts():
                 account.end_session(session_close)
 
     def run_until(self, moment: int) -> None:

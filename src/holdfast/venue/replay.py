@@ -20,6 +20,9 @@ limit, and else only moves time to the limit.
 Expiry without a bar that ends then (a gap in the data) is a step of its own, with no bars. The replay is
 done when the last bar has ended, and nothing happens after that: what is open stays open.
 
+A symbol whose first bar begins with the replay has that bar's open as its last price from the beginning, so that orders
+can be valued before any bar has ended. One whose bars begin later has none until it has traded.
+
 Bars with volume 0 are steps and visible like any others; the engine fills nothing in them, since nobody
 traded in that minute.
 """
@@ -62,7 +65,13 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
 
 class Market(Protocol):
-    """What a replay drives: a ``MatchingEngine``, or several that look like one."""
+    """What a replay drives: a ``MatchingEngine``, or several that look like one.
+
+    Attributes:
+        prices: Last prices by symbol; the replay writes those with which it begins.
+    """
+
+    prices: dict[str, float]
 
     def set_periods(self, periods: Mapping[str, int]) -> None:
         """The length of each symbol's bars (ns)."""
@@ -134,6 +143,7 @@ class Replay:
             self._now = int(tape.begins[0])
             self._closed = self._opened = 0
             self._session_close = self._sessions.at(self._now).close
+            self._tell_first_prices(series)
         else:
             self._now, self._closed, self._opened, self._session_close = (int(part) for part in position)
             if not (0 <= self._closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
@@ -263,6 +273,12 @@ class Replay:
             if stopped:
                 return True
         return False
+
+    def _tell_first_prices(self, series: Mapping[str, BarSeries]) -> None:
+        """What begins to trade at the first moment has a price from then on: orders can be valued before a bar has ended."""
+        for symbol, bars in series.items():
+            if len(bars) and int(bars.ts[0]) - bars.period == self._now:
+                self._engine.prices.setdefault(symbol, float(bars.open[0]))
 
     def _close_moment(self) -> tuple[Bar, ...]:
         """The bars of the next moment, which is over with this."""
