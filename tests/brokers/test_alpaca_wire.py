@@ -443,7 +443,9 @@ def test_a_period_without_a_word_is_an_error(period: int) -> None:
 
 def test_what_unreadable_json_raises_is_said_in_one_place() -> None:
     """Every reader of a venue's JSON catches the same errors, and words them the same."""
-    sources = sorted(path for package in (brokers, realtime) for path in Path(str(package.__file__)).parent.glob("*.py"))
+    sources = sorted(
+        path for package in (brokers, realtime) for path in Path(str(package.__file__)).parent.glob("*.py")
+    )
     saying = {
         text: [path.name for path in sources if text in path.read_text("utf-8")]
         for text in ("ValueError, TypeError, AttributeError", "it has no {error.args[0]!r}")
