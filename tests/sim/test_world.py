@@ -36,6 +36,10 @@ def _quiet(seed: int) -> Scenario:
         crashes=0,
         venue_restarts=0,
         clock_steps=(),
+        stalls=0,
+        stops=0,
+        halts=0,
+        asks=0,
         strategy="both",
         appetite=0.6,
     )
