@@ -359,7 +359,7 @@ class TestErrors:
         """The time-out is real time and bounds the whole request."""
         massive.script = [Answer(-1)] * 2
         async with PolygonProvider(
-            KEY, throttler, base_url=massive.url, attempts=2, timeout_seconds=0.05, backoff=lambda: Backoff(1e-6, 1e-6)
+            KEY, throttler, base_url=massive.url, attempts=2, timeout_seconds=0.4, backoff=lambda: Backoff(1e-6, 1e-6)
         ) as provider:
             with pytest.raises(OutcomeUnknownError, match="no answer"):
                 await provider.get_bars("SPY", "1Min", T0, T0 + MINUTE)
