@@ -454,6 +454,19 @@ def test_a_moved_exit_may_have_less_to_leave_than_we_knew() -> None:
     assert bench.state(replace.intent).quantity == 6
 
 
+def test_a_moved_exit_that_the_venue_has_not_cut_yet_is_the_one_that_was_meant() -> None:
+    """We ask for what there is to leave; that the venue's order is still the larger one is older news."""
+    bench, group = entered()
+    group.exited("tp", 110.0, 4)
+    (moved,) = of(ReplaceOrder, bench.act(lambda strategy: strategy.replace("J-1.sl", stop=98)))
+
+    bench.updated(moved.intent, OrderStatus.HELD, terms=moved.intent.terms, quantity=D(10))
+
+    assert bench.kernel.portfolio.trading_state is TradingState.ACTIVE
+    assert bench.state(moved.intent).remaining == 6
+    assert bench.kernel.portfolio.reducible(SPY, D(6)) == 0
+
+
 def test_between_a_fill_of_one_exit_and_the_word_on_the_other_nothing_can_flip_the_position() -> None:
     """The venue has cut the stop-loss by what the take-profit traded, and we hold it for as large as it was."""
     bench, group = entered()

@@ -554,7 +554,9 @@ class OrderTracker(WrittenTracker, OwnCode):
         """Whether a report that brings a venue id is one of the order that we meant; if not, it is noted."""
         if not self._is_free(order, report.broker_id):
             return False
-        if is_meant(order, report) or (self._shrinks(order, report) and is_meant(order, report)):
+        if is_meant(order, report):
+            return True
+        if self._shrinks(order, report) and is_meant(order, msgspec.structs.replace(report, quantity=order.quantity)):
             return True
         detail = f"the venue's {report.broker_id} is another order: {difference(order, report)}"
         self._note(DiscrepancyKind.MISMATCH, order, detail)
