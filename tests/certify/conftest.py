@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import structlog
 
 from holdfast.cli.certify import Options, certify
 from tests.e2e.helpers import Commands
@@ -21,15 +20,13 @@ Certified = Callable[..., Awaitable[dict[str, Any]]]
 
 
 @pytest.fixture(autouse=True)
-def _own_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key and no setting of whoever runs the tests."""
     for name in list(os.environ):
         if name.upper().startswith(("APCA_", "HOLDFAST_")):
             monkeypatch.delenv(name)
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from holdfast.certify import record as to_recording
 from holdfast.certify.guards import check_address, check_venue
 from holdfast.certify.recording import write
 from holdfast.certify.script import run_script
-from holdfast.cli.logs import silence_logs
+from holdfast.cli.logs import silence_logs, tell
 from holdfast.cli.market import Market
 from holdfast.cli.trade import local_venue
 from holdfast.cli.venue_process import VenueProcess
@@ -133,7 +133,7 @@ async def _cleaned_up(run: Run) -> list[str]:
             await asyncio.shield(cleaning)
     left = cleaning.result()
     for sentence in left:
-        typer.echo(f"holdfast: left behind: {sentence}", err=True)
+        tell(f"holdfast: left behind: {sentence}")
     return left
 
 
@@ -142,7 +142,7 @@ def _stopped_by_signals(task: asyncio.Task[Any] | None) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        typer.echo("stopping: what was placed is cancelled, what was bought is sold ...", err=True)
+        tell("stopping: what was placed is cancelled, what was bought is sold ...")
         if task is not None:
             task.cancel()
 
@@ -190,7 +190,7 @@ def _write_market(path: Path, plan: Plan) -> None:
 
 def _say(options: Options, text: str) -> None:
     if not options.json:
-        typer.echo(text, err=True)
+        tell(text)
 
 
 def _report(options: Options, yours: Recording, differences: list[Difference]) -> None:

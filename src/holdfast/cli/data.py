@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from holdfast.brokers.alpaca_endpoints import DATA_URL
-from holdfast.cli.logs import configure_logs
+from holdfast.cli.logs import configure_logs, tell
 from holdfast.data.alpaca import AlpacaProvider
 from holdfast.data.catalog import BARS, TICK, Catalog, Key, make_key
 from holdfast.data.checks import Report
@@ -113,7 +113,7 @@ def download(root: Path, options: Download, *, as_json: bool) -> None:
             + (f"; put right: {put_right}" if put_right else "")
         )
         if warning:
-            typer.echo(f"  {warning}", err=True)
+            tell(f"  {warning}")
 
 
 def make_provider(options: Download, config: Config, throttler: Throttler) -> Provider:

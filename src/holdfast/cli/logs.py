@@ -1,11 +1,31 @@
-"""Where log lines go: standard error, never standard output, which belongs to the command's result."""
+"""What goes to standard error: log lines, and words beside the command's result, which alone has standard output."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 
 import structlog
+import typer
+
+
+class StandardError:
+    """Standard error as it is when a line is written, and no worry of the bot's where it is gone.
+
+    A closed terminal, a reader of the pipe that ended, a full disk under the redirected file: a line is lost then.
+    Raised to whoever logs, the error would end a stream or a task that had only something to say.
+    """
+
+    def write(self, line: str) -> None:
+        """Write a line, or lose it."""
+        with suppress(OSError, ValueError):  # ValueError: the file was closed
+            sys.stderr.write(line)
+
+    def flush(self) -> None:
+        """Flush, or lose what was buffered."""
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure_logs(*, quiet: bool = False) -> None:
@@ -20,7 +40,7 @@ def configure_logs(*, quiet: bool = False) -> None:
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(StandardError()),  # type: ignore[arg-type]  # writes and flushes
         cache_logger_on_first_use=False,
     )
 
@@ -28,3 +48,9 @@ def configure_logs(*, quiet: bool = False) -> None:
 def silence_logs() -> None:
     """None but what is critical: for commands whose own words say all that the others would."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def tell(words: str) -> None:
+    """Say something on standard error; nobody stops, flattens or trades any less because it could not be said."""
+    with suppress(OSError, ValueError):
+        typer.echo(words, err=True)

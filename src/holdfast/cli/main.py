@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import sys
-from collections.abc import Callable, Coroutine
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import holdfast
 from holdfast.cli import data_commands, journal_commands
 from holdfast.cli import venue_options as of_venue
+from holdfast.cli.endings import EXIT_FAILED, call, judged, run
 from holdfast.journal.places import Place, to_place
-from holdfast.model.errors import ConfigurationError, DataError, HoldfastError
-
-# 2 is the convention for "you asked for something that cannot be"; 1 for "it went wrong".
-_EXIT_USAGE, _EXIT_FAILED = 2, 1
+from holdfast.model.errors import ConfigurationError
 
 app = typer.Typer(
     name="holdfast",
@@ -240,7 +237,7 @@ def paper(
         open_orders=open_orders,
         resume=resume,
     )
-    _run(lambda: trade.run(options))
+    run(lambda: trade.run(options))
 
 
 @app.command(short_help="Trade with real money on Alpaca.")
@@ -278,7 +275,7 @@ def live(
         live_accepted=i_accept_real_orders,
         resume=resume,
     )
-    _run(lambda: trade.run(options))
+    run(lambda: trade.run(options))
 
 
 @app.command(short_help="Run the same kernel over recorded bars, in this process.")
@@ -320,7 +317,7 @@ def backtest(
         participation=participation,
         spread_bps=spread_bps,
     )
-    _call(lambda: replayed.backtest(config, market, strategy, tuple(param or ()), as_json=json))
+    call(lambda: replayed.backtest(config, market, strategy, tuple(param or ()), as_json=json))
 
 
 @app.command(short_help="Run the built-in venue: a local Alpaca.")
@@ -373,7 +370,7 @@ def venue(
         participation=participation,
         spread_bps=spread_bps,
     )
-    _run(
+    run(
         lambda: replayed.venue(
             market,
             speed=speed,
@@ -405,7 +402,7 @@ def status(
     """Show what a running bot says of itself."""
     from holdfast.cli import inspect  # noqa: PLC0415 - see paper
 
-    _call(lambda: inspect.status(url, token, as_json=json))
+    call(lambda: inspect.status(url, token, as_json=json))
 
 
 BotJournalOption = Annotated[
@@ -441,7 +438,7 @@ def halt(
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-    _run(lambda: stopping.halt(place, config, reason, reduce=reduce))
+    run(lambda: stopping.halt(place, config, reason, reduce=reduce))
 
 
 @app.command(short_help="Lift a halt.")
@@ -450,7 +447,7 @@ def resume(journal: BotJournalOption = None, config: ConfigOption = None) -> Non
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-    _run(lambda: stopping.resume(place, config))
+    run(lambda: stopping.resume(place, config))
 
 
 @app.command(short_help="Cancel what is open, close every position, and halt.")
@@ -474,7 +471,7 @@ def flatten(
     from holdfast.cli import stopping  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-    _run(lambda: stopping.flatten(place, config, venue, seconds=timeout, reason=reason, everything=everything))
+    run(lambda: stopping.flatten(place, config, venue, seconds=timeout, reason=reason, everything=everything))
 
 
 @app.command(short_help="Look after a bot from outside, and tell what is wrong.")
@@ -495,7 +492,7 @@ def watch(
     from holdfast.cli import watching  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-    _run(lambda: watching.watch(place, config, venue, every=every, once=once))
+    run(lambda: watching.watch(place, config, venue, every=every, once=once))
 
 
 @app.command(short_help="Look at all that a bot leans on, and say what to do.")
@@ -517,7 +514,7 @@ def doctor(
     from holdfast.cli import doctor as examination  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-    _run(lambda: _judged(examination.doctor(config, place, venue, symbol, notify=notify, as_json=json)))
+    run(lambda: judged(examination.doctor(config, place, venue, symbol, notify=notify, as_json=json)))
 
 
 @app.command(short_help="Compare an Alpaca paper account with the built-in venue.")
@@ -568,7 +565,7 @@ def certify(
         recording=recording,
         json=json,
     )
-    _run(lambda: _judged(certification.certify(options)))
+    run(lambda: judged(certification.certify(options)))
 
 
 JournalArgument = Annotated[
@@ -598,7 +595,7 @@ def replay(
     """
     from holdfast.cli import history  # noqa: PLC0415 - see paper
 
-    _call(lambda: history.show_replay(journal, config=config, strategy=strategy, as_json=json))
+    call(lambda: history.show_replay(journal, config=config, strategy=strategy, as_json=json))
 
 
 @app.command(short_help="Tell the life of one order.")
@@ -610,7 +607,7 @@ def explain(
     """Tell the life of one order: what led to it, what each guard said, and the milliseconds of each step."""
     from holdfast.cli import history  # noqa: PLC0415 - see paper
 
-    _call(lambda: history.show_order(journal, order, as_json=json))
+    call(lambda: history.show_order(journal, order, as_json=json))
 
 
 @app.command(short_help="Simulate bot and venue under faults and crashes.")
@@ -647,45 +644,18 @@ def torture(
 
     def work() -> None:
         if not simulator.run(options):
-            raise typer.Exit(_EXIT_FAILED)
+            raise typer.Exit(EXIT_FAILED)
 
-    _call(work)
+    call(work)
 
 
 def main() -> None:
     """The entry point."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # a service may be started with its descriptors closed
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
     app()
 
 
-def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    _call(lambda: asyncio.run(work()))
-
-
-async def _judged(work: Coroutine[Any, Any, bool]) -> None:
-    if not await work:
-        raise typer.Exit(_EXIT_FAILED)
-
-
-def _call(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except (ConfigurationError, DataError) as error:
-        _fail(error, _EXIT_USAGE)
-    except HoldfastError as error:
-        _fail(error, _EXIT_FAILED)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody to tell.
-        sys.stderr.close()
-        raise typer.Exit(_EXIT_FAILED) from None
-
-
-def _fail(error: HoldfastError, code: int) -> None:
-    # What a strategy raised may have lines of its own; the sentence stays one line, which a log keeps together.
-    typer.echo(f"holdfast: {' '.join(str(error).split())}", err=True)
-    raise typer.Exit(code) from None
-
-
-app.add_typer(journal_commands.make_app(_call), name="journal")
-app.add_typer(data_commands.make_app(_call), name="data")
+app.add_typer(journal_commands.make_app(call), name="journal")
+app.add_typer(data_commands.make_app(call), name="data")

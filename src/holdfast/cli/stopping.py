@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import typer
 
-from holdfast.cli.logs import configure_logs
+from holdfast.cli.logs import configure_logs, tell
 from holdfast.cli.trade import local_venue
 from holdfast.cli.venue_process import VenueProcess
 from holdfast.di.companions import companions, state_dir
@@ -227,7 +227,7 @@ async def _by_the_bot(bot: Where, order: HaltOrder) -> str | None:
         beat = read_liveness(bot.beside)
         heard = beat is not None and beat.heard == order.id
         if beat is not None and heard and beat.flat:
-            typer.echo(f"the bot (pid {beat.pid}) has heard it and closed by its own books.", err=True)
+            tell(f"the bot (pid {beat.pid}) has heard it and closed by its own books.")
             return beat.flat
         try:
             owner = read_owner(bot.journal)
@@ -243,7 +243,7 @@ async def _by_the_bot(bot: Where, order: HaltOrder) -> str | None:
         # Silent: it does not take the request up, or took it up and then stopped beating.
         silent = age_seconds(beat) if beat is not None and heard else loop.time() - waited_from
         if silent > _SILENCE_SECONDS or loop.time() - asked > order.seconds + _END_SECONDS:
-            typer.echo(f"the bot (pid {owner.pid}) does not answer; it is ended.", err=True)
+            tell(f"the bot (pid {owner.pid}) does not answer; it is ended.")
             await end_owner(owner)
             await _until_let_go(bot)
             return None

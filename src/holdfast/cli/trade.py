@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 import typer
 
-from holdfast.cli.logs import configure_logs
+from holdfast.cli.logs import configure_logs, tell
 from holdfast.cli.market import Market, parse_params, parse_speed
 from holdfast.cli.state_dir import default_journal, remember_status, shown, status_token, venue_book
 from holdfast.cli.venue_process import VenueProcess
@@ -221,7 +221,7 @@ def _announce(server: StatusServer, container: Container, options: Options) -> N
     halt = None if container.control.file is None else container.control.file.read()
     if halt is not None:
         lines.append(f"halted  the halt file says {halt.sentence}   (holdfast resume lifts it)")
-    typer.echo("\n".join(lines), err=True)
+    tell("\n".join(lines))
 
 
 def _print_end(summary: Mapping[str, Any]) -> None:
