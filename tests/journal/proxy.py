@@ -15,6 +15,13 @@ class Cut(Enum):
     NOWHERE = "it passes"
     BEFORE_THE_REQUEST = "the connection ends before the server has seen the request"
     AFTER_THE_REQUEST = "the server carries it out, and the connection ends before the client has the answer"
+    SILENCE_BEFORE_THE_REQUEST = "the server never sees the request, and the connection stands"
+    SILENCE_AFTER_THE_REQUEST = "the server carries it out, no answer ever comes, and the connection stands"
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the connection stands."""
+        return self in {Cut.SILENCE_BEFORE_THE_REQUEST, Cut.SILENCE_AFTER_THE_REQUEST}
 
 
 class Proxy:
@@ -70,19 +77,23 @@ class Proxy:
                 continue
             server = socket.create_connection(self._server)
             self._sockets += [client, server]
-            lost = threading.Event()
-            self._go(self._to_server, client, server, lost)
-            self._go(self._to_client, client, server, lost)
+            lost, silent = threading.Event(), threading.Event()
+            self._go(self._to_server, client, server, lost, silent)
+            self._go(self._to_client, client, server, lost, silent)
 
-    def _to_server(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
+    def _to_server(
+        self, client: socket.socket, server: socket.socket, lost: threading.Event, silent: threading.Event
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(65_536):
                 if self.cut is not Cut.NOWHERE and b"INSERT INTO holdfast_records" in data:
                     cut, self.cut = self.cut, Cut.NOWHERE
                     self.cuts += 1
-                    lost.set()
+                    (silent if cut.is_silent else lost).set()
                     if cut is Cut.BEFORE_THE_REQUEST:
                         break
+                    if cut is Cut.SILENCE_BEFORE_THE_REQUEST:
+                        continue
                 if self.cut_at and self.cut_at in data:
                     self.cut_at = b""
                     self.cuts += 1
@@ -92,12 +103,15 @@ class Proxy:
         if not self.lingers:
             _end(server)
 
-    def _to_client(self, client: socket.socket, server: socket.socket, lost: threading.Event) -> None:
+    def _to_client(
+        self, client: socket.socket, server: socket.socket, lost: threading.Event, silent: threading.Event
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(65_536):
                 if lost.is_set():
                     break  # the answer to the write that is cut: nobody hears it
-                client.sendall(data)
+                if not silent.is_set():
+                    client.sendall(data)
         _end(client)
         _end(server)
 

@@ -126,6 +126,45 @@ async def test_a_connection_that_does_not_come_back_is_a_failure(wire: tuple[Pro
     again.close()
 
 
+@pytest.mark.parametrize("silence", [cut for cut in Cut if cut.is_silent])
+async def test_a_server_that_falls_silent_is_asked_over_another_connection(
+    wire: tuple[Proxy, DatabaseUrl], silence: Cut
+) -> None:
+    """The connection stands, so no error would ever come. Its session still has the lock, and is ended first."""
+    line, url = wire
+    journal = PostgresJournal(url, patience_seconds=2.0)
+    journal.append_event(timer(1))
+    await journal.sync()
+    line.lingers = True
+    line.cut = silence
+    journal.append_event(timer(2))
+
+    await journal.sync()
+
+    assert line.cuts == 1
+    journal.append_event(timer(3))
+    await journal.sync()
+    journal.close()
+    assert numbers(url) == [1, 2, 3]
+
+
+async def test_a_server_that_stays_silent_is_a_failure(wire: tuple[Proxy, DatabaseUrl]) -> None:
+    """Within the bound, whatever the connection looks like."""
+    line, url = wire
+    journal = PostgresJournal(url, patience_seconds=0.4)
+    line.refuse = True
+    line.cut = Cut.SILENCE_AFTER_THE_REQUEST
+    journal.append_event(timer(1))
+
+    with pytest.raises(
+        JournalError, match=r"the server did not answer within 0\.2 s.* and did not come back within 0\.4 s"
+    ):
+        await journal.sync()
+
+    with pytest.raises(JournalError, match="was lost"):
+        journal.close()
+
+
 async def test_a_session_that_was_ended_is_replaced(url: DatabaseUrl) -> None:
     """An administrator ends every session of ours, idle as they are; the next sync does not notice."""
     journal = PostgresJournal(url)

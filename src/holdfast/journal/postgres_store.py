@@ -16,8 +16,8 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from holdfast.journal.owner import Owner, owned, this_process
 from holdfast.journal.places import DatabaseUrl
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from psycopg import Connection
+
+T = TypeVar("T")
 
 _STATEMENTS = (
     "CREATE TABLE holdfast_meta (key text PRIMARY KEY, value text NOT NULL)",
@@ -70,6 +72,7 @@ _INSERT = """
     SELECT * FROM unnest(%b::bigint[], %b::smallint[], %b::smallint[], %b::bytea[], %b::bigint[])
 """
 _PATIENCE_SECONDS = 10.0
+_READ_SECONDS = 60.0  # for a page of records, read by somebody whom no order waits for
 _RETRY_SECONDS = 0.1
 _NOT_USABLE = "{name} cannot be used as a journal: {error}"
 _NOT_READ = "the journal {name} cannot be read: {error}"
@@ -106,6 +109,7 @@ class PostgresStore:
         self._new_id = journal_id or secrets.token_hex(16)
         self._patience_seconds = patience_seconds
         self._psycopg = load_driver(self.name)
+        self._connection = bounded(self._psycopg, _READ_SECONDS if read_only else patience_seconds / 2)
         self._reader: Connection | None = None
         self._sessions: set[int] = set()  # the server's processes that were ours
         with self._said(_NOT_USABLE):
@@ -199,23 +203,11 @@ class PostgresStore:
 
     def write(self, rows: Sequence[Row]) -> None:
         """One durable commit; one that ended with the connection is settled."""
-        with self._said(_NOT_WRITTEN):
-            try:
-                self._insert(rows)
-            except self._psycopg.Error as error:
-                if not self._db.closed:
-                    raise
-                self._persist(error, lambda: self._settle(rows))
+        self._persist(lambda: self._insert(rows), lambda: self._settle(rows))
 
     def write_snapshot(self, row: SnapshotRow, keep: int) -> None:
         """One durable commit; where the connection was lost, once more."""
-        with self._said(_NOT_WRITTEN):
-            try:
-                self._insert_snapshot(row, keep)
-            except self._psycopg.Error as error:
-                if not self._db.closed:
-                    raise
-                self._persist(error, lambda: self._insert_snapshot(row, keep))
+        self._persist(lambda: self._insert_snapshot(row, keep), lambda: self._insert_snapshot(row, keep))
 
     def cut(self, after: int, reason: str) -> None:
         """Put every row above ``after`` aside."""
@@ -277,19 +269,22 @@ class PostgresStore:
                 (keep,),
             )
 
-    def _persist(self, error: Exception, work: Callable[[], None]) -> None:
-        """Do it over a new session, and over another where a server that is going down took that one along, within the bound."""
+    def _persist(self, work: Callable[[], None], again: Callable[[], None]) -> None:
+        """Do it; where its session ends, ``again`` over a new one, and over another where a server that is going down took
+        that one along, within the bound.
+        """
         until = time.monotonic() + self._patience_seconds
-        while True:
-            self._reconnect(error, until)
-            try:
-                work()
-            except self._psycopg.Error as again:
-                if not self._db.closed:
-                    raise
-                error = again
-            else:
-                return
+        with self._said(_NOT_WRITTEN):
+            while True:
+                try:
+                    work()
+                except self._psycopg.Error as error:
+                    if not self._db.closed:
+                        raise
+                    self._reconnect(error, until)
+                    work = again
+                else:
+                    return
 
     def _settle(self, rows: Sequence[Row]) -> None:
         """Find out what became of a batch whose commit was never answered; write it if it is not there."""
@@ -323,7 +318,7 @@ class PostgresStore:
                 return
 
     def _connect(self) -> Connection:
-        db: Connection = self._psycopg.connect(
+        db: Connection = self._connection.connect(
             self.url.address,
             autocommit=True,
             connect_timeout=5,
@@ -436,6 +431,34 @@ class PostgresStore:
     def _safe(self, text: str) -> str:
         """Without the address as it was given: it may hold a password."""
         return text.replace(self.url.address, self.name)
+
+
+def bounded(driver: ModuleType, seconds: float) -> type[Connection]:
+    """A connection class of the driver's whose statements are answered within a time, or end it."""
+
+    def within(work: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        # A protocol of the driver's: what is yielded is what to wait for, what is sent is what came; nothing, at intervals.
+        until = time.monotonic() + seconds
+        ready = None
+        while True:
+            try:
+                waited_for = work.send(ready)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a generator's value
+            ready = yield waited_for
+            if not ready and time.monotonic() > until:
+                message = f"the server did not answer within {seconds:g} s"
+                raise TimeoutError(message)
+
+    class Bounded(driver.Connection):  # type: ignore[misc, name-defined]  # the driver is an extra
+        def wait(self, work: Generator[Any, Any, T], *arguments: Any, **options: Any) -> T:
+            try:
+                return super().wait(within(work), *arguments, **options)  # type: ignore[no-any-return]  # as above
+            except TimeoutError as error:
+                self.pgconn.finish()
+                raise driver.OperationalError(*error.args) from None
+
+    return Bounded
 
 
 def load_driver(name: str) -> ModuleType:
