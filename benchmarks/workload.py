@@ -22,7 +22,7 @@ from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import create_default_protections
 from holdfast.strategies import Strategy, VwapMeanReversion
 from holdfast.time import FixedSessions, Sessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 
 SYMBOL = "BENCH"
 BARS_A_DAY = 390

@@ -346,9 +346,9 @@ def packages() -> set[str]:
     return {path.parent.name for path in SOURCE.glob("*/__init__.py")}
 
 
-def floors() -> Iterator[set[str]]:
-    """The floors of the import contract, highest first; a name in brackets may be absent."""
-    (contract,) = (c for c in _configuration()["tool"]["importlinter"]["contracts"] if c["id"] == "floors")
+def floors(contract_id: str = "floors") -> Iterator[set[str]]:
+    """The floors of an import contract, highest first; a name in brackets may be absent."""
+    (contract,) = (c for c in _configuration()["tool"]["importlinter"]["contracts"] if c["id"] == contract_id)
     for layer in contract["layers"]:
         yield {name.strip() for name in re.split(r"[|:]", layer)}
 
@@ -372,6 +372,7 @@ def test_canary_floors(tmp_path: Path) -> None:
         ("model", "import holdfast.time", "Lower floors"),
         ("strategies", "from holdfast import runner", "Lower floors"),
         ("venue", "import holdfast.brokers", "other side of the wire"),
+        ("venue/matching", "import holdfast.venue.accounts", "nothing of the venue around it"),
         ("net", "import holdfast.market", "knows nothing of markets"),
         ("newcomer", "", "Lower floors"),
     ):
@@ -392,7 +393,8 @@ def _toy_tree(place: Path) -> Path:
     """A holdfast of empty packages, with the real contracts."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (place / "pyproject.toml").write_text(text[text.index("[tool.importlinter]") :], encoding="utf-8")
-    for name in ("", *set().union(*floors())):
+    inside = (f"venue/{name}" for name in set().union(*floors("venue-floors")))
+    for name in ("", *set().union(*floors()), *inside):
         package = place / "holdfast" / name.strip("()")
         package.mkdir(exist_ok=True)
         (package / "__init__.py").write_text("", encoding="utf-8")

@@ -15,7 +15,7 @@ from holdfast.risk import PreTradeRiskGate, RiskLimits
 from holdfast.risk.protections import Protection, ProtectionManager
 from holdfast.strategies import Strategy
 from holdfast.time import Sessions, SessionsFor, UtcDaySessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 
 Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
 

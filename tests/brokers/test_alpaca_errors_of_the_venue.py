@@ -14,8 +14,8 @@ import pytest
 import holdfast.venue
 from holdfast.brokers.alpaca_errors import REFUSALS, Answer, rule_for
 from holdfast.model import Outcome
-from holdfast.venue import orders
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching import orders
+from holdfast.venue.matching.rules import Rule
 
 ROOT = Path(holdfast.venue.__file__).parent
 

@@ -11,7 +11,7 @@ from holdfast.data.synthetic import synthetic_sessions
 from holdfast.data.timeframes import parse_timeframe
 from holdfast.model import Trade
 from holdfast.venue import default_asset
-from holdfast.venue.ticks import GeneratedTicks
+from holdfast.venue.market.ticks import GeneratedTicks
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -20,7 +20,7 @@ from holdfast.model import GuardMode
 from holdfast.samples import SAMPLES, path
 from holdfast.strategies import Strategy
 from holdfast.venue import default_asset
-from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.matching.engine import MatchingEngine
 from tests.docs.snippets import ROOT, blocks
 
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/GUIDE.md", "docs/DATA.md"]

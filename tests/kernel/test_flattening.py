@@ -14,7 +14,7 @@ from holdfast.model.events import FlattenRequested, PositionCloseAccepted, Recon
 from holdfast.runner import Runner
 from holdfast.testing import InProcessBot, refuse, time_out_after, time_out_before
 from holdfast.testing.checks import journaled_intents
-from holdfast.venue.engine import NewOrder
+from holdfast.venue.matching.engine import NewOrder
 from tests.kernel.helpers import Bench, of
 from tests.kernel.helpers import buy as buy_shares
 from tests.runner.helpers import bar, buy, trading

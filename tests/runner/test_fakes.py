@@ -27,7 +27,7 @@ from holdfast.testing import (
 )
 from holdfast.testing.bot import START
 from holdfast.time import BacktestClock
-from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.matching.engine import MatchingEngine
 from tests.runner.helpers import bar, until
 
 

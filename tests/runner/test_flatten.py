@@ -11,7 +11,7 @@ from holdfast.model.events import FlattenRequested
 from holdfast.runner.flatten import FLAT, Flatten
 from holdfast.runner.halt_file import HaltOrder
 from holdfast.testing import InProcessBot, time_out_before
-from holdfast.venue.engine import NewOrder
+from holdfast.venue.matching.engine import NewOrder
 from tests.runner.helpers import bar, buy, trading
 
 

@@ -42,7 +42,7 @@ from holdfast.testing import (
     written_behind,
 )
 from holdfast.testing.bot import START, make_kernel
-from holdfast.venue.engine import EngineSettings
+from holdfast.venue.matching.engine import EngineSettings
 from tests.runner.helpers import Scripted, bar, buy, sell, turns
 
 

@@ -12,7 +12,7 @@ from holdfast.model import AccountActivity, ActivityKind, Foreign, OrderSide, Or
 from holdfast.model.events import ReconcileRequested, StreamConnected, StreamLost
 from holdfast.strategies import Strategy
 from holdfast.testing import InProcessBot, make_engine, make_kernel, time_out_before
-from holdfast.venue.engine import MatchingEngine, NewOrder
+from holdfast.venue.matching.engine import MatchingEngine, NewOrder
 from tests.runner.helpers import Scripted, bar, buy, sell
 
 D = Decimal

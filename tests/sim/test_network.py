@@ -20,7 +20,7 @@ from holdfast.testing.sim.loop import Killed, Owner, VirtualLoop, run
 from holdfast.testing.sim.network import Door, Network, SimTransport
 from holdfast.testing.sim.trace import Trace
 from holdfast.testing.sim.venue import URL, SimVenue
-from holdfast.venue.engine import EngineSettings
+from holdfast.venue.matching.engine import EngineSettings
 
 KEYS = {"APCA-API-KEY-ID": "K", "APCA-API-SECRET-KEY": "S"}
 ORDER = {

@@ -9,7 +9,7 @@ import msgspec
 
 from holdfast.model import OrderSide, OrderType, TimeInForce
 from holdfast.model.enums import OrderClass
-from holdfast.venue.orders import Exits, NewOrder, Terms
+from holdfast.venue.matching.orders import Exits, NewOrder, Terms
 from tests.venue.engine_bench import DAY_ORDER, SELL, order
 
 

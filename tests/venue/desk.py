@@ -15,10 +15,10 @@ from holdfast.time import sessions_for
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.api import public_routes
 from holdfast.venue.config import default_asset
-from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Request, Router
-from holdfast.venue.orders import Refusal
+from holdfast.venue.matching.engine import EngineSettings
+from holdfast.venue.matching.orders import Refusal
 from holdfast.venue.store import open_book
 from holdfast.venue.wire.words import encode_json, refusal_json
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from holdfast.model import Asset, AssetClass, OrderSide, OrderType, TimeInForce
 from holdfast.time import FixedSessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
-from holdfast.venue.orders import NewOrder, VenueOrder
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.orders import NewOrder, VenueOrder
 
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from holdfast.model import Asset, AssetClass, OrderSide, OrderType, TimeInForce
-from holdfast.venue.orders import NewOrder
+from holdfast.venue.matching.orders import NewOrder
 
 NANO = Fraction(1, 10**9)
 

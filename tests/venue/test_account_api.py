@@ -11,9 +11,9 @@ import pytest
 
 from holdfast.model import BarSeries
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, parse_rfc3339
-from holdfast.venue.engine import EngineSettings
 from holdfast.venue.history import EquityHistory
-from holdfast.venue.orders import Posting
+from holdfast.venue.matching.engine import EngineSettings
+from holdfast.venue.matching.orders import Posting
 from tests.venue.desk import Desk
 from tests.venue.helpers import MIDNIGHT, OPENING, minutes
 

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.model.events import OrderFilled, VenueAdjusted
 from holdfast.time import BacktestClock
-from holdfast.venue.activity_stream import PATH, ActivityStreams
+from holdfast.venue.streams.activity_stream import PATH, ActivityStreams
 from tests.realtime.test_activity_stream import Heard, make, running
 from tests.venue.helpers import KEY, KEYS, MIDNIGHT, Bot, StartVenue, VenueProcess, market
 

@@ -13,8 +13,8 @@ from holdfast.model import OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.enums import OrderClass
 from holdfast.testing import make_engine
 from holdfast.testing.bot import START
-from holdfast.venue.engine import MatchingEngine
-from holdfast.venue.orders import Exits, NewOrder, Posting, Refusal, Terms
+from holdfast.venue.matching.engine import MatchingEngine
+from holdfast.venue.matching.orders import Exits, NewOrder, Posting, Refusal, Terms
 from tests.venue.desk import Desk
 from tests.venue.helpers import KEY, VenueProcess, minutes
 

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.model import Asset, AssetClass, OrderStatus
 from holdfast.model.errors import ConfigurationError, VenueError
-from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 from tests.venue.engine_bench import (
     DAY,
     GTC,

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from holdfast.model import Asset, AssetClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.time import FixedSessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
-from holdfast.venue.orders import NewOrder, Refusal, VenueOrder
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.orders import NewOrder, Refusal, VenueOrder
 from tests.venue.oracle import Oracle
 
 MINUTE = 60 * 10**9

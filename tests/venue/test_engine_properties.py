@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from holdfast.model import Asset, AssetClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.enums import OrderClass
 from holdfast.time import FixedSessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
-from holdfast.venue.orders import Exits, NewOrder, Refusal, Terms, VenueOrder
-from holdfast.venue.replacing import Replacement
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.orders import Exits, NewOrder, Refusal, Terms, VenueOrder
+from holdfast.venue.matching.replacing import Replacement
 
 HOUR = 3600 * 10**9
 MINUTE = HOUR // 60

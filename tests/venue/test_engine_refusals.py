@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from holdfast.model import OrderStatus, OrderType
-from holdfast.venue.orders import NewOrder, Refusal
+from holdfast.venue.matching.orders import NewOrder, Refusal
 from tests.venue.engine_bench import (
     DAY_ORDER,
     GTC,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.model.enums import OrderSide
-from holdfast.venue.orders import Posting, Refusal
+from holdfast.venue.matching.orders import Posting, Refusal
 from tests.venue.desk import Desk
 from tests.venue.helpers import OPENING, minutes
 

@@ -17,12 +17,12 @@ from holdfast.model.errors import VenueError
 from holdfast.testing import VenueAdmin
 from holdfast.time import sessions_for
 from holdfast.venue.config import default_asset
-from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange
+from holdfast.venue.market.replay import Replay
+from holdfast.venue.market.ticks import GeneratedTicks
+from holdfast.venue.matching.engine import EngineSettings
 from holdfast.venue.operations import Reset
-from holdfast.venue.replay import Replay
 from holdfast.venue.store import open_book
-from holdfast.venue.ticks import GeneratedTicks
 from tests.venue.desk import Desk
 from tests.venue.helpers import (
     KEY,

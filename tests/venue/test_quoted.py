@@ -1,4 +1,4 @@
-"""A market of quotes and trades: the order of things in `holdfast.venue.quoted`, and what a restart makes of it."""
+"""A market of quotes and trades: the order of things in `holdfast.venue.market.quoted`, and what a restart makes of it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from holdfast.model import Asset, BarSeries, OrderSide, OrderType, TimeInForce
 from holdfast.time import FixedSessions
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.orders import NewOrder, Refusal
+from holdfast.venue.market.ticks import GeneratedTicks, QuoteTick
+from holdfast.venue.matching.engine import EngineSettings
+from holdfast.venue.matching.orders import NewOrder, Refusal
 from holdfast.venue.store import Book, memory_book, open_book
-from holdfast.venue.ticks import GeneratedTicks, QuoteTick
 from tests.venue.helpers import OPENING, StartVenue, hear, market, minutes
 from tests.venue.market_watch import STOCKS, flowing, subscribed
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from holdfast.model import OrderStatus, TimeInForce
-from holdfast.venue.engine import MatchingEngine, NewOrder, VenueOrder
-from holdfast.venue.orders import Refusal
+from holdfast.venue.matching.engine import MatchingEngine, NewOrder, VenueOrder
+from holdfast.venue.matching.orders import Refusal
 from tests.venue.engine_bench import IOC, NOON, SELL, make_engine, order, trade
 
 FOK = TimeInForce.FOK

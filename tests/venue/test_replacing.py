@@ -13,10 +13,10 @@ from holdfast.model import AssetClass, OrderSide, OrderStatus, OrderType, TimeIn
 from holdfast.time import sessions_for
 from holdfast.venue import default_asset
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.orders import NewOrder, Refusal
-from holdfast.venue.replacing import Replacement
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.orders import NewOrder, Refusal
+from holdfast.venue.matching.replacing import Replacement
 from holdfast.venue.store import Book, open_book
 from tests.venue.engine_bench import IOC, NOON, SELL, make_engine, order
 from tests.venue.helpers import minutes

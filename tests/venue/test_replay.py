@@ -1,4 +1,4 @@
-"""The order of things in replayed time: the contract in the first lines of `holdfast.venue.replay`."""
+"""The order of things in replayed time: the contract in the first lines of `holdfast.venue.market.replay`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from holdfast.model import Asset, AssetClass, Bar, BarSeries, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import DataError
 from holdfast.time import FixedSessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
-from holdfast.venue.orders import NewOrder, Refusal
-from holdfast.venue.replay import Market, Replay, Step
+from holdfast.venue.market.replay import Market, Replay, Step
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.orders import NewOrder, Refusal
 
 MINUTE = 60 * 10**9
 DAY = 86_400 * 10**9

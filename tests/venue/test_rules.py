@@ -11,11 +11,11 @@ import pytest
 
 from holdfast.model import OrderStatus, OrderType, TimeInForce
 from holdfast.model.enums import OrderClass
-from holdfast.venue.admission import Permissions
-from holdfast.venue.engine import MatchingEngine, NewOrder, VenueOrder
-from holdfast.venue.orders import Exits, Refusal, Terms
-from holdfast.venue.replacing import Replacement
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.admission import Permissions
+from holdfast.venue.matching.engine import MatchingEngine, NewOrder, VenueOrder
+from holdfast.venue.matching.orders import Exits, Refusal, Terms
+from holdfast.venue.matching.replacing import Replacement
+from holdfast.venue.matching.rules import Rule
 from holdfast.venue.wire.orders import parse_new_order, parse_replacement
 from tests.venue.complex_orders import bracket, oco, stop, trailing, with_terms
 from tests.venue.engine_bench import BUY, DAY_ORDER, GTC, HOUR, NOON, SELL, make_engine, order, trade

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.model import OrderSide
-from holdfast.venue.engine import MatchingEngine, VenueOrder
+from holdfast.venue.matching.engine import MatchingEngine, VenueOrder
 from tests.venue.complex_orders import stop, trailing
 from tests.venue.engine_bench import BUY, HOUR, NOON, SELL, make_engine, order, trade
 

@@ -10,9 +10,9 @@ import pytest
 
 from holdfast.model import OrderStatus, TimeInForce
 from holdfast.model.enums import OrderClass
-from holdfast.venue.engine import MatchingEngine, VenueOrder
-from holdfast.venue.orders import Exits, Refusal
-from holdfast.venue.replacing import Replacement
+from holdfast.venue.matching.engine import MatchingEngine, VenueOrder
+from holdfast.venue.matching.orders import Exits, Refusal
+from holdfast.venue.matching.replacing import Replacement
 from tests.venue.complex_orders import bracket, oco, stop, trailing, with_terms
 from tests.venue.engine_bench import BUY, DAY, GTC, HOUR, NOON, SELL, make_engine, order, trade, usd
 

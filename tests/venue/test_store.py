@@ -19,9 +19,9 @@ from holdfast.model.errors import VenueError
 from holdfast.time import sessions_for
 from holdfast.venue import default_asset
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, data_identity
-from holdfast.venue.orders import NewOrder, Posting, Refusal
+from holdfast.venue.matching.engine import EngineSettings
+from holdfast.venue.matching.orders import NewOrder, Posting, Refusal
 from holdfast.venue.store import Book, Cursor, Input, open_book
 from tests.venue.helpers import minutes
 

@@ -1,4 +1,4 @@
-"""Quotes and trades inside bars: the promises in the first lines of `holdfast.venue.ticks`."""
+"""Quotes and trades inside bars: the promises in the first lines of `holdfast.venue.market.ticks`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from holdfast.model import Asset, AssetClass, BarSeries
-from holdfast.venue.ticks import MOMENTS, GeneratedTicks, QuoteTick, TradeTick
+from holdfast.venue.market.ticks import MOMENTS, GeneratedTicks, QuoteTick, TradeTick
 
 MINUTE = 60 * 10**9
 STOCK = Asset(symbol="SPY")

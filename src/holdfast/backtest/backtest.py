@@ -20,8 +20,8 @@ from holdfast.model.commands import Command, Reconcile
 from holdfast.model.decimals import EXACT
 from holdfast.model.events import EpochStarted, Event, ShutdownStarted, TimerFired
 from holdfast.time import SessionsFor, sessions_for
-from holdfast.venue.engine import MatchingEngine
-from holdfast.venue.replay import Replay
+from holdfast.venue.market.replay import Replay
+from holdfast.venue.matching.engine import MatchingEngine
 
 _LAST_TIMERS = 1_000
 _GC_ALLOCATIONS = 200_000

@@ -50,9 +50,9 @@ from holdfast.model.events import (
     VenueAdjusted,
 )
 from holdfast.model.terms import terms_or_none
-from holdfast.venue.engine import MatchingEngine
-from holdfast.venue.orders import EngineEvent, Exits, NewOrder, Refusal, Terms, VenueExecution, VenueOrder
-from holdfast.venue.replacing import Replacement
+from holdfast.venue.matching.engine import MatchingEngine
+from holdfast.venue.matching.orders import EngineEvent, Exits, NewOrder, Refusal, Terms, VenueExecution, VenueOrder
+from holdfast.venue.matching.replacing import Replacement
 
 _STREAM = Source.STREAM
 _LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)

@@ -17,8 +17,8 @@ from holdfast.di.config import load
 from holdfast.di.report import summary
 from holdfast.model.errors import ConfigurationError
 from holdfast.venue import VenueConfig, default_asset, serve
-from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.faults import Scenario, read_scenario
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 
 
 def backtest(

@@ -22,7 +22,7 @@ from holdfast.testing.broker import ScriptedBroker
 from holdfast.testing.checks import journaled_intents
 from holdfast.testing.journal import FaultyJournal
 from holdfast.time import BacktestClock, FixedSessions, Sessions
-from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 
 START = parse_rfc3339("2024-01-02T15:00:00Z")
 

@@ -37,8 +37,8 @@ from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.runner.inbox import Post
 from holdfast.testing.answers import PLACING_METHODS, Answer, Call, carry_out
 from holdfast.time import Clock
-from holdfast.venue.engine import MatchingEngine, NewOrder, Refusal
-from holdfast.venue.orders import VenueOrder
+from holdfast.venue.matching.engine import MatchingEngine, NewOrder, Refusal
+from holdfast.venue.matching.orders import VenueOrder
 
 _NOTHING_DURABLE: frozenset[str] = frozenset()
 

@@ -16,7 +16,7 @@ from holdfast.model import OrderIntent, OrderStatus
 from holdfast.model.commands import PLACING
 from holdfast.state.order_tracker import OrderTracker
 from holdfast.testing.answers import PLACING_METHODS, Call
-from holdfast.venue.engine import MatchingEngine
+from holdfast.venue.matching.engine import MatchingEngine
 
 
 def journaled_intents(records: Iterable[Record]) -> dict[str, OrderIntent]:

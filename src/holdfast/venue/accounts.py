@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.model.market import Bar
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND
-from holdfast.venue.engine import MatchingEngine
-from holdfast.venue.fees import Fees
 from holdfast.venue.history import EquityHistory
-from holdfast.venue.orders import EngineEvent, PostedRow, Posting
-from holdfast.venue.quotes import Quote
+from holdfast.venue.matching.engine import MatchingEngine
+from holdfast.venue.matching.fees import Fees
+from holdfast.venue.matching.orders import EngineEvent, PostedRow, Posting
+from holdfast.venue.matching.quotes import Quote
 from holdfast.venue.watchlists import Watchlists
 from holdfast.venue.wire.words import derived_id
 

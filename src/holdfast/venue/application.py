@@ -16,24 +16,24 @@ import msgspec
 
 import holdfast
 from holdfast.model.errors import HoldfastError, VenueError
-from holdfast.venue import activity_stream
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.api import public_routes
 from holdfast.venue.api.corrections import CorrectionsApi
 from holdfast.venue.api.faults import FaultsApi
 from holdfast.venue.api.operator import OperatorApi
 from holdfast.venue.config import Ready, VenueConfig
-from holdfast.venue.data_session import FEEDS, DataSession
 from holdfast.venue.exchange import Exchange, News
 from holdfast.venue.faults import FaultControl
 from holdfast.venue.http import Answer, HttpApp, Interference, Request, Route, Router, keys_of
 from holdfast.venue.lockstep import DRIVER_PRESENT, NOT_IN_LOCKSTEP, LockstepSession, Pacer
-from holdfast.venue.market_feed import MarketFeed
+from holdfast.venue.market.amended_ticks import Amendment
 from holdfast.venue.market_view import MarketView
 from holdfast.venue.page import admin_page, admin_rows, trading_page
-from holdfast.venue.sockets import Codec, Receive, Scope, Send, Socket, cut_of, header, is_still, serve_socket
-from holdfast.venue.streams import Hub, TradeSession
+from holdfast.venue.streams import activity_stream
+from holdfast.venue.streams.data_session import FEEDS, DataSession
+from holdfast.venue.streams.hub import Hub, TradeSession
+from holdfast.venue.streams.market_feed import MarketFeed
+from holdfast.venue.streams.sockets import Codec, Receive, Scope, Send, Socket, cut_of, header, is_still, serve_socket
 from holdfast.venue.wire.words import Json
 
 _TRADE_STREAM: Final = "/stream"

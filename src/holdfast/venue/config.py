@@ -12,8 +12,8 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
 from holdfast.venue.faults.rules import Scenario
-from holdfast.venue.sockets import BACKLOG_FRAMES
 from holdfast.venue.store import BOOK_ID_BITS
+from holdfast.venue.streams.sockets import BACKLOG_FRAMES
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,17 +25,17 @@ from holdfast.model.market import Asset, Bar
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions
 from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, digest, plausible_keys
-from holdfast.venue.amended_ticks import Amendment
-from holdfast.venue.configuration import Configuration
-from holdfast.venue.corporate_actions import CorporateAction
-from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.market.amended_ticks import Amendment
+from holdfast.venue.market.corporate_actions import CorporateAction
+from holdfast.venue.market.quoted import QuotedReplay
+from holdfast.venue.market.replay import Replay
+from holdfast.venue.market.ticks import SymbolTicks
+from holdfast.venue.matching.configuration import Configuration
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
+from holdfast.venue.matching.replacing import Replacement
 from holdfast.venue.operations import Operation, carry_out
-from holdfast.venue.orders import EngineEvent, NewOrder, PostedRow, Posting, VenueExecution, VenueOrder
-from holdfast.venue.quoted import QuotedReplay
-from holdfast.venue.replacing import Replacement
-from holdfast.venue.replay import Replay
 from holdfast.venue.store import BOOK_ID_BITS, Book, Cursor, Input
-from holdfast.venue.ticks import SymbolTicks
 from holdfast.venue.watchlists import Watchlist, WatchlistChange
 from holdfast.venue.wire.words import slashless
 

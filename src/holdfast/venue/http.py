@@ -30,9 +30,9 @@ import msgspec
 from holdfast.model.errors import HoldfastError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.accounts import RateWindow, VenueAccount
-from holdfast.venue.orders import Refusal, not_found
-from holdfast.venue.refusals import refuse, refuse_invalid
-from holdfast.venue.sockets import Receive, Scope, Send, cut_of, header
+from holdfast.venue.matching.orders import Refusal, not_found
+from holdfast.venue.matching.refusals import refuse, refuse_invalid
+from holdfast.venue.streams.sockets import Receive, Scope, Send, cut_of, header
 from holdfast.venue.wire.words import decode_json, encode_json, refusal_json
 
 _log = logging.getLogger("holdfast.venue")

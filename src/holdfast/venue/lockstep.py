@@ -23,8 +23,8 @@ import msgspec
 from holdfast.model.errors import DataError
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.sockets import BAD_DATA, Message, Socket
-from holdfast.venue.streams import Hub
+from holdfast.venue.streams.hub import Hub
+from holdfast.venue.streams.sockets import BAD_DATA, Message, Socket
 
 _log = logging.getLogger("holdfast.venue")
 

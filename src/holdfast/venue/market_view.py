@@ -19,8 +19,8 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset, Bar
 from holdfast.model.series import BarSeries
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.ticks import QuoteTick, SymbolTicks, TradeTick
-from holdfast.venue.timeframes import Timeframe, days
+from holdfast.venue.market.ticks import QuoteTick, SymbolTicks, TradeTick
+from holdfast.venue.market.timeframes import Timeframe, days
 
 _CHUNK_ROWS: Final = 512
 _LEVELS: Final = 5  # of an order book, on each side

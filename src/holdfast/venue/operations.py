@@ -18,20 +18,20 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Protocol
 
 import msgspec
-import numpy as np
 
 from holdfast.model.decimals import Exact
 from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
-from holdfast.model.series import BarSeries, Float64
+from holdfast.model.series import BarSeries
 from holdfast.model.timestamps import format_rfc3339
-from holdfast.venue.account import NANO
 from holdfast.venue.accounts import EngineGroup, VenueAccount
-from holdfast.venue.amended_ticks import AmendedTicks, Amendment, revised
-from holdfast.venue.corporate_actions import CorporateAction
-from holdfast.venue.orders import Posting
-from holdfast.venue.refusals import refuse_invalid, refuse_missing, refuse_unprocessable
-from holdfast.venue.ticks import SymbolTicks, TradeTick
+from holdfast.venue.market.amended_ticks import AmendedTicks, Amendment, revised
+from holdfast.venue.market.corporate_actions import CorporateAction
+from holdfast.venue.market.scaling import scaled
+from holdfast.venue.market.ticks import SymbolTicks, TradeTick
+from holdfast.venue.matching.account import NANO
+from holdfast.venue.matching.orders import Posting
+from holdfast.venue.matching.refusals import refuse_invalid, refuse_missing, refuse_unprocessable
 
 _PRICE_MAX = 1e9
 _SPLIT_MAX = 1000
@@ -341,22 +341,3 @@ def _ended_row(exchange: Operated, symbol: str, at: int | None) -> int:
         when = "now" if at is None else format_rfc3339(at)
         refuse_unprocessable(f"no bar of {symbol} that has ended holds {when}: only those are amended")
     return row
-
-
-def scaled(series: BarSeries, first: int, factor: float, volume_factor: float, asset: Asset) -> BarSeries:
-    """The bars with prices and volumes scaled from a row on, on the grid on which the asset trades."""
-    prices = [column.copy() for column in (series.open, series.high, series.low, series.close)]
-    for column in prices:
-        column[first:] = on_grid(column[first:] * factor, asset)
-    volume = series.volume.copy()
-    volume[first:] = np.round(volume[first:] * volume_factor, 9 if asset.asset_class is AssetClass.CRYPTO else 0)
-    opens, highs, lows, closes = prices
-    return BarSeries(series.symbol, series.period, series.ts, opens, highs, lows, closes, volume)
-
-
-def on_grid(prices: Float64, asset: Asset) -> Float64:
-    """Prices as the asset may have them."""
-    if asset.asset_class is AssetClass.CRYPTO:
-        return np.round(prices, 9)
-    # Rounding keeps the order of prices, so that high and low stay around open and close.
-    return np.maximum(np.where(prices >= 1, np.round(prices, 2), np.round(prices, 4)), 0.0001)

@@ -31,12 +31,12 @@ from holdfast.model.ticks import RecordedTicks
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.application import Venue
 from holdfast.venue.config import Ready, VenueConfig, default_asset
-from holdfast.venue.engine import EngineSettings
 from holdfast.venue.exchange import Exchange, data_identity
-from holdfast.venue.recorded_ticks import ReplayedTicks, ticks_identity
-from holdfast.venue.sockets import CUT_EXTENSION, Receive, Scope, Send
+from holdfast.venue.market.recorded_ticks import ReplayedTicks, ticks_identity
+from holdfast.venue.market.ticks import GeneratedTicks, SymbolTicks
+from holdfast.venue.matching.engine import EngineSettings
 from holdfast.venue.store import open_book
-from holdfast.venue.ticks import GeneratedTicks, SymbolTicks
+from holdfast.venue.streams.sockets import CUT_EXTENSION, Receive, Scope, Send
 
 _KEEP_ALIVE_SECONDS: Final = 3600  # an idle client must not find its pooled connection cut when it has an order to send
 _SHUTDOWN_SECONDS: Final = 1

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from holdfast.venue.refusals import refuse_invalid, refuse_missing
+from holdfast.venue.matching.refusals import refuse_invalid, refuse_missing
 from holdfast.venue.wire.words import derived_id
 
 NAME_LENGTH_MAX: Final = 64

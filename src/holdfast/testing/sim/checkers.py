@@ -21,7 +21,7 @@ from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.state.order_machine import IN_FLIGHT
 from holdfast.state.order_tracker import InFlightOrder
 from holdfast.time.real import LOOK_EVERY_NS
-from holdfast.venue.engine import VenueOrder
+from holdfast.venue.matching.engine import VenueOrder
 
 if TYPE_CHECKING:
     from holdfast.testing.sim.world import World

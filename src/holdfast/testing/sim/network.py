@@ -28,7 +28,7 @@ from holdfast.testing.sim.journal import Disk
 from holdfast.testing.sim.loop import Owner, VirtualLoop, context_of
 from holdfast.testing.sim.trace import Trace
 from holdfast.testing.sim.venue import Headers, HttpAnswer, ServerEnd, SimVenue, VenueGone
-from holdfast.venue.sockets import Message
+from holdfast.venue.streams.sockets import Message
 
 LATE_SECONDS_MAX = 7.0
 LISTED_LATE_SECONDS_MAX = 5.0

@@ -21,10 +21,10 @@ from holdfast.testing.sim.trace import Trace
 from holdfast.time import sessions_for
 from holdfast.venue.application import Venue
 from holdfast.venue.config import Ready, VenueConfig, default_asset
-from holdfast.venue.engine import EngineSettings, MatchingEngine
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.sockets import Message
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 from holdfast.venue.store import Book, memory_book
+from holdfast.venue.streams.sockets import Message
 from holdfast.venue.wire.words import slashless
 
 URL = "http://127.0.0.1:7000"

@@ -48,7 +48,7 @@ from holdfast.testing.sim.scenario import Scenario
 from holdfast.testing.sim.trace import Trace
 from holdfast.testing.sim.venue import URL, SimVenue
 from holdfast.time import RealTimeClock
-from holdfast.venue.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
 
 KEY, SECRET = "SIMULATED-KEY", "simulated-secret"
 CASH = Decimal(100_000)

@@ -9,12 +9,12 @@ from typing import Final
 
 from holdfast.model.enums import AssetClass
 from holdfast.venue.api.query import bounds, direction, words
-from holdfast.venue.calendar import last_closed, new_york_date
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.fees import crypto_tier
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import PostedRow, VenueExecution
-from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.market.calendar import last_closed, new_york_date
+from holdfast.venue.matching.fees import crypto_tier
+from holdfast.venue.matching.orders import PostedRow, VenueExecution
+from holdfast.venue.matching.refusals import refuse_invalid
 from holdfast.venue.wire.account import (
     account_json,
     activity_id,

@@ -7,10 +7,10 @@ from typing import Final, NoReturn
 
 from holdfast.model.timestamps import to_datetime
 from holdfast.venue.api.query import words
-from holdfast.venue.corporate_actions import CorporateAction
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse
+from holdfast.venue.market.corporate_actions import CorporateAction
+from holdfast.venue.matching.refusals import BAD_DATA_REQUEST, refuse
 from holdfast.venue.wire.words import NEW_YORK, Json, decode_token, encode_token, parse_time
 
 _TYPES: Final = frozenset(

@@ -17,8 +17,8 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.api.account import ACTIVITY_TYPES
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import Posting
-from holdfast.venue.refusals import refuse_invalid, refuse_missing
+from holdfast.venue.matching.orders import Posting
+from holdfast.venue.matching.refusals import refuse_invalid, refuse_missing
 from holdfast.venue.wire.account import activity_json, posted_json
 from holdfast.venue.wire.words import parse_amount
 

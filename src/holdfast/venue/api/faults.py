@@ -13,7 +13,7 @@ from typing import NoReturn
 from holdfast.model.errors import ConfigurationError
 from holdfast.venue.faults import EFFECTS, FaultControl, parse_rules
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.refusals import refuse_invalid, refuse_missing
+from holdfast.venue.matching.refusals import refuse_invalid, refuse_missing
 
 
 class FaultsApi:

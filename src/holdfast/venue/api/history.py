@@ -14,11 +14,11 @@ from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND, 
 from holdfast.time import Sessions
 from holdfast.venue.api.account import ACTIVITY_TYPES
 from holdfast.venue.api.query import day, words
-from holdfast.venue.calendar import MarketDay, days_between, last_closed, new_york_date, sessions_between
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.history import Window, cash_flows, portfolio_history
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.market.calendar import MarketDay, days_between, last_closed, new_york_date, sessions_between
+from holdfast.venue.matching.refusals import refuse_invalid
 from holdfast.venue.wire.words import NEW_YORK, Json, parse_flag, parse_time
 
 _FRAMES: Final = {"1Min": 1, "5Min": 5, "15Min": 15, "1H": 60}

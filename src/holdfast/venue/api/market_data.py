@@ -15,10 +15,10 @@ from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, format_rfc3339
 from holdfast.venue.api.query import words
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Handler, Request, Route
+from holdfast.venue.market.timeframes import timeframe
 from holdfast.venue.market_view import MarketView, order_book
-from holdfast.venue.orders import UNPROCESSABLE
-from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse
-from holdfast.venue.timeframes import timeframe
+from holdfast.venue.matching.orders import UNPROCESSABLE
+from holdfast.venue.matching.refusals import BAD_DATA_REQUEST, refuse
 from holdfast.venue.wire.market import bar_body, json_time, order_book_body, quote_body, trade_body
 from holdfast.venue.wire.words import Json, decode_token, encode_token, parse_time
 

@@ -24,11 +24,12 @@ from typing import Any, Final, Literal
 from holdfast.model.errors import DataError
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.amended_ticks import Amendment
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.lockstep import Pacer
+from holdfast.venue.market.amended_ticks import Amendment
 from holdfast.venue.market_view import MarketView
+from holdfast.venue.matching.refusals import refuse, refuse_invalid
 from holdfast.venue.operations import (
     CancelTrade,
     CorrectTrade,
@@ -41,8 +42,7 @@ from holdfast.venue.operations import (
     Resume,
     Split,
 )
-from holdfast.venue.refusals import refuse, refuse_invalid
-from holdfast.venue.streams import Hub
+from holdfast.venue.streams.hub import Hub
 from holdfast.venue.wire.market import bar_body, json_time, trade_body
 from holdfast.venue.wire.words import Json, amount, parse_amount, parse_time
 

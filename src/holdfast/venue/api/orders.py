@@ -12,9 +12,9 @@ from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.api.query import bounds, direction, words
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import VenueOrder
-from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.orders import VenueOrder
+from holdfast.venue.matching.refusals import refuse_invalid
+from holdfast.venue.matching.rules import Rule
 from holdfast.venue.wire.orders import order_json, parse_new_order, parse_replacement
 from holdfast.venue.wire.words import Json, parse_flag
 

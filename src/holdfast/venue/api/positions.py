@@ -6,13 +6,13 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from holdfast.model.enums import AssetClass, OrderSide, OrderType, TimeInForce
-from holdfast.venue.account import PositionView
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.orders import NewOrder, Refusal, VenueOrder
-from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.account import PositionView
+from holdfast.venue.matching.orders import NewOrder, Refusal, VenueOrder
+from holdfast.venue.matching.refusals import refuse_invalid
+from holdfast.venue.matching.rules import Rule
 from holdfast.venue.wire.account import position_json
 from holdfast.venue.wire.assets import asset_id
 from holdfast.venue.wire.orders import order_json

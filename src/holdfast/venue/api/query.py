@@ -6,7 +6,7 @@ from typing import Final
 
 from holdfast.model.timestamps import NS_PER_DAY, to_datetime, to_ns
 from holdfast.venue.http import Request
-from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.matching.refusals import refuse_invalid
 from holdfast.venue.wire.words import NEW_YORK, parse_time
 
 _DIRECTIONS: Final = ("asc", "desc")

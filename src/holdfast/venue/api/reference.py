@@ -10,10 +10,10 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_DAY, format_rfc3339
 from holdfast.venue.api.query import day, words
-from holdfast.venue.calendar import MarketDay, days_between, new_york_date, next_days
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.refusals import BAD_DATA_REQUEST, refuse, refuse_invalid, refuse_missing
+from holdfast.venue.market.calendar import MarketDay, days_between, new_york_date, next_days
+from holdfast.venue.matching.refusals import BAD_DATA_REQUEST, refuse, refuse_invalid, refuse_missing
 from holdfast.venue.wire.assets import asset_id, asset_json
 from holdfast.venue.wire.calendar import MARKETS, calendar_json, market_clock_json, market_day_json, market_json
 from holdfast.venue.wire.words import new_york_time, parse_time

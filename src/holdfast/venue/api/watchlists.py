@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Request, Route
-from holdfast.venue.refusals import refuse_invalid, refuse_missing
+from holdfast.venue.matching.refusals import refuse_invalid, refuse_missing
 from holdfast.venue.watchlists import Watchlist, WatchlistChange
 from holdfast.venue.wire.account import watchlist_json
 

@@ -15,7 +15,7 @@ from holdfast.venue.faults.pending import PendingCancels
 from holdfast.venue.faults.requests import RequestFaults
 from holdfast.venue.faults.rules import Rule, Scenario, Target
 from holdfast.venue.http import Interference
-from holdfast.venue.sockets import Socket
+from holdfast.venue.streams.sockets import Socket
 
 
 class FaultControl:

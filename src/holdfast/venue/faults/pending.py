@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.exchange import Exchange
-from holdfast.venue.orders import Refusal
+from holdfast.venue.matching.orders import Refusal
 
 _SHOWN_AS_PENDING: Final = frozenset({"new", "accepted", "pending_new", "partially_filled"})
 

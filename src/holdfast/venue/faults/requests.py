@@ -21,7 +21,7 @@ from holdfast.venue.faults.past import Past
 from holdfast.venue.faults.pending import PendingCancels
 from holdfast.venue.faults.rules import Rule, has_fields, matches
 from holdfast.venue.http import Deed, Reply, View, keys_of
-from holdfast.venue.sockets import Scope
+from holdfast.venue.streams.sockets import Scope
 from holdfast.venue.wire.words import encode_json
 
 _ORDERS: Final = "/v2/orders/"

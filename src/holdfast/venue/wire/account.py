@@ -11,10 +11,10 @@ import msgspec
 from holdfast.model.enums import OrderStatus
 from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_MS, NS_PER_SECOND, format_rfc3339, to_datetime
-from holdfast.venue.account import AccountView, PositionView
-from holdfast.venue.configuration import Configuration
-from holdfast.venue.orders import PostedRow, VenueExecution
-from holdfast.venue.refusals import refuse_invalid
+from holdfast.venue.matching.account import AccountView, PositionView
+from holdfast.venue.matching.configuration import Configuration
+from holdfast.venue.matching.orders import PostedRow, VenueExecution
+from holdfast.venue.matching.refusals import refuse_invalid
 from holdfast.venue.watchlists import Watchlist
 from holdfast.venue.wire.assets import asset_id, asset_json, exchange_of
 from holdfast.venue.wire.words import NEW_YORK, Json, amount, ratio, slashless

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Final
 
 from holdfast.model.timestamps import to_datetime
-from holdfast.venue.calendar import MarketDay
+from holdfast.venue.market.calendar import MarketDay
 from holdfast.venue.wire.words import NEW_YORK, Json, new_york_time
 
 #: Markets that keep the hours of US equities: acronym, name, MIC, BIC.

@@ -9,8 +9,8 @@ from typing import Final
 from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
 from holdfast.model.timestamps import format_rfc3339, to_datetime
+from holdfast.venue.market.ticks import QuoteTick, TradeTick
 from holdfast.venue.market_view import DataBar, OrderBook
-from holdfast.venue.ticks import QuoteTick, TradeTick
 from holdfast.venue.wire.words import Json
 
 Time = Callable[[int], str | datetime]

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from holdfast.model.enums import OrderClass, OrderSide, OrderType, TimeInForce
 from holdfast.model.timestamps import format_rfc3339
-from holdfast.venue.orders import ZERO, EngineEvent, Exits, NewOrder, Terms, VenueOrder
-from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.replacing import Replacement
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.orders import ZERO, EngineEvent, Exits, NewOrder, Terms, VenueOrder
+from holdfast.venue.matching.refusals import refuse_invalid
+from holdfast.venue.matching.replacing import Replacement
+from holdfast.venue.matching.rules import Rule
 from holdfast.venue.wire.assets import asset_id
 from holdfast.venue.wire.words import (
     Json,

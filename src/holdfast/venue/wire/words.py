@@ -19,9 +19,9 @@ import msgspec
 
 from holdfast.model.errors import DataError
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339, parse_rfc3339, to_datetime, to_ns
-from holdfast.venue.orders import Refusal
-from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.orders import Refusal
+from holdfast.venue.matching.refusals import refuse_invalid
+from holdfast.venue.matching.rules import Rule
 
 Json = dict[str, Any]
 _Word = TypeVar("_Word", bound=StrEnum)

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from holdfast.model.series import BarSeries, Float64, Int64
-from holdfast.venue.ticks import QuoteTick, SymbolTicks, Tick, TradeTick
+from holdfast.venue.market.ticks import QuoteTick, SymbolTicks, Tick, TradeTick
 
 __all__ = ["AmendedTicks", "Amendment", "revised"]
 

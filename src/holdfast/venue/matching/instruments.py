@@ -7,8 +7,8 @@ from decimal import Decimal
 from holdfast.model.enums import AssetClass, OrderSide
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
-from holdfast.venue.orders import NewOrder, Refusal
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.orders import NewOrder, Refusal
+from holdfast.venue.matching.rules import Rule
 
 _BUY = OrderSide.BUY
 _ONE = Decimal(1)

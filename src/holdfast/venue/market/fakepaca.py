@@ -12,7 +12,7 @@ import numpy as np
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries, Float64
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE
-from holdfast.venue.ticks import GeneratedTicks, Tick
+from holdfast.venue.market.ticks import GeneratedTicks, Tick
 
 FAKEPACA = Asset(symbol="FAKEPACA", name="Fake Alpaca", exchange="NASDAQ", tradable=False)
 

@@ -26,9 +26,9 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.market import Bar
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
-from holdfast.venue.replay import Step, StepKind
-from holdfast.venue.tape import Tape
-from holdfast.venue.ticks import QuoteTick, SymbolTicks
+from holdfast.venue.market.replay import Step, StepKind
+from holdfast.venue.market.tape import Tape
+from holdfast.venue.market.ticks import QuoteTick, SymbolTicks
 
 __all__ = ["QuotedMarket", "QuotedReplay"]
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderSide
-from holdfast.venue.account import Account
-from holdfast.venue.configuration import Configuration
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import VenueExecution, not_found, unprocessable
+from holdfast.venue.matching.account import Account
+from holdfast.venue.matching.configuration import Configuration
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import VenueExecution, not_found, unprocessable
 
 
 class Amendments:

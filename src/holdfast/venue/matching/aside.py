@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 from holdfast.model.enums import OrderSide, OrderStatus, OrderType, TimeInForce
-from holdfast.venue.book import Book, Entry
-from holdfast.venue.groups import Groups
-from holdfast.venue.ledger import is_extended
-from holdfast.venue.orders import OPEN_STATUSES, VenueOrder
-from holdfast.venue.stops import is_dormant, is_struck, trailed
+from holdfast.venue.matching.book import Book, Entry
+from holdfast.venue.matching.groups import Groups
+from holdfast.venue.matching.ledger import is_extended
+from holdfast.venue.matching.orders import OPEN_STATUSES, VenueOrder
+from holdfast.venue.matching.stops import is_dormant, is_struck, trailed
 
 _BUY = OrderSide.BUY
 _ACCEPTED, _CANCELED, _FILLED = OrderStatus.ACCEPTED, OrderStatus.CANCELED, OrderStatus.FILLED

@@ -22,9 +22,9 @@ import msgspec
 
 from holdfast.model.enums import AssetClass, OrderSide
 from holdfast.model.errors import invariant
-from holdfast.venue.configuration import Configuration, configuration_of
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import ZERO
+from holdfast.venue.matching.configuration import Configuration, configuration_of
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import ZERO
 
 NANO = Decimal("0.000000001")
 

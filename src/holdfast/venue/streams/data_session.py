@@ -21,7 +21,7 @@ import msgspec
 
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.sockets import POLICY_VIOLATION, Message, Socket
+from holdfast.venue.streams.sockets import POLICY_VIOLATION, Message, Socket
 from holdfast.venue.wire.market import json_time, msgpack_time
 from holdfast.venue.wire.words import Json, encode_json
 

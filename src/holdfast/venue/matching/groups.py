@@ -20,10 +20,10 @@ import msgspec
 
 from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderClass, OrderStatus, OrderType
-from holdfast.venue.admission import held_for_orders
-from holdfast.venue.ledger import OrderLedger
-from holdfast.venue.orders import OPEN_STATUSES, ZERO, EventKind, Terms, VenueOrder
-from holdfast.venue.stops import working_limit
+from holdfast.venue.matching.admission import held_for_orders
+from holdfast.venue.matching.ledger import OrderLedger
+from holdfast.venue.matching.orders import OPEN_STATUSES, ZERO, EventKind, Terms, VenueOrder
+from holdfast.venue.matching.stops import working_limit
 
 _SIMPLE, _OCO = OrderClass.SIMPLE, OrderClass.OCO
 _HELD, _FILLED, _EXPIRED = OrderStatus.HELD, OrderStatus.FILLED, OrderStatus.EXPIRED

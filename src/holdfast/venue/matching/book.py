@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from holdfast.model.enums import OrderSide
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import ZERO, VenueOrder
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import ZERO, VenueOrder
 
 _BUY = OrderSide.BUY
 

@@ -39,7 +39,7 @@ from holdfast.model.errors import DataError
 from holdfast.model.market import Bar
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
-from holdfast.venue.tape import Tape
+from holdfast.venue.market.tape import Tape
 
 __all__ = ["Market", "Replay", "Step"]
 

@@ -16,11 +16,11 @@ from typing import Final
 from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset, Bar
 from holdfast.model.timestamps import NS_PER_DAY
-from holdfast.venue.amended_ticks import Amendment
-from holdfast.venue.data_session import TEST_SYMBOL, DataSession, Item, market_of
-from holdfast.venue.fakepaca import FAKEPACA, fake_day, fake_ticks, next_fake_tick
+from holdfast.venue.market.amended_ticks import Amendment
+from holdfast.venue.market.fakepaca import FAKEPACA, fake_day, fake_ticks, next_fake_tick
+from holdfast.venue.market.ticks import QuoteTick, Tick
 from holdfast.venue.market_view import DataBar, MarketView, data_bar, order_book
-from holdfast.venue.ticks import QuoteTick, Tick
+from holdfast.venue.streams.data_session import TEST_SYMBOL, DataSession, Item, market_of
 from holdfast.venue.wire.market import (
     Time,
     bands_body,

@@ -24,12 +24,12 @@ from decimal import Decimal
 import msgspec
 
 from holdfast.model.enums import OrderClass, OrderSide, OrderStatus, OrderType
-from holdfast.venue.account import Account
-from holdfast.venue.configuration import Configuration
-from holdfast.venue.forms import is_fractional
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import ZERO, NewOrder, Refusal, Terms, VenueOrder
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.account import Account
+from holdfast.venue.matching.configuration import Configuration
+from holdfast.venue.matching.forms import is_fractional
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import ZERO, NewOrder, Refusal, Terms, VenueOrder
+from holdfast.venue.matching.rules import Rule
 
 _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
 _HELD = OrderStatus.HELD

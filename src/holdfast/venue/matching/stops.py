@@ -13,8 +13,8 @@ from decimal import Decimal
 import msgspec
 
 from holdfast.model.enums import OrderSide, OrderType
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import Terms, VenueOrder
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import Terms, VenueOrder
 
 _BUY = OrderSide.BUY
 _STOPS = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)

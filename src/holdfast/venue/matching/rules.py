@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from holdfast.venue.orders import FORBIDDEN, INVALID, NOT_FOUND, UNPROCESSABLE, Refusal
+from holdfast.venue.matching.orders import FORBIDDEN, INVALID, NOT_FOUND, UNPROCESSABLE, Refusal
 
 
 class Rule(Enum):

@@ -14,7 +14,7 @@ from holdfast.model.enums import TimeInForce
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE
 from holdfast.time import Sessions
 from holdfast.time.sessions import Session
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.rules import Rule
 
 _PRE_NS = 330 * NS_PER_MINUTE
 _POST_NS = 240 * NS_PER_MINUTE

@@ -18,8 +18,8 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.market import Asset
 from holdfast.model.series import BarSeries, Float64, Int64
 from holdfast.model.ticks import QuoteColumns, RecordedTicks, TradeColumns
-from holdfast.venue.operations import on_grid
-from holdfast.venue.ticks import FIRST_CRYPTO_ID, QuoteTick, SymbolTicks, Tick, TradeTick
+from holdfast.venue.market.scaling import on_grid
+from holdfast.venue.market.ticks import FIRST_CRYPTO_ID, QuoteTick, SymbolTicks, Tick, TradeTick
 
 __all__ = ["ReplayedTicks", "ticks_identity"]
 

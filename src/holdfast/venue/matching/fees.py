@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from holdfast.venue.engine import EngineSettings
-from holdfast.venue.orders import ZERO, Posting, VenueExecution
+from holdfast.venue.matching.engine import EngineSettings
+from holdfast.venue.matching.orders import ZERO, Posting, VenueExecution
 
 #: Alpaca's tiers: maker and taker basis points of the first, the second, ...
 _BPS: Final = ((15, 25), (12, 22), (10, 20), (8, 18), (5, 15), (2, 13), (2, 12), (0, 10))

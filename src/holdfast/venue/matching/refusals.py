@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from holdfast.venue.orders import Refusal, invalid, not_found, unprocessable
+from holdfast.venue.matching.orders import Refusal, invalid, not_found, unprocessable
 
 #: Code of the market-data API's refusals, which are 400.
 BAD_DATA_REQUEST = 40010000

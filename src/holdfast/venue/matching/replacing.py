@@ -13,11 +13,11 @@ from decimal import Decimal
 import msgspec
 
 from holdfast.model.enums import OrderClass, OrderStatus, OrderType, TimeInForce
-from holdfast.venue.forms import CLIENT_ORDER_ID_LENGTH_MAX
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import OPEN_STATUSES, NewOrder, Terms, VenueOrder
-from holdfast.venue.rules import Rule
-from holdfast.venue.stops import trailed
+from holdfast.venue.matching.forms import CLIENT_ORDER_ID_LENGTH_MAX
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import OPEN_STATUSES, NewOrder, Terms, VenueOrder
+from holdfast.venue.matching.rules import Rule
+from holdfast.venue.matching.stops import trailed
 
 _TRAILING = OrderType.TRAILING_STOP
 _AT_THE_MARKET_WHEN_STRUCK = (OrderType.STOP, _TRAILING)

@@ -17,9 +17,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from holdfast.model.enums import OrderClass, OrderSide, OrderType, TimeInForce
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import ZERO, Exits, NewOrder, Refusal, Terms
-from holdfast.venue.rules import Rule
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import ZERO, Exits, NewOrder, Refusal, Terms
+from holdfast.venue.matching.rules import Rule
 
 CLIENT_ORDER_ID_LENGTH_MAX = 128
 

@@ -21,9 +21,9 @@ from typing import Final
 import msgspec
 
 from holdfast.venue.accounts import VenueAccount
-from holdfast.venue.data_session import Authenticate, DataSession
-from holdfast.venue.orders import EngineEvent
-from holdfast.venue.sockets import BAD_DATA, POLICY_VIOLATION, Message, Socket
+from holdfast.venue.matching.orders import EngineEvent
+from holdfast.venue.streams.data_session import Authenticate, DataSession
+from holdfast.venue.streams.sockets import BAD_DATA, POLICY_VIOLATION, Message, Socket
 from holdfast.venue.wire.orders import trade_update_json
 
 _log = logging.getLogger("holdfast.venue")

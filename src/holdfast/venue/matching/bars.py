@@ -39,11 +39,11 @@ from decimal import Decimal, getcontext
 from holdfast.model.decimals import EXACT, Exact
 from holdfast.model.enums import OrderSide, TimeInForce
 from holdfast.model.market import Bar
-from holdfast.venue.aside import Aside, extended
-from holdfast.venue.book import Book
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import ZERO, VenueOrder
-from holdfast.venue.stops import stop_of
+from holdfast.venue.matching.aside import Aside, extended
+from holdfast.venue.matching.book import Book
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import ZERO, VenueOrder
+from holdfast.venue.matching.stops import stop_of
 
 _BUY = OrderSide.BUY
 _OPG = TimeInForce.OPG

@@ -23,9 +23,9 @@ from holdfast.model.errors import VenueError
 from holdfast.model.timestamps import format_rfc3339
 from holdfast.venue.accounts import VenueAccount
 from holdfast.venue.http import keys_of, unauthorized
-from holdfast.venue.orders import EngineEvent, Refusal
-from holdfast.venue.refusals import refuse_invalid
-from holdfast.venue.sockets import Outlet, Receive, Scope, Send, cut_of
+from holdfast.venue.matching.orders import EngineEvent, Refusal
+from holdfast.venue.matching.refusals import refuse_invalid
+from holdfast.venue.streams.sockets import Outlet, Receive, Scope, Send, cut_of
 from holdfast.venue.wire.account import activity_json
 from holdfast.venue.wire.words import (
     Json,

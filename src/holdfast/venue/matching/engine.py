@@ -25,15 +25,15 @@ from holdfast.model.errors import VenueError, invariant
 from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_HOUR
 from holdfast.time import Sessions, sessions_for
-from holdfast.venue.account import AccountView, Position, PositionView
-from holdfast.venue.admission import UNRESTRICTED, Permissions, assess, held_for_orders
-from holdfast.venue.amendments import Amendments
-from holdfast.venue.bars import BarMatching
-from holdfast.venue.book import Book
-from holdfast.venue.forms import CLIENT_ORDER_ID_LENGTH_MAX, notional_refusal, refusal_of
-from holdfast.venue.hours import window_rule
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import (
+from holdfast.venue.matching.account import AccountView, Position, PositionView
+from holdfast.venue.matching.admission import UNRESTRICTED, Permissions, assess, held_for_orders
+from holdfast.venue.matching.amendments import Amendments
+from holdfast.venue.matching.bars import BarMatching
+from holdfast.venue.matching.book import Book
+from holdfast.venue.matching.forms import CLIENT_ORDER_ID_LENGTH_MAX, notional_refusal, refusal_of
+from holdfast.venue.matching.hours import window_rule
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import (
     OPEN_STATUSES,
     ZERO,
     EngineEvent,
@@ -44,11 +44,11 @@ from holdfast.venue.orders import (
     VenueOrder,
     not_found,
 )
-from holdfast.venue.quotes import Quote, QuoteMatching
-from holdfast.venue.replacing import Replacement, successor
-from holdfast.venue.rules import Rule
-from holdfast.venue.settings import EngineSettings
-from holdfast.venue.stops import trailed
+from holdfast.venue.matching.quotes import Quote, QuoteMatching
+from holdfast.venue.matching.replacing import Replacement, successor
+from holdfast.venue.matching.rules import Rule
+from holdfast.venue.matching.settings import EngineSettings
+from holdfast.venue.matching.stops import trailed
 
 __all__ = [
     "AccountView",

@@ -16,12 +16,12 @@ from holdfast.model.enums import AssetClass, OrderSide, OrderStatus, OrderType, 
 from holdfast.model.market import Asset
 from holdfast.model.timestamps import NS_PER_DAY
 from holdfast.time import Sessions
-from holdfast.venue.account import NANO, Account
-from holdfast.venue.admission import held_for_orders
-from holdfast.venue.book import Book, Entry, entry_of
-from holdfast.venue.hours import Phase, day_expiry, gtc_expiry, hours_at
-from holdfast.venue.instruments import Instrument
-from holdfast.venue.orders import (
+from holdfast.venue.matching.account import NANO, Account
+from holdfast.venue.matching.admission import held_for_orders
+from holdfast.venue.matching.book import Book, Entry, entry_of
+from holdfast.venue.matching.hours import Phase, day_expiry, gtc_expiry, hours_at
+from holdfast.venue.matching.instruments import Instrument
+from holdfast.venue.matching.orders import (
     OPEN_STATUSES,
     ZERO,
     EngineEvent,
@@ -31,8 +31,8 @@ from holdfast.venue.orders import (
     VenueExecution,
     VenueOrder,
 )
-from holdfast.venue.settings import BPS, EngineSettings
-from holdfast.venue.stops import is_dormant
+from holdfast.venue.matching.settings import BPS, EngineSettings
+from holdfast.venue.matching.stops import is_dormant
 
 _BUY = OrderSide.BUY
 _MARKET = OrderType.MARKET

@@ -20,9 +20,9 @@ from decimal import Decimal
 
 from holdfast.model.decimals import Exact
 from holdfast.model.enums import OrderSide, TimeInForce
-from holdfast.venue.aside import Aside, extended
-from holdfast.venue.book import Book
-from holdfast.venue.orders import ZERO
+from holdfast.venue.matching.aside import Aside, extended
+from holdfast.venue.matching.book import Book
+from holdfast.venue.matching.orders import ZERO
 
 _BUY = OrderSide.BUY
 _OPG = TimeInForce.OPG
