@@ -270,8 +270,9 @@ class PostgresStore:
             )
 
     def _persist(self, work: Callable[[], None], again: Callable[[], None]) -> None:
-        """Do it; where its session ends, ``again`` over a new one, and over another where a server that is going down took
-        that one along, within the bound.
+        """Do it; where its session ends, do ``again`` over a new one, within the bound.
+
+        Over another one still where a server that is going down took that one along.
         """
         until = time.monotonic() + self._patience_seconds
         with self._said(_NOT_WRITTEN):
