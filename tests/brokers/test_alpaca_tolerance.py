@@ -228,6 +228,16 @@ def test_every_reader_reads_its_sample(name: str) -> None:
     assert reader({**row, "brand_new": [{"x": 1}]}) == reader(row)
 
 
+def test_an_order_with_a_leg_that_cannot_be_read_is_kept_with_it() -> None:
+    """The leg alone would not say which order it belongs to."""
+    order = {**ORDER, "legs": [ORDER, None]}
+
+    with pytest.raises(MalformedMessageError, match="an order with a leg that cannot be read") as met:
+        wire.order_report(order)
+
+    assert met.value.payload is order
+
+
 @settings(max_examples=600, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(READERS)))
 def test_whatever_a_reader_is_given_it_reads_it_or_says_that_it_cannot(data: st.DataObject, name: str) -> None:

@@ -315,6 +315,8 @@ def order_report(order: Json, *, whole: bool = False) -> OrderReport:
             terms=_order_terms(order),
             legs=tuple(order_report(leg) for leg in legs) if legs else () if whole else None,
         )
+    except MalformedMessageError as error:  # of a leg: what is kept is the order that it belongs to
+        raise malformed(error, "an order with a leg", order) from None
     except UNREADABLE as error:
         raise malformed(error, "an order", order) from None
 
