@@ -9,7 +9,8 @@ BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 UV      ?= uv
 PYTHON  ?=
-WORKERS ?= 2
+# Many tests wait for processes: one worker more than the cores of CI's machine.
+WORKERS ?= 3
 ARGS    ?=
 
 CREATED := $(VENV)/.stamp-created
@@ -51,11 +52,8 @@ imports: setup-dev ## import-linter: no floor imports a higher one, the kernel i
 types: setup-dev ## mypy, strict
 	$(BIN)/mypy
 
-# Whole bots that live in the test's own process: they were seen to fail in a worker that had run thousands of other tests.
-PAIN = tests/brokers/test_pain_points.py
 pytest: setup-dev ## The tests alone (ARGS="tests/web -x")
-	$(BIN)/pytest -n $(WORKERS) $(or $(ARGS),--ignore=$(PAIN))
-	$(if $(ARGS),,$(BIN)/pytest -n $(WORKERS) $(PAIN))
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
 nightly: setup-dev ## What takes too long for every change: 200 kills each of the bot, of both, of the venue and of PostgreSQL (ARGS="--seed 7")
 	$(BIN)/python -m holdfast.testing.kills --kills 200 $(ARGS)

@@ -124,7 +124,7 @@ async def test_a_field_and_a_message_that_differ_are_told(commands: Commands, ce
 
 def test_ctrl_c_leaves_nothing_behind(commands: Commands) -> None:
     """In the middle of the script, and again while it cleans up: what rests is cancelled, what was bought is sold."""
-    venue = commands.venue("--synthetic", "F", "--speed", "20")
+    venue = commands.venue("--synthetic", "F", "--speed", "20", "--rate-limit", "10000")
     running = commands.start("certify", "--venue", venue.url, env=KEYS)
 
     def rests() -> bool:
