@@ -127,11 +127,11 @@ def test_ctrl_c_leaves_nothing_behind(commands: Commands) -> None:
     venue = commands.venue("--synthetic", "F", "--speed", "20", "--rate-limit", "10000")
     running = commands.start("certify", "--venue", venue.url, env=KEYS)
 
-    def rests() -> bool:
-        rows = httpx.get(venue.url + "/v2/orders", headers=HEADERS, trust_env=False).json()
+    def has_begun() -> bool:
+        rows = httpx.get(venue.url + "/v2/orders?status=all", headers=HEADERS, trust_env=False).json()
         return isinstance(rows, list) and bool(rows)
 
-    running.until(rests)
+    running.until(has_begun)
     running.process.send_signal(signal.SIGINT)
     running.until(lambda: "stopping" in running.err)
     running.process.send_signal(signal.SIGINT)
