@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 import pytest
 
-from holdfast.cli import stopping
+from holdfast.cli import flattening, stopping
 from holdfast.di.companions import companions
 from holdfast.journal import DatabaseUrl, open_journal
 from holdfast.journal.owner import this_process
@@ -75,7 +75,7 @@ async def test_a_bot_on_another_machine_is_not_said_to_be_halted(place: Database
         with pytest.raises(HoldfastError, match="runs on another-machine and looks for its files there"):
             await command
     with pytest.raises(HoldfastError, match=r"the bot runs on another-machine.*end its process \d+ there"):
-        await stopping.flatten(place, None, None, seconds=1.0, reason="", everything=False)
+        await flattening.flatten(place, None, None, seconds=1.0, reason="", everything=False)
     journal.close()
 
 
@@ -135,7 +135,7 @@ async def test_nobody_is_ended_while_the_database_cannot_be_asked() -> None:
     """The bot can do no more than wait, and its journal could not be taken over: one sentence, and the wish stays."""
     beat(NOBODY)
     with pytest.raises(JournalError, match="cannot be used as a journal"):
-        await stopping.flatten(NOBODY, None, None, seconds=0.1, reason="", everything=False)
+        await flattening.flatten(NOBODY, None, None, seconds=0.1, reason="", everything=False)
     order = HaltFile(companions(NOBODY)).read()
     assert order is not None
     assert order.state == "flatten"

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from holdfast.di import Container
-from holdfast.di.control import make_order, operator
 from holdfast.journal import MemoryJournal, SqliteJournal
 from holdfast.model.errors import ConfigurationError, OrderDroppedError
-from holdfast.runner.halt_file import HaltFile
+from holdfast.runner.halt_file import HaltFile, make_order, operator
 
 GUIDE: dict[str, Any] = {"alpaca": {"api_key": "PKTEST", "api_secret": "secret"}}
 PING = "https://example.org/ping/secret-id"

@@ -12,12 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from holdfast.di.control import make_order
 from holdfast.doctor import State, Thresholds
 from holdfast.doctor.own import _missing
 from holdfast.journal import open_journal
 from holdfast.model.events import StreamConnected
-from holdfast.runner.halt_file import HaltFile
+from holdfast.runner.halt_file import HaltFile, make_order
 from holdfast.time import BacktestClock
 from tests.doctor.conftest import KEY, SECRET, Look
 from tests.doctor.stub import Stub

@@ -23,8 +23,7 @@ from holdfast.certify.recording import write
 from holdfast.certify.script import run_script
 from holdfast.cli.logs import silence_logs, tell
 from holdfast.cli.market import Market
-from holdfast.cli.trade import local_venue
-from holdfast.cli.venue_process import VenueProcess
+from holdfast.cli.venue_process import VenueProcess, local_venue
 from holdfast.di.config import load
 from holdfast.di.places import account_keys, trading_url
 from holdfast.model.errors import HoldfastError, VenueError

@@ -11,7 +11,7 @@ import typer
 
 from holdfast.cli.logs import silence_logs
 from holdfast.cli.market import Market
-from holdfast.cli.trade import local_venue
+from holdfast.cli.venue_process import local_venue
 from holdfast.doctor import CHECKS, Finding, Situation, State, examine
 from holdfast.journal.places import Place
 

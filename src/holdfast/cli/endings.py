@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import sys
 from collections.abc import Callable, Coroutine
@@ -20,6 +19,8 @@ _OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a redirected file; 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Await a command's work in a loop of its own."""
+    import asyncio  # noqa: PLC0415 - slow to import, and half of the commands never wait
+
     call(lambda: asyncio.run(work()))
 
 

@@ -6,7 +6,6 @@ import logging
 import sys
 from contextlib import suppress
 
-import structlog
 import typer
 
 
@@ -30,6 +29,8 @@ class StandardError:
 
 def configure_logs(*, quiet: bool = False) -> None:
     """Key-value lines on standard error; JSON where it is no terminal. ``quiet`` keeps a live view undisturbed."""
+    import structlog  # noqa: PLC0415 - slow to import, and no command that logs nothing needs it
+
     terminal = sys.stderr.isatty()
     level = logging.WARNING if quiet and not terminal else logging.ERROR if quiet else logging.WARNING
     structlog.configure(
@@ -47,6 +48,8 @@ def configure_logs(*, quiet: bool = False) -> None:
 
 def silence_logs() -> None:
     """None but what is critical: for commands whose own words say all that the others would."""
+    import structlog  # noqa: PLC0415 - as above
+
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 

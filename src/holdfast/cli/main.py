@@ -6,7 +6,7 @@ import os
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,10 @@ import holdfast
 from holdfast.cli import data_commands, journal_commands
 from holdfast.cli import venue_options as of_venue
 from holdfast.cli.endings import EXIT_FAILED, call, judged, run
-from holdfast.journal.places import Place, to_place
 from holdfast.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from holdfast.journal.places import Place
 
 app = typer.Typer(
     name="holdfast",
@@ -104,8 +106,12 @@ def _usd(value: str | Decimal) -> Decimal:
 
 
 def _place(value: str | None) -> Place | None:
+    if value is None:
+        return None
+    from holdfast.journal.places import to_place  # noqa: PLC0415 - see paper
+
     try:
-        return None if value is None else to_place(value)
+        return to_place(value)
     except ConfigurationError as error:
         raise typer.BadParameter(str(error), param_hint="--journal") from None
 
@@ -468,10 +474,10 @@ def flatten(
     A bot that answers does it itself. One that is silent for two seconds is ended (by its pid and start time), and its
     journal is taken over. Exit code 0: flat; 1: something is left, and what.
     """
-    from holdfast.cli import stopping  # noqa: PLC0415 - see paper
+    from holdfast.cli import flattening  # noqa: PLC0415 - see paper
 
     place = _place(journal)
-    run(lambda: stopping.flatten(place, config, venue, seconds=timeout, reason=reason, everything=everything))
+    run(lambda: flattening.flatten(place, config, venue, seconds=timeout, reason=reason, everything=everything))
 
 
 @app.command(short_help="Look after a bot from outside, and tell what is wrong.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import typer
 from holdfast.cli.logs import configure_logs, tell
 from holdfast.cli.market import Market, parse_params, parse_speed
 from holdfast.cli.state_dir import default_journal, remember_status, shown, status_token, venue_book
-from holdfast.cli.venue_process import VenueProcess
+from holdfast.cli.venue_process import VenueProcess, local_venue
 from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
 from holdfast.di.session import Session
@@ -29,8 +28,6 @@ from holdfast.web.painter import run as show
 
 __all__ = ["Market", "Options", "run"]
 
-# The keys of the built-in venue's account: any pair opens one, and these never leave this machine.
-_LOCAL_KEYS = {"api_key": "HOLDFAST-LOCAL", "api_secret": "local-venue-only"}
 _DEFAULT_SYMBOL = "BTC/USD"
 
 
@@ -164,15 +161,6 @@ def _overrides(options: Options) -> dict[str, Any]:
     if options.open_orders is not None:
         values["shutdown"] = {"open_orders": options.open_orders}
     return values
-
-
-def local_venue(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
-    """The same for a built-in venue: one address for everything, and keys that any such venue accepts."""
-    url = url.rstrip("/")
-    alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
-    if not keep_keys or not os.environ.get("APCA_API_KEY_ID"):
-        alpaca |= _LOCAL_KEYS
-    return {**values, "alpaca": alpaca}
 
 
 def _wants_own_venue(config: Config, options: Options) -> bool:

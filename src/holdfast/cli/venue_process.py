@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from holdfast.cli.market import Market
 from holdfast.model.errors import ConfigurationError, VenueError
 
+# The keys of the built-in venue's account: any pair opens one, and these never leave this machine.
+_LOCAL_KEYS = {"api_key": "HOLDFAST-LOCAL", "api_secret": "local-venue-only"}
 _EXIT_USAGE = 2
 _START_SECONDS = 60.0
 _STOP_SECONDS = 3.0
@@ -94,6 +98,15 @@ class VenueProcess:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+
+def local_venue(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
+    """The same for a built-in venue: one address for everything, and keys that any such venue accepts."""
+    url = url.rstrip("/")
+    alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
+    if not keep_keys or not os.environ.get("APCA_API_KEY_ID"):
+        alpaca |= _LOCAL_KEYS
+    return {**values, "alpaca": alpaca}
 
 
 def _arguments(market: Market, speed: str | float, book: Path | None) -> list[str]:

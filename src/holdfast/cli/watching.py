@@ -8,9 +8,10 @@ from pathlib import Path
 import typer
 
 from holdfast.brokers import AlpacaConnector
+from holdfast.cli.flattening import bot_config
 from holdfast.cli.logs import configure_logs
 from holdfast.cli.state_dir import token_path
-from holdfast.cli.stopping import bot_config, find_bot
+from holdfast.cli.stopping import find_bot
 from holdfast.di.assembly import make_kernel
 from holdfast.di.config import Config
 from holdfast.journal import JournalReader

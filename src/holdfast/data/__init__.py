@@ -6,11 +6,11 @@ for them.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from holdfast.data.csv import load, read_bars, write_bars
 from holdfast.data.synthetic import synthetic_sessions
+from holdfast.model.later import later
 
 if TYPE_CHECKING:
     from holdfast.data.aggregate import TradeBars, bars_from_trades
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from holdfast.data.catalog import Catalog
     from holdfast.data.polygon import PolygonProvider
     from holdfast.data.provider import DataProvider
+else:
+    __getattr__ = later(
+        __name__,
+        {
+            "AlpacaProvider": "alpaca",
+            "Catalog": "catalog",
+            "DataProvider": "provider",
+            "PolygonProvider": "polygon",
+            "TradeBars": "aggregate",
+            "bars_from_trades": "aggregate",
+        },
+    )
 
 __all__ = [
     "AlpacaProvider",
@@ -31,19 +43,3 @@ __all__ = [
     "synthetic_sessions",
     "write_bars",
 ]
-
-_LATER = {
-    "AlpacaProvider": "alpaca",
-    "Catalog": "catalog",
-    "DataProvider": "provider",
-    "PolygonProvider": "polygon",
-    "TradeBars": "aggregate",
-    "bars_from_trades": "aggregate",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(importlib.import_module(f"holdfast.data.{_LATER[name]}"), name)
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)

@@ -7,9 +7,6 @@ heartbeat works all the same.
 from __future__ import annotations
 
 import asyncio
-import getpass
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +17,8 @@ from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
 from holdfast.journal.places import DatabaseUrl, Place
 from holdfast.model.decimals import plain
-from holdfast.model.timestamps import format_rfc3339
 from holdfast.notify.heartbeat import Heartbeat
-from holdfast.runner.halt_file import HaltFile, HaltOrder, HaltState, new_id
+from holdfast.runner.halt_file import HaltFile
 from holdfast.runner.halt_watch import HaltWatch
 from holdfast.runner.liveness import Liveness, liveness_path
 from holdfast.runner.pulse import Pulse
@@ -127,27 +123,6 @@ def _place_of(journal: Journal) -> Place | None:
     """Where an opened journal is kept; None in memory."""
     place = getattr(journal, "path", None) or getattr(journal, "url", None)
     return place if isinstance(place, Path | DatabaseUrl) else None
-
-
-def make_order(state: HaltState, reason: str, *, everything: bool = False) -> HaltOrder:
-    """A request of whoever runs this process."""
-    return HaltOrder(
-        state=state,
-        who=operator(),
-        at=format_rfc3339(RealTimeClock().now_ns() // 1_000_000_000 * 1_000_000_000),
-        reason=reason,
-        id=new_id(),
-        everything=everything,
-    )
-
-
-def operator() -> str:
-    """Login and machine of whoever runs this process, as far as they are known."""
-    try:
-        login = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        login = f"uid {os.getuid()}"
-    return f"{login}@{platform.node() or 'unknown'}"
 
 
 def _describe(container: Container, control: Control, at: int) -> Liveness:

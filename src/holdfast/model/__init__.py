@@ -1,5 +1,7 @@
 """Frozen messages and values: the words in which every other part speaks. Imports nothing of ours."""
 
+from typing import TYPE_CHECKING
+
 from holdfast.model.enums import (
     ActivityKind,
     AssetClass,
@@ -15,12 +17,17 @@ from holdfast.model.enums import (
     TimeInForce,
     TradingState,
 )
+from holdfast.model.later import later
 from holdfast.model.market import Asset, Bar, Quote, Trade
 from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Execution, OrderIntent, OrderReport
-from holdfast.model.series import BarSeries
 from holdfast.model.signals import Signal, Verdict
 from holdfast.model.terms import OrderTerms
 from holdfast.model.trades import ClosedTrade
+
+if TYPE_CHECKING:
+    from holdfast.model.series import BarSeries
+else:
+    __getattr__ = later(__name__, {"BarSeries": "series"})  # NumPy takes longer to load than all the rest
 
 __all__ = [
     "Account",

@@ -33,7 +33,9 @@ What each failure leaves behind:
 from __future__ import annotations
 
 import contextlib
+import getpass
 import os
+import platform
 import secrets
 from pathlib import Path
 from typing import Literal
@@ -42,6 +44,8 @@ import msgspec
 
 from holdfast.model import TradingState
 from holdfast.model.errors import HoldfastError
+from holdfast.model.timestamps import NS_PER_SECOND, format_rfc3339
+from holdfast.time import RealTimeClock
 
 HaltState = Literal["halted", "reducing", "flatten"]
 
@@ -86,6 +90,27 @@ class HaltOrder(msgspec.Struct, frozen=True, kw_only=True):
 def new_id() -> str:
     """A name for one request."""
     return secrets.token_hex(8)
+
+
+def make_order(state: HaltState, reason: str, *, everything: bool = False) -> HaltOrder:
+    """A request of whoever runs this process."""
+    return HaltOrder(
+        state=state,
+        who=operator(),
+        at=format_rfc3339(RealTimeClock().now_ns() // NS_PER_SECOND * NS_PER_SECOND),
+        reason=reason,
+        id=new_id(),
+        everything=everything,
+    )
+
+
+def operator() -> str:
+    """Login and machine of whoever runs this process, as far as they are known."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        login = f"uid {os.getuid()}"
+    return f"{login}@{platform.node() or 'unknown'}"
 
 
 class HaltFile:

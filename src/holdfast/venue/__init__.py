@@ -6,20 +6,17 @@ a web server nor SQLite.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from holdfast.model.later import later
 
 if TYPE_CHECKING:
     from holdfast.venue.config import Ready, VenueConfig, default_asset
     from holdfast.venue.server import run, serve
+else:
+    __getattr__ = later(
+        __name__,
+        {"Ready": "config", "VenueConfig": "config", "default_asset": "config", "run": "server", "serve": "server"},
+    )
 
 __all__ = ["Ready", "VenueConfig", "default_asset", "run", "serve"]
-
-_CONFIG = ("Ready", "VenueConfig", "default_asset")
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("holdfast.venue.config" if name in _CONFIG else "holdfast.venue.server"), name)
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
