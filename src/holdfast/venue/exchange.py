@@ -28,7 +28,7 @@ from holdfast.venue.accounts import EngineGroup, RateWindow, VenueAccount, diges
 from holdfast.venue.market.amended_ticks import Amendment
 from holdfast.venue.market.corporate_actions import CorporateAction
 from holdfast.venue.market.quoted import QuotedReplay
-from holdfast.venue.market.replay import Replay
+from holdfast.venue.market.replay import Replay, account_class_of
 from holdfast.venue.market.ticks import SymbolTicks
 from holdfast.venue.matching.configuration import Configuration
 from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
@@ -127,8 +127,7 @@ class Exchange:
         self.periods = {symbol: bars.period for symbol, bars in series.items()}
         self.visible = dict.fromkeys(series, 0)
         self.sessions = sessions
-        crypto_only = all("/" in symbol for symbol in series)
-        self.account_sessions = sessions(AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY)
+        self.account_sessions = sessions(account_class_of(series))
         self.accounts: list[VenueAccount] = []
         self.actions: list[CorporateAction] = []
         self._by_key: dict[str, VenueAccount] = {}

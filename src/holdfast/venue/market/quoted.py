@@ -26,28 +26,15 @@ from holdfast.model.enums import AssetClass
 from holdfast.model.market import Bar
 from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
-from holdfast.venue.market.replay import Step, StepKind
+from holdfast.venue.market.replay import Step, StepKind, TimedMarket, account_class_of
 from holdfast.venue.market.tape import Tape
 from holdfast.venue.market.ticks import QuoteTick, SymbolTicks
 
 __all__ = ["QuotedMarket", "QuotedReplay"]
 
 
-class QuotedMarket(Protocol):
+class QuotedMarket(TimedMarket, Protocol):
     """What the replay drives: engines that meet quotes and trades."""
-
-    @property
-    def open_count(self) -> int:
-        """How many orders are open."""
-        ...
-
-    def set_periods(self, periods: Mapping[str, int]) -> None:
-        """The length of each symbol's bars (ns)."""
-        ...
-
-    def has_open(self, symbol: str) -> bool:
-        """Whether an order in the symbol is open."""
-        ...
 
     def held(self) -> Iterable[str]:
         """The symbols of all positions, each once."""
@@ -63,18 +50,6 @@ class QuotedMarket(Protocol):
 
     def mark(self, bars: Sequence[Bar]) -> None:
         """These bars have ended: their closes are the last prices."""
-        ...
-
-    def next_expiry(self) -> int | None:
-        """When the next open order expires."""
-        ...
-
-    def expire_day_orders(self, now: int) -> None:
-        """Expire what was good until now."""
-        ...
-
-    def end_session(self) -> None:
-        """The account's session has closed."""
         ...
 
 
@@ -103,8 +78,7 @@ class QuotedReplay:
         self._series = dict(series)
         self._ticks = dict(ticks)
         self._tape = tape = Tape(series)
-        crypto_only = all("/" in symbol for symbol in series)
-        self._sessions = sessions(AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY)
+        self._sessions = sessions(account_class_of(series))
         self._now = int(tape.begins[0])
         self._session_close = self._sessions.at(self._now).close
         self._closed = 0

@@ -29,7 +29,7 @@ traded in that minute.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -41,7 +41,7 @@ from holdfast.model.series import BarSeries
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.market.tape import Tape
 
-__all__ = ["Market", "Replay", "Step"]
+__all__ = ["Market", "Replay", "Step", "TimedMarket", "account_class_of"]
 
 StepKind = Literal["close", "open", "tick", "expiry", "limit"]
 
@@ -64,34 +64,20 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     kind: StepKind
 
 
-class Market(Protocol):
-    """What a replay drives: a ``MatchingEngine``, or several that look like one.
-
-    Attributes:
-        prices: Last prices by symbol; the replay writes those with which it begins.
-    """
-
-    prices: dict[str, float]
-
-    def set_periods(self, periods: Mapping[str, int]) -> None:
-        """The length of each symbol's bars (ns)."""
-        ...
+class TimedMarket(Protocol):
+    """What time does to every market that is replayed, whatever its orders meet."""
 
     @property
     def open_count(self) -> int:
         """How many orders are open."""
         ...
 
+    def set_periods(self, periods: Mapping[str, int]) -> None:
+        """The length of each symbol's bars (ns)."""
+        ...
+
     def has_open(self, symbol: str) -> bool:
         """Whether an order in the symbol is open."""
-        ...
-
-    def open_bar(self, symbol: str, now: int, price: float, volume: float) -> None:
-        """The first trade of a bar."""
-        ...
-
-    def close_bars(self, bars: Sequence[Bar], now: int) -> None:
-        """The ends of all bars of a moment."""
         ...
 
     def next_expiry(self) -> int | None:
@@ -105,6 +91,29 @@ class Market(Protocol):
     def end_session(self) -> None:
         """The account's session has closed."""
         ...
+
+
+class Market(TimedMarket, Protocol):
+    """What a replay drives: a ``MatchingEngine``, or several that look like one.
+
+    Attributes:
+        prices: Last prices by symbol; the replay writes those with which it begins.
+    """
+
+    prices: dict[str, float]
+
+    def open_bar(self, symbol: str, now: int, price: float, volume: float) -> None:
+        """The first trade of a bar."""
+        ...
+
+    def close_bars(self, bars: Sequence[Bar], now: int) -> None:
+        """The ends of all bars of a moment."""
+        ...
+
+
+def account_class_of(symbols: Iterable[str]) -> AssetClass:
+    """Whose sessions are an account's days: those of equities, if any symbol has no slash."""
+    return AssetClass.CRYPTO if all("/" in symbol for symbol in symbols) else AssetClass.US_EQUITY
 
 
 class Replay:
@@ -133,10 +142,7 @@ class Replay:
         self._engine = engine
         engine.set_periods({symbol: bars.period for symbol, bars in series.items()})
         self._tape = tape = Tape(series)
-        if account_class is None:
-            crypto_only = all("/" in symbol for symbol in series)
-            account_class = AssetClass.CRYPTO if crypto_only else AssetClass.US_EQUITY
-        self._sessions = sessions(account_class)
+        self._sessions = sessions(account_class or account_class_of(series))
         self._is_single = len(tape.names) == 1
 
         if position is None:
