@@ -20,6 +20,17 @@ SPARED = {
     "status": {"fastapi", "holdfast.di.config", "holdfast.kernel", "numpy", "pandas", "structlog", "uvicorn"},
     "halt --journal the.journal": {"fastapi", "holdfast.kernel", "httpx", "numpy", "pandas", "structlog", "uvicorn"},
     "resume --journal the.journal": {"fastapi", "holdfast.kernel", "httpx", "numpy", "pandas", "structlog", "uvicorn"},
+    "backtest --json": {"fastapi", "holdfast.brokers", "holdfast.web", "httpx", "pandas", "polars", "uvicorn"},
+    # structlog would write to standard output, which is the venue's ready line alone, as long as nobody told it where to.
+    "venue --exit-with-parent": {
+        "fastapi",
+        "holdfast.di",
+        "holdfast.kernel",
+        "holdfast.web",
+        "httpx",
+        "pandas",
+        "structlog",
+    },
 }
 
 

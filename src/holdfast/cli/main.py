@@ -307,9 +307,10 @@ def backtest(
     spread_bps: SpreadOption = 0.0,
 ) -> None:
     """Run the same kernel and strategy over recorded bars, with the venue's matching engine in-process."""
-    from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
+    from holdfast.cli import backtest as work  # noqa: PLC0415 - see paper
+    from holdfast.cli.market import Market  # noqa: PLC0415 - see paper
 
-    market = trade.Market(
+    market = Market(
         data=_catalog_or(data, catalog),
         start=start,
         end=end,
@@ -323,7 +324,7 @@ def backtest(
         participation=participation,
         spread_bps=spread_bps,
     )
-    call(lambda: replayed.backtest(config, market, strategy, tuple(param or ()), as_json=json))
+    call(lambda: work.backtest(config, market, strategy, tuple(param or ()), as_json=json))
 
 
 @app.command(short_help="Run the built-in venue: a local Alpaca.")
@@ -360,9 +361,10 @@ def venue(
 
     Without --data, --synthetic or recorded ticks it replays the bundled sample.
     """
-    from holdfast.cli import replayed, trade  # noqa: PLC0415 - see paper
+    from holdfast.cli import venue as work  # noqa: PLC0415 - see paper
+    from holdfast.cli.market import Market  # noqa: PLC0415 - see paper
 
-    market = trade.Market(
+    market = Market(
         data=data,
         start=start,
         end=end,
@@ -377,7 +379,7 @@ def venue(
         spread_bps=spread_bps,
     )
     run(
-        lambda: replayed.venue(
+        lambda: work.venue(
             market,
             speed=speed,
             port=port,

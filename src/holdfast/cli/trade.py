@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 import typer
 
+from holdfast import web
 from holdfast.cli.logs import configure_logs, tell
 from holdfast.cli.market import Market, parse_params, parse_speed
 from holdfast.cli.state_dir import default_journal, remember_status, shown, status_token, venue_book
@@ -23,8 +24,6 @@ from holdfast.journal import read_owner
 from holdfast.journal.owner import owned
 from holdfast.journal.places import Place
 from holdfast.model.errors import ConfigurationError
-from holdfast.web import StatusServer
-from holdfast.web.painter import run as show
 
 __all__ = ["Market", "Options", "run"]
 
@@ -112,6 +111,8 @@ async def _trade(config: Config, options: Options, process: VenueProcess | None)
             stack.push_async_callback(server.stop)
             _announce(server, container, options)
         if not options.json:
+            from holdfast.web.painter import run as show  # noqa: PLC0415 - who wants JSON has no use for Rich
+
             view = asyncio.create_task(show(container))
             stack.push_async_callback(_end, view)
         running = asyncio.create_task(session.run())
@@ -189,13 +190,15 @@ def _require_confirmation(config: Config, options: Options) -> None:
 # -- what is shown ------------------------------------------------------------------------------
 
 
-def _status_server(container: Container, config: Config) -> StatusServer:
+def _status_server(container: Container, config: Config) -> web.StatusServer:
     status = config.status
     token = status.token.get_secret_value() if status.token is not None else status_token()
-    return StatusServer(container, host=status.host, port=status.port, token=token, allow_remote=status.allow_remote)
+    return web.StatusServer(
+        container, host=status.host, port=status.port, token=token, allow_remote=status.allow_remote
+    )
 
 
-def _announce(server: StatusServer, container: Container, options: Options) -> None:
+def _announce(server: web.StatusServer, container: Container, options: Options) -> None:
     token_file = remember_status(server.url)
     where = "in HOLDFAST_STATUS__TOKEN or the configuration" if token_file is None else shown(token_file)
     lines = [
