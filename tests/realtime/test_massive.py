@@ -216,7 +216,7 @@ async def test_one_connection_at_a_time_and_a_longer_wait_each_time(
     ("symbols", "options", "words"),
     [
         ((), {}, "needs at least one symbol"),
-        (("BTC/USD",), {}, "no pair of coins; got BTC/USD"),
+        (("BTC/USD",), {}, "no pairs of coins; got BTC/USD"),
         (("SPY",), {"period": 5 * NS_PER_MINUTE}, "bars of a minute or a second, not of 300 s"),
         (("SPY",), {"url": "https://x"}, "massive stream url"),
     ],

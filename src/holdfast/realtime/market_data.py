@@ -7,27 +7,19 @@ subscribed is as silent as a quiet market.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
-import structlog
-from websockets.asyncio.client import connect
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Unpack
 
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_endpoints import check_key, check_socket_url
 from holdfast.brokers.alpaca_errors import KEYS_REFUSED
 from holdfast.brokers.alpaca_wire import MalformedMessageError
-from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, ConfigurationError
+from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError
 from holdfast.model.timestamps import NS_PER_MINUTE
-from holdfast.net import Backoff
 from holdfast.realtime import market_items
-from holdfast.realtime.stream import Connect, Conversation, Stream, StreamTimeouts
-from holdfast.realtime.subscribers import Handler, Subscribers
-from holdfast.time import Clock
-
-_log = structlog.get_logger(__name__)
+from holdfast.realtime.market_stream import MarketStream
+from holdfast.realtime.stream import Conversation, StreamOptions
+from holdfast.realtime.subscribers import Handler
 
 
 class DataError(NamedTuple):
@@ -64,10 +56,8 @@ _RARER: dict[str, tuple[str, Callable[[dict[str, Any], str, int], tuple[Any, ...
 }
 
 
-class MarketDataStream(Stream):
-    """Follows the bars (and, if asked, quotes) of some symbols of one feed. See ``Stream`` for what every stream does.
-
-    ``received`` counts the bars of the current connection (one frame may hold several).
+class MarketDataStream(MarketStream):
+    """Follows the bars (and, if asked, quotes) of some symbols of one feed. See ``MarketStream``.
 
     Args:
         api_key: The key's id.
@@ -81,16 +71,14 @@ class MarketDataStream(Stream):
         on_correction: ``on_correction(symbol, exchange, id, trade)``: see ``market_items``. They come with the trades.
         on_cancel: ``on_cancel(symbol, exchange, id)``. They come with the trades.
         period: The length of a bar (ns). The venue's time is the bar's start.
-        clock: See ``Stream``.
-        backoff: See ``Stream``.
-        timeouts: See ``Stream``.
-        sleep: See ``Stream``.
-        connect: See ``Stream``.
-        high_water: See ``Stream``.
+        options: See ``Stream``.
 
     Raises:
         ConfigurationError: A key or the symbols are missing, or the URL is none.
     """
+
+    TYPE = "T"
+    WORDS = frozenset(("success", "subscription", "error"))
 
     def __init__(
         self,
@@ -106,34 +94,12 @@ class MarketDataStream(Stream):
         on_correction: Handler | None = None,
         on_cancel: Handler | None = None,
         period: int = NS_PER_MINUTE,
-        clock: Clock | None = None,
-        backoff: Backoff | None = None,
-        timeouts: StreamTimeouts | None = None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        connect: Connect = connect,
-        high_water: int = 10_000,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        super().__init__(
-            name="data",
-            url=check_socket_url(url, "market data url"),
-            clock=clock,
-            backoff=backoff,
-            timeouts=timeouts,
-            sleep=sleep,
-            connect=connect,
-            high_water=high_water,
-        )
+        url = check_socket_url(url, "market data url")
+        super().__init__(name="data", url=url, symbols=symbols, period=period, **options)
         self._key = check_key(api_key, "alpaca.api_key")
         self._secret = check_key(api_secret, "alpaca.api_secret")
-        self._symbols = tuple(dict.fromkeys(symbols))
-        if not self._symbols:
-            message = "a market data stream needs at least one symbol"
-            raise ConfigurationError(message)
-        self._period = period
-        self._last_bar = (0, 0)
-        self._last_bars: dict[str, int] = {}
-        self._tape = market_items.TapeStats()
-        self._wanted: dict[str, tuple[str, ...]] = {}
         self._bars = self._channel("bar", on_bar, "bars")
         self._quotes = self._channel("quote", on_quote, "quotes")
         self._rarer = {
@@ -144,67 +110,33 @@ class MarketDataStream(Stream):
             "x": self._channel("cancel", on_cancel, None),
         }
 
-    def _channel(self, kind: str, handler: Handler | None, name: str | None) -> Subscribers:
-        subscribers = self._new_subscribers(kind)
-        if handler is not None:
-            subscribers.add(handler)
-            if name is not None:
-                self._wanted[name] = self._symbols
-        return subscribers
-
-    def get_stats(self) -> dict[str, Any]:
-        """What ``Stream.get_stats`` tells, and what came of each kind (see ``market_items.TapeStats``)."""
-        return {**super().get_stats(), **msgspec.structs.asdict(self._tape)}
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Whose bars it follows."""
-        return self._symbols
-
-    @property
-    def last_bar(self) -> tuple[int, int]:
-        """The end of the newest bar of this connection, and when the last one was heard (UTC ns); zeros before the first."""
-        return self._last_bar
-
     # ------------------------------------------------------------------ the protocol
 
-    async def _open(self, conversation: Conversation) -> list[Any]:
-        self._last_bar = (0, 0)
-        early: list[Any] = []
-        await _wait_for(conversation, _is_success("connected"), early)
+    async def _subscribe(self, conversation: Conversation, early: list[Any]) -> None:
+        await self._hear(conversation, early, _is_success("connected"))
         await conversation.send({"action": "auth", "key": self._key, "secret": self._secret})
-        await _wait_for(conversation, _is_success("authenticated"), early)
-        await conversation.send({"action": "subscribe", **self._wanted})
-        await _wait_for(conversation, self._is_subscribed, early)
-        return early
+        await self._hear(conversation, early, _is_success("authenticated"))
+        await conversation.send({"action": "subscribe", **dict.fromkeys(self._channels, self._symbols)})
+        await self._hear(conversation, early, lambda word: word["T"] == "subscription")
 
-    def _receive(self, message: Any) -> None:
-        for item in _items(message):
-            # Item by item: one that cannot be read takes none of its neighbours with it.
-            try:
-                self._take_item(item)
-            except MalformedMessageError as error:
-                self._report_malformed(error)
+    def _heed(self, word: dict[str, Any]) -> None:
+        """Raises: BrokerError: An error, or a subscription to less than we asked for."""
+        if word["T"] == "error":
+            raise _error(word)
+        if word["T"] == "success":
+            return
+        for channel in self._channels:
+            granted = word.get(channel) or ()
+            missing = [] if "*" in granted else [symbol for symbol in self._symbols if symbol not in granted]
+            if missing:
+                reason = f"the venue did not subscribe us to the {channel} of {', '.join(missing)}"
+                raise BrokerRefusedError(reason)
 
-    def _take_item(self, item: Any) -> None:
-        kind = item.get("T") if isinstance(item, dict) else None
+    def _take_data(self, kind: str, item: dict[str, Any]) -> None:
         if kind == "b":
-            self._received += 1
-            bar = wire.bar(item, _symbol(item), self._period)
-            last = self._last_bars.get(bar.symbol, 0)
-            self._tape.count_bar(bar, last, self._period)
-            self._last_bars[bar.symbol] = max(bar.ts, last)
-            self._last_bar = (max(bar.ts, self._last_bar[0]), self._clock.now_ns())
-            self._bars.publish(bar)
+            self._take_bar(wire.bar(item, _symbol(item), self._period), self._bars)
         elif kind == "q":
             self._quotes.publish(wire.quote(item, _symbol(item)))
-        elif kind == "error":
-            raise _error(item)
-        elif kind == "subscription":
-            self._is_subscribed(item)
-        elif not isinstance(kind, str):
-            reason = "the venue sent market data without a type"
-            raise MalformedMessageError(reason, item)
         elif kind in _RARER:
             self._take_rarer(kind, item)
         else:
@@ -217,29 +149,6 @@ class MarketDataStream(Stream):
         subscribers = self._rarer[kind]
         if subscribers.are_any:
             subscribers.publish(*read(item, _symbol(item), self._period))
-
-    def _is_subscribed(self, item: dict[str, Any]) -> bool:
-        """Whether this confirms the subscription.
-
-        Raises:
-            BrokerRefusedError: It confirms less than we asked for.
-        """
-        if item.get("T") != "subscription":
-            return False
-        for channel, wanted in self._wanted.items():
-            granted = item.get(channel) or ()
-            missing = [] if "*" in granted else [symbol for symbol in wanted if symbol not in granted]
-            if missing:
-                reason = f"the venue did not subscribe us to the {channel} of {', '.join(missing)}"
-                raise BrokerRefusedError(reason)
-        return True
-
-
-def _items(message: Any) -> Sequence[Any]:
-    if not isinstance(message, list):
-        reason = f"the venue sent {type(message).__name__} where an array of market data was expected"
-        raise MalformedMessageError(reason, message)
-    return message
 
 
 def _symbol(item: dict[str, Any]) -> str:
@@ -262,21 +171,3 @@ def _is_success(text: str) -> Callable[[dict[str, Any]], bool]:
         return item.get("T") == "success" and item.get("msg") == text
 
     return check
-
-
-async def _wait_for(conversation: Conversation, is_it: Callable[[dict[str, Any]], bool], early: list[Any]) -> None:
-    """Read until an item passes. What else arrives is kept: data may share a frame with the confirmation."""
-    while True:
-        rest: list[Any] = []
-        found = False
-        for item in _items(await conversation.receive()):
-            if isinstance(item, dict) and item.get("T") == "error":
-                raise _error(item)
-            if not found and isinstance(item, dict) and is_it(item):
-                found = True
-            elif not isinstance(item, dict) or item.get("T") != "success":
-                rest.append(item)
-        if rest:
-            early.append(rest)
-        if found:
-            return

@@ -14,25 +14,19 @@ one is opened only when the last is closed (see ``Stream``), and where another p
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from math import inf
-from typing import Any, Final, NamedTuple
-
-import msgspec
-from websockets.asyncio.client import connect
+from typing import Any, Final, NamedTuple, Unpack
 
 from holdfast.brokers.alpaca_endpoints import check_key, check_socket_url
-from holdfast.brokers.alpaca_wire import UNREADABLE, MalformedMessageError, malformed
+from holdfast.brokers.alpaca_wire import UNREADABLE, malformed
 from holdfast.data.sale_conditions import POLYGON_MARKS
 from holdfast.model.errors import BrokerAuthError, BrokerError, BrokerRefusedError, ConfigurationError
 from holdfast.model.market import Bar, Quote, Trade
 from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_MS, NS_PER_SECOND
-from holdfast.net import Backoff
-from holdfast.realtime.market_items import TapeStats
-from holdfast.realtime.stream import Connect, Conversation, Stream, StreamTimeouts
-from holdfast.realtime.subscribers import Handler, Subscribers
-from holdfast.time import Clock
+from holdfast.realtime.market_stream import MarketStream
+from holdfast.realtime.stream import Conversation, StreamOptions
+from holdfast.realtime.subscribers import Handler
 
 REAL_TIME_URL: Final = "wss://socket.massive.com/stocks"
 DELAYED_URL: Final = "wss://delayed.massive.com/stocks"
@@ -59,10 +53,8 @@ STATUSES: dict[str, Status] = {
 }
 
 
-class MassiveStream(Stream):
-    """Follows bars (and, if asked, trades and quotes) of some shares. See ``Stream`` for what every stream does.
-
-    ``received`` counts the bars of the current connection.
+class MassiveStream(MarketStream):
+    """Follows bars (and, if asked, trades and quotes) of some shares. See ``MarketStream``.
 
     Args:
         api_key: The key.
@@ -72,17 +64,15 @@ class MassiveStream(Stream):
         on_trade: ``on_trade(trade)``; None subscribes to no trades.
         url: The whole URL of the socket; ``DELAYED_URL`` for plans without real time.
         period: The length of a bar (ns): a minute or a second.
-        clock: See ``Stream``.
-        backoff: See ``Stream``.
-        timeouts: See ``Stream``.
-        sleep: See ``Stream``.
-        connect: See ``Stream``.
-        high_water: See ``Stream``.
+        options: See ``Stream``.
 
     Raises:
         ConfigurationError: The key or the symbols are missing, one is a pair of coins, the URL is none, or there are no
             bars of this period.
     """
+
+    TYPE = "ev"
+    WORDS = frozenset(("status",))
 
     def __init__(
         self,
@@ -94,145 +84,62 @@ class MassiveStream(Stream):
         on_trade: Handler | None = None,
         url: str = REAL_TIME_URL,
         period: int = NS_PER_MINUTE,
-        clock: Clock | None = None,
-        backoff: Backoff | None = None,
-        timeouts: StreamTimeouts | None = None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        connect: Connect = connect,
-        high_water: int = 10_000,
+        **options: Unpack[StreamOptions],
     ) -> None:
-        super().__init__(
-            name="massive",
-            url=check_socket_url(url, "massive stream url"),
-            clock=clock,
-            backoff=backoff,
-            timeouts=timeouts,
-            sleep=sleep,
-            connect=connect,
-            high_water=high_water,
-        )
+        url = check_socket_url(url, "massive stream url")
+        super().__init__(name="massive", url=url, symbols=symbols, period=period, **options)
         self._key = check_key(api_key, "polygon.api_key")
-        self._symbols = tuple(dict.fromkeys(symbols))
         pair = next((symbol for symbol in self._symbols if "/" in symbol), None)
-        if not self._symbols or pair is not None:
-            message = f"the stream of shares needs at least one symbol, and no pair of coins; got {pair or 'none'}"
+        if pair is not None:
+            message = f"massive's stream has shares, and no pairs of coins; got {pair}"
             raise ConfigurationError(message)
         if period not in _BARS_OF:
             message = f"massive streams bars of a minute or a second, not of {period / NS_PER_SECOND:g} s"
             raise ConfigurationError(message)
-        self._period = period
-        self._last_bar = (0, 0)
-        self._last_bars: dict[str, int] = {}
-        self._tape = TapeStats()
-        self._channels: list[str] = []
-        self._bars = self._channel("bar", on_bar, _BARS_OF[period])
+        self._bar = _BARS_OF[period]
+        self._bars = self._channel("bar", on_bar, self._bar)
         self._quotes = self._channel("quote", on_quote, "Q")
         self._trades = self._channel("trade", on_trade, "T")
 
-    def _channel(self, kind: str, handler: Handler | None, prefix: str) -> Subscribers:
-        subscribers = self._new_subscribers(kind)
-        if handler is not None:
-            subscribers.add(handler)
-            self._channels += [f"{prefix}.{symbol}" for symbol in self._symbols]
-        return subscribers
-
-    def get_stats(self) -> dict[str, Any]:
-        """What ``Stream.get_stats`` tells, and what came of each kind (see ``market_items.TapeStats``)."""
-        return {**super().get_stats(), **msgspec.structs.asdict(self._tape)}
-
-    @property
-    def symbols(self) -> tuple[str, ...]:
-        """Whose bars it follows."""
-        return self._symbols
-
-    @property
-    def last_bar(self) -> tuple[int, int]:
-        """The end of the newest bar of this connection, and when the last one was heard (UTC ns); zeros before the first."""
-        return self._last_bar
-
     # ------------------------------------------------------------------ the protocol
 
-    async def _open(self, conversation: Conversation) -> list[Any]:
-        self._last_bar = (0, 0)
-        early: list[Any] = []
+    async def _subscribe(self, conversation: Conversation, early: list[Any]) -> None:
         await conversation.send({"action": "auth", "params": self._key})
-        while not any(item["status"] == "auth_success" for item in await self._statuses(conversation, early)):
-            pass  # a greeting
-        await conversation.send({"action": "subscribe", "params": ",".join(self._channels)})
-        missing = set(self._channels)
-        while missing:
-            for item in await self._statuses(conversation, early):
-                missing -= _confirmed(item)
-        return early
+        await self._hear(conversation, early, lambda word: word.get("status") == "auth_success")
+        wanted = [f"{channel}.{symbol}" for channel in self._channels for symbol in self._symbols]
+        await conversation.send({"action": "subscribe", "params": ",".join(wanted)})
+        missing = set(wanted)
 
-    async def _statuses(self, conversation: Conversation, early: list[Any]) -> list[dict[str, Any]]:
-        """The statuses of the next frame. What else is in it is kept: data may share a frame with a confirmation."""
-        items = _items(await conversation.receive())
-        rest = [item for item in items if not _is_status(item)]
-        if rest:
-            early.append(rest)
-        found = [item for item in items if _is_status(item)]
-        for item in found:
-            _raise_if_bad(item)
-        return found
+        def are_all(word: dict[str, Any]) -> bool:
+            missing.difference_update(_confirmed(word))
+            return not missing
 
-    def _receive(self, message: Any) -> None:
-        for item in _items(message):
-            # Item by item: one that cannot be read takes none of its neighbours with it.
-            try:
-                self._take_item(item)
-            except MalformedMessageError as error:
-                self._report_malformed(error)
+        await self._hear(conversation, early, are_all)
 
-    def _take_item(self, item: Any) -> None:
-        kind = item.get("ev") if isinstance(item, dict) else None
-        if kind == _BARS_OF[self._period]:
-            bar = _read(_bar, item, self._period)
-            self._received += 1
-            last = self._last_bars.get(bar.symbol, 0)
-            self._tape.count_bar(bar, last, self._period)
-            self._last_bars[bar.symbol] = max(bar.ts, last)
-            self._last_bar = (max(bar.ts, self._last_bar[0]), self._clock.now_ns())
-            self._bars.publish(bar)
+    def _heed(self, word: dict[str, Any]) -> None:
+        status = STATUSES.get(str(word.get("status")))
+        if status is not None:
+            said = f"{word.get('status')} {word.get('message')}"
+            message = f"the market data stream of massive says: {status.sentence} ({said})"
+            raise status.error(message)
+
+    def _take_data(self, kind: str, item: dict[str, Any]) -> None:
+        if kind == self._bar:
+            self._take_bar(_read(_bar, item, self._period), self._bars)
         elif kind == "T":
             self._tape.trades += 1
             if self._trades.are_any:
                 self._trades.publish(_read(_trade, item))
         elif kind == "Q":
             self._quotes.publish(_read(_quote, item))
-        elif kind == "status":
-            _raise_if_bad(item)
-        elif not isinstance(kind, str):
-            reason = "massive sent market data without a type"
-            raise MalformedMessageError(reason, item)
         else:
             self._tape.unheard_of += 1
-
-
-def _items(message: Any) -> list[Any]:
-    if not isinstance(message, list):
-        reason = f"massive sent {type(message).__name__} where an array of market data was expected"
-        raise MalformedMessageError(reason, message)
-    return message
-
-
-def _is_status(item: Any) -> bool:
-    return isinstance(item, dict) and item.get("ev") == "status" and isinstance(item.get("status"), str)
-
-
-def _raise_if_bad(item: dict[str, Any]) -> None:
-    status = STATUSES.get(str(item.get("status")))
-    if status is not None:
-        message = (
-            f"the market data stream of massive says: {status.sentence} ({item.get('status')} {item.get('message')})"
-        )
-        raise status.error(message)
 
 
 def _confirmed(item: dict[str, Any]) -> set[str]:
     """The channels that a status confirms: ``subscribed to: AM.SPY``."""
     words, _, channels = str(item.get("message", "")).partition(":")
-    if item["status"] != "success" or words.strip().lower() != "subscribed to":
+    if item.get("status") != "success" or words.strip().lower() != "subscribed to":
         return set()
     return {channel.strip() for channel in channels.split(",")}
 

@@ -30,7 +30,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import msgspec
 import structlog
@@ -105,6 +105,17 @@ class Dialled(Protocol):
 
 
 Connect = Callable[..., Dialled]
+
+
+class StreamOptions(TypedDict, total=False):
+    """What every stream takes beside its protocol's own; ``Stream`` says what each is."""
+
+    clock: Clock | None
+    backoff: Backoff | None
+    timeouts: StreamTimeouts | None
+    sleep: Callable[[float], Awaitable[object]]
+    connect: Connect
+    high_water: int
 
 
 class Conversation:

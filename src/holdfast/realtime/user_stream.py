@@ -7,21 +7,17 @@ names ``trade_updates`` among the streams that it will send. Frames are text or 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
-from websockets.asyncio.client import connect
 
 from holdfast.brokers.alpaca_endpoints import LIVE_URL, PAPER_URL, check_key, check_socket_url, trade_stream_url
 from holdfast.brokers.alpaca_errors import KEYS_REFUSED
 from holdfast.brokers.alpaca_wire import FILL_EVENTS, MalformedMessageError
 from holdfast.model.errors import BrokerAuthError, BrokerError
-from holdfast.net import Backoff
 from holdfast.realtime.account_poller import AccountPoller, AccountSource
-from holdfast.realtime.stream import Connect, Conversation, Stream, StreamTimeouts
+from holdfast.realtime.stream import Conversation, Stream, StreamOptions
 from holdfast.realtime.subscribers import Handler
-from holdfast.time import Clock
 
 TRADE_UPDATES = "trade_updates"
 
@@ -38,14 +34,9 @@ class UserStreamTracker(Stream):
         api_secret: The key's secret.
         is_paper: Paper or live, where no ``url`` is given.
         url: The whole URL of the socket.
-        clock: Stamps messages and times the account's polls. Default: real time.
         account_source: Returns the account (``AlpacaConnector.get_account``); None: ``on_account_update`` is never told.
-        account_poll_seconds: The longest time between two looks at the account, on ``clock``.
-        backoff: See ``Stream``.
-        timeouts: See ``Stream``.
-        sleep: See ``Stream``.
-        connect: See ``Stream``.
-        high_water: See ``Stream``.
+        account_poll_seconds: The longest time between two looks at the account, on the stream's clock.
+        options: See ``Stream``; the clock also times the looks at the account.
 
     Raises:
         ConfigurationError: A key is missing or the URL is none.
@@ -58,24 +49,14 @@ class UserStreamTracker(Stream):
         is_paper: bool = True,
         *,
         url: str | None = None,
-        clock: Clock | None = None,
         account_source: AccountSource | None = None,
         account_poll_seconds: float = 60.0,
-        backoff: Backoff | None = None,
-        timeouts: StreamTimeouts | None = None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        connect: Connect = connect,
-        high_water: int = 1_000,
+        **options: Unpack[StreamOptions],
     ) -> None:
         super().__init__(
             name="user",
             url=check_socket_url(url or trade_stream_url(PAPER_URL if is_paper else LIVE_URL), "user stream url"),
-            clock=clock,
-            backoff=backoff,
-            timeouts=timeouts,
-            sleep=sleep,
-            connect=connect,
-            high_water=high_water,
+            **options,
         )
         self._key = check_key(api_key, "alpaca.api_key")
         self._secret = check_key(api_secret, "alpaca.api_secret")
