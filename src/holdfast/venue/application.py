@@ -33,7 +33,7 @@ from holdfast.venue.streams import activity_stream
 from holdfast.venue.streams.data_session import FEEDS, DataSession
 from holdfast.venue.streams.hub import Hub, TradeSession
 from holdfast.venue.streams.market_feed import MarketFeed
-from holdfast.venue.streams.sockets import Codec, Receive, Scope, Send, Socket, cut_of, header, is_still, serve_socket
+from holdfast.venue.streams.sockets import Codec, Receive, Scope, Send, Socket, ends_of, header, is_still, serve_socket
 from holdfast.venue.wire.words import Json
 
 _TRADE_STREAM: Final = "/stream"
@@ -274,7 +274,9 @@ class Venue:
         if known is not None and await is_still(lambda: known.number in self.hub.trade):
             await _deny(receive, send, 429, "connection limit exceeded")
             return
-        socket_ = Socket(Codec(packed=_is_packed(scope), binary=True), cut_of(scope))
+        socket_ = Socket(
+            Codec(packed=_is_packed(scope), binary=True), ends_of(scope), slow_seconds=self._config.slow_seconds
+        )
         session = TradeSession(self.hub, socket_, self._authenticate, self._on_listen)
         outlet = self.faults.watch_socket(socket_, "trade", lambda: session.account, lambda: session.listening)
         await receive()
@@ -287,7 +289,12 @@ class Venue:
 
     async def _serve_data_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         config = self._config
-        socket_ = Socket(Codec(packed=_is_packed(scope), binary=False), cut_of(scope), backlog=config.stream_backlog)
+        socket_ = Socket(
+            Codec(packed=_is_packed(scope), binary=False),
+            ends_of(scope),
+            backlog=config.stream_backlog,
+            slow_seconds=config.slow_seconds,
+        )
         session = DataSession(
             self.hub.data,
             socket_,

@@ -13,7 +13,7 @@ from holdfast.model.errors import ConfigurationError
 from holdfast.model.market import Asset
 from holdfast.venue.faults.rules import Scenario
 from holdfast.venue.store import BOOK_ID_BITS
-from holdfast.venue.streams.sockets import BACKLOG_FRAMES
+from holdfast.venue.streams.sockets import BACKLOG_FRAMES, SLOW_SECONDS
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
         basic_plan: Whether clients have Alpaca's free plan: no recent SIP data, no SIP stream, 30 symbols a stream.
         ticks: Whether there are quotes and trades, and orders meet them; at a speed that is a number only.
         stream_backlog: Frames that a reader of market data may be behind before it is cut off.
+        slow_seconds: How long a reader may take nothing of what waits for it before it is cut off (real seconds).
         auth_seconds: How long a data stream may stay unauthenticated (real seconds).
         exit_with_parent: End when standard input ends.
         scenario: The faults that stand from the beginning.
@@ -55,6 +56,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
     basic_plan: bool = False
     ticks: bool = True
     stream_backlog: int = BACKLOG_FRAMES
+    slow_seconds: float = SLOW_SECONDS
     auth_seconds: float = 10.0
     exit_with_parent: bool = False
     scenario: Scenario = Scenario()
@@ -76,6 +78,9 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(message)
         if self.stream_backlog < 1:
             message = f"stream_backlog must be at least 1, got {self.stream_backlog}"
+            raise ConfigurationError(message)
+        if not 0 < self.slow_seconds < float("inf"):
+            message = f"slow_seconds must be a positive number of seconds, got {self.slow_seconds}"
             raise ConfigurationError(message)
         if self.seed is not None and not 0 <= self.seed < 1 << BOOK_ID_BITS:
             message = f"seed must be between 0 and {(1 << BOOK_ID_BITS) - 1}, got {self.seed}"

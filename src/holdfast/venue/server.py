@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,8 @@ from holdfast.venue.streams.sockets import CUT_EXTENSION, Receive, Scope, Send
 
 _KEEP_ALIVE_SECONDS: Final = 3600  # an idle client must not find its pooled connection cut when it has an order to send
 _SHUTDOWN_SECONDS: Final = 1
+# After the closing handshake has had its 10 seconds.
+_CLOSING_SECONDS: Final = 13
 _HEAD_BYTES_MAX: Final = 1 << 16
 
 _log = logging.getLogger("holdfast.venue")
@@ -145,7 +148,7 @@ class _Http(HttpToolsProtocol):
 
 
 class _WebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket whose connection the application may cut."""
+    """A WebSocket whose connection the application may cut, and which ends even where its reader never reads."""
 
     def handle_connect(self, event: Request) -> None:
         """The upgrade has come; the application begins in the loop's next turn."""
@@ -153,8 +156,25 @@ class _WebSocket(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             self.scope["extensions"] = {
                 **(self.scope["extensions"] or {}),
-                CUT_EXTENSION: {"cut": self.transport.close},
+                CUT_EXTENSION: {"cut": self.transport.close, "abort": self.abort},
             }
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        """The application is done. A closing handshake, and what was still to be sent, have a bounded time."""
+        super().on_task_complete(task)
+        if not self.disconnected:
+            self.loop.call_later(_CLOSING_SECONDS, self.abort)
+
+    def abort(self) -> None:
+        """End the connection at once; neither we nor the operating system keep anything for it."""
+        if self.disconnected:
+            return
+        with contextlib.suppress(OSError):  # it has ended by itself, and we have not been told yet
+            # Without it, unread bytes would stay with the operating system for as long as the reader is there.
+            self.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        self.transport.abort()
 
 
 class _Server(uvicorn.Server):
@@ -178,7 +198,7 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,  # it would tell another time than the venue's
                 ws_per_message_deflate=False,
-                # A stopped or busy client is not cut off: only the end of its TCP connection ends a stream.
+                # A stopped or busy client is not cut off, as long as the operating system takes what we send it.
                 ws_ping_interval=None,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_SHUTDOWN_SECONDS,

@@ -1,9 +1,12 @@
 """One WebSocket of the venue, whatever is spoken on it: frames in, frames out, and the two codecs.
 
-What is said is decided by a session without I/O (``streams``, ``lockstep``): it is handed decoded
+What is said is decided by a session without I/O (``hub``, ``data_session``, ``lockstep``): it is handed decoded
 messages and posts its answers. Posting never waits, because one slow reader must not hold up the
-market for the others: each socket has a queue and a task that empties it. A reader that falls too far
-behind is cut off, as Alpaca does.
+market for the others: each socket has a queue and a task that empties it.
+
+A slow reader is cut off, as Alpaca does: one that falls too far behind, and one that takes nothing at all for a while.
+What waited for it is dropped; it is told why, and has a moment to hear it. Then the connection is aborted, because one
+whose end waits for its last bytes to be taken would never end: the reader takes none.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -23,10 +26,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-#: The ASGI extension by which the server lets us cut a connection.
+#: The ASGI extension by which the server lets us cut a connection (after what was written), or abort it (at once).
 CUT_EXTENSION: Final = "holdfast.cut"
 
 BACKLOG_FRAMES: Final = 200_000
+
+#: How long a reader may take nothing of what waits for it (real seconds).
+SLOW_SECONDS: Final = 10.0
+#: How long a slow reader has to hear why its connection ends, before it does (real seconds).
+FAREWELL_SECONDS: Final = 3.0
 
 _TURNS: Final = 16
 
@@ -89,29 +97,64 @@ class Outlet(Protocol):
         ...
 
 
+class Ends(NamedTuple):
+    """How a connection ends without a closing handshake.
+
+    Attributes:
+        cut: After everything that was written before.
+        abort: At once, and nothing is kept of it. Further calls do nothing.
+    """
+
+    cut: Callable[[], None]
+    abort: Callable[[], None]
+
+
 class Socket:
     """The sending side of an accepted WebSocket.
 
     Attributes:
         closing: A close has been posted: nothing more is sent or heard.
         outlet: What everything passes on its way out.
-        on_cut: Cuts the connection without a closing handshake; None where that cannot be done.
-        on_slow: Says goodbye to a reader that has fallen too far behind; what it had not read is dropped before.
+        ends: How the connection may be ended without a closing handshake; None where that cannot be done.
+        on_slow: Says goodbye to a slow reader; what it had not read is dropped before.
     """
 
-    __slots__ = ("_backlog", "_queue", "_wake", "closing", "codec", "on_cut", "on_slow", "outlet")
+    __slots__ = (
+        "_backlog",
+        "_in_flight",
+        "_is_slow",
+        "_looked_at",
+        "_queue",
+        "_slow_seconds",
+        "_wake",
+        "closing",
+        "codec",
+        "ends",
+        "on_slow",
+        "outlet",
+    )
 
     def __init__(
-        self, codec: Codec, on_cut: Callable[[], None] | None = None, *, backlog: int = BACKLOG_FRAMES
+        self,
+        codec: Codec,
+        ends: Ends | None = None,
+        *,
+        backlog: int = BACKLOG_FRAMES,
+        slow_seconds: float = SLOW_SECONDS,
     ) -> None:
         self.codec = codec
         self.closing = False
         self.outlet: Outlet | None = None
-        self.on_cut = on_cut
+        self.ends = ends
         self.on_slow: Callable[[], None] = lambda: self.close(POLICY_VIOLATION, "slow client")
         self._backlog = backlog
+        self._slow_seconds = slow_seconds
+        self._is_slow = False
         self._queue: deque[Message] = deque()
         self._wake = asyncio.Event()
+        # What the connection is taking at this moment, and what it was taking when we last looked.
+        self._in_flight: Message | None = None
+        self._looked_at: Message | None = None
 
     def post(self, value: object) -> None:
         """Encode and send a message, some time soon, in order."""
@@ -135,7 +178,7 @@ class Socket:
 
     def cut(self) -> None:
         """End the connection after what was posted before, without a closing handshake."""
-        if self.on_cut is None:
+        if self.ends is None:
             self.close(_INTERNAL_ERROR, "cut")
         elif not self.closing:
             self.closing = True
@@ -152,8 +195,7 @@ class Socket:
             self._queue.append({"type": "websocket.send", "text": payload.decode("utf-8", "replace")})
         self._wake.set()
         if len(self._queue) > self._backlog:
-            self._queue.clear()
-            self.on_slow()
+            self._dismiss()
 
     def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
         """Close after what was posted before."""
@@ -170,12 +212,33 @@ class Socket:
             wake.clear()
             while queue:
                 message = queue.popleft()
-                if message["type"] == _CUT and self.on_cut is not None:
-                    self.on_cut()
+                if message["type"] == _CUT and self.ends is not None:
+                    self.ends.cut()
                     return
+                self._in_flight = message
                 await send(message)
+                self._in_flight = None
                 if message["type"] == "websocket.close":
                     return
+
+    async def watch(self) -> None:
+        """See to it that the reader reads, as long as it is connected."""
+        while not self._is_slow:
+            await asyncio.sleep(self._slow_seconds)
+            message = self._in_flight
+            if message is not None and message is self._looked_at:
+                self._dismiss()
+            self._looked_at = message
+
+    def _dismiss(self) -> None:
+        """The reader is slow: it goes, whether it hears of it or not."""
+        if self._is_slow:
+            return
+        self._is_slow = True
+        self._queue.clear()
+        self.on_slow()
+        if self.ends is not None:
+            asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self.ends.abort)
 
 
 async def serve_socket(
@@ -195,7 +258,9 @@ async def serve_socket(
         on_frame: Gets the client's frames.
         on_gone: Called as soon as the connection is gone, so that its place is free for the client's next one.
     """
-    writer = asyncio.ensure_future(socket.write(send))
+    tasks = [asyncio.ensure_future(socket.write(send))]
+    if socket.ends is not None:
+        tasks.append(asyncio.ensure_future(socket.watch()))
     try:
         while True:
             message = await receive()
@@ -209,9 +274,10 @@ async def serve_socket(
     finally:
         socket.closing = True
         on_gone()
-        writer.cancel()
+        for task in tasks:
+            task.cancel()
         # Sending into a connection that the client has just cut is not an error of ours.
-        await asyncio.gather(writer, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def is_still(taken: Callable[[], bool]) -> bool:
@@ -231,6 +297,12 @@ def cut_of(scope: Scope) -> Callable[[], None] | None:
     """How to cut the connection of this scope, where the server lets us."""
     cut: Callable[[], None] | None = scope.get("extensions", {}).get(CUT_EXTENSION, {}).get("cut")
     return cut
+
+
+def ends_of(scope: Scope) -> Ends | None:
+    """How the WebSocket of this scope may be ended, where the server lets us."""
+    found = scope.get("extensions", {}).get(CUT_EXTENSION)
+    return None if found is None else Ends(**found)
 
 
 def header(scope: Scope, name: bytes) -> str:
