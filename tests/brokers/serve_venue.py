@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from holdfast.data.calendar_cache import kept_calendar
 from holdfast.model import BarSeries
 from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339
+from holdfast.time.sessions import NYSE
 from holdfast.venue import VenueConfig, run
 
 MINUTES = 30
@@ -20,6 +22,7 @@ def rising(symbol: str, price: float) -> BarSeries:
 
 
 if __name__ == "__main__":
+    NYSE.read = kept_calendar
     run(
         VenueConfig(seed=7, exit_with_parent=True, rate_limit=None),
         {"BTC/USD": rising("BTC/USD", 40_000.0), "AAPL": rising("AAPL", 150.0)},

@@ -34,8 +34,8 @@ SPARED = {
 }
 
 
-def loaded(folder: Path, arguments: str) -> set[str]:
-    """The modules that a command has imported at its end, by Python's own account."""
+def watched(folder: Path, arguments: str) -> tuple[set[str], str]:
+    """The modules that a command has imported at its end, by Python's own account, and what it printed."""
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "holdfast", *arguments.split()],
         cwd=folder,
@@ -46,7 +46,12 @@ def loaded(folder: Path, arguments: str) -> set[str]:
         check=False,
     )
     lines = [line for line in ended.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip() for line in lines}
+    return {line.rpartition("|")[2].strip() for line in lines}, ended.stdout
+
+
+def loaded(folder: Path, arguments: str) -> set[str]:
+    """The modules alone."""
+    return watched(folder, arguments)[0]
 
 
 @pytest.mark.parametrize("arguments", SPARED)
@@ -63,6 +68,22 @@ def test_a_command_imports_nothing_heavy_that_it_does_not_use(tmp_path: Path, ar
 def test_canary_what_is_imported_is_seen(tmp_path: Path) -> None:
     """Also deep inside a command, and a library by its name."""
     assert {"typer", "httpx", "holdfast.cli.inspect"} <= loaded(tmp_path, "status")
+
+
+def test_only_the_first_command_that_asks_for_market_hours_imports_pandas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one finds the calendar where the first has kept it, and comes to the same."""
+    monkeypatch.setenv("HOLDFAST_CACHE", str(tmp_path / "cache"))
+    command = "backtest --synthetic SPY --sessions 1 --json"
+
+    cold, said_first = watched(tmp_path, command)
+    warm, said_then = watched(tmp_path, command)
+
+    assert {"pandas", "exchange_calendars"} <= cold
+    assert {"pandas", "exchange_calendars"} & warm == set()
+    assert said_then == said_first
+    assert '"bars":390' in said_then
 
 
 @pytest.mark.parametrize(

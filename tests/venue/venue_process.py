@@ -9,9 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from holdfast.data.calendar_cache import kept_calendar
 from holdfast.model import BarSeries
 from holdfast.model.errors import HoldfastError
 from holdfast.model.timestamps import NS_PER_MINUTE
+from holdfast.time.sessions import NYSE
 from holdfast.venue import VenueConfig, run
 
 
@@ -28,6 +30,7 @@ def load(path: Path) -> dict[str, BarSeries]:
 
 def main() -> None:
     """Run until told to stop; one sentence and status 1 where it cannot."""
+    NYSE.read = kept_calendar
     path, text = sys.argv[1:]
     options: dict[str, Any] = msgspec.json.decode(text)
     try:

@@ -15,9 +15,11 @@ from holdfast.cli import data_commands, journal_commands
 from holdfast.cli import venue_options as of_venue
 from holdfast.cli.endings import EXIT_FAILED, call, judged, run
 from holdfast.model.errors import ConfigurationError
+from holdfast.time.sessions import NYSE
 
 if TYPE_CHECKING:
     from holdfast.journal.places import Place
+    from holdfast.time.calendars import Calendar
 
 app = typer.Typer(
     name="holdfast",
@@ -662,7 +664,14 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # a service may be started with its descriptors closed
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+    NYSE.read = _kept_calendar
     app()
+
+
+def _kept_calendar(name: str) -> Calendar:
+    from holdfast.data.calendar_cache import kept_calendar  # noqa: PLC0415 - see paper
+
+    return kept_calendar(name)
 
 
 app.add_typer(journal_commands.make_app(call), name="journal")

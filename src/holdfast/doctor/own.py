@@ -131,7 +131,7 @@ def _check_readers(path: Path, config: Config) -> None:
 async def environment(_: Situation) -> str:
     """Names in the environment that look like ours and that nobody reads."""
     sections = [name.upper() for name in Config.model_fields]
-    known = {f"HOLDFAST_{section}" for section in sections} | {"HOLDFAST_HOME"}
+    known = {f"HOLDFAST_{section}" for section in sections} | {"HOLDFAST_CACHE", "HOLDFAST_HOME"}
     for name in sorted(os.environ):
         head = name.upper().partition("__")[0]
         if name.upper() in _OTHER_NAMES:

@@ -175,8 +175,12 @@ class VenueProcess(Command):
 
 
 def own_environment(home: Path) -> dict[str, str]:
-    """This process's environment without any key or setting of a user, and with another home."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("APCA_", "HOLDFAST_"))}
+    """This process's environment without any key or setting of a user, and with another home. The cache has nothing of a user."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key == "HOLDFAST_CACHE" or not key.startswith(("APCA_", "HOLDFAST_"))
+    }
     return {**kept, "HOLDFAST_HOME": str(home), "COLUMNS": "100"}
 
 

@@ -25,10 +25,12 @@ import msgspec
 import numpy as np
 
 from holdfast.data.actions import Action, Dividend, Split
+from holdfast.data.calendar_cache import kept_calendar
 from holdfast.data.synthetic import synthetic_sessions
 from holdfast.data.tables import UNKNOWN_COUNT, BarTable, table_of
 from holdfast.model.market import Quote, Trade
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339, parse_rfc3339
+from holdfast.time.sessions import NYSE
 
 KEY: Final = "pk_5eCretKeyOfNobody"
 SECRET: Final = "secret-of-nobody"  # noqa: S105 - nobody's
@@ -386,6 +388,7 @@ async def _serve(symbols: Mapping[str, tuple[int, str]], page_size: int, delay: 
 
 def main() -> None:
     """Serve synthetic sessions until standard input ends."""
+    NYSE.read = kept_calendar
     parser = argparse.ArgumentParser(
         description="Answers as Alpaca's and Massive's market-data APIs do, on this machine."
     )

@@ -5,11 +5,9 @@ replayed session and a live account run the same code. ``RealTimeClock`` is the 
 that reads the wall clock.
 """
 
-from holdfast.time.backtest import BacktestClock
-from holdfast.time.choose import get_clock
-from holdfast.time.clock import Clock
-from holdfast.time.real import RealTimeClock
-from holdfast.time.scaled import ScaledClock
+from typing import TYPE_CHECKING
+
+from holdfast.model.later import later
 from holdfast.time.sessions import (
     ExchangeSessions,
     FixedSessions,
@@ -19,6 +17,25 @@ from holdfast.time.sessions import (
     UtcDaySessions,
     sessions_for,
 )
+
+if TYPE_CHECKING:
+    from holdfast.time.backtest import BacktestClock
+    from holdfast.time.choose import get_clock
+    from holdfast.time.clock import Clock
+    from holdfast.time.real import RealTimeClock
+    from holdfast.time.scaled import ScaledClock
+else:
+    # Clocks can wait, for which they need asyncio.
+    __getattr__ = later(
+        __name__,
+        {
+            "BacktestClock": "backtest",
+            "Clock": "clock",
+            "RealTimeClock": "real",
+            "ScaledClock": "scaled",
+            "get_clock": "choose",
+        },
+    )
 
 __all__ = [
     "BacktestClock",

@@ -4,31 +4,24 @@ A session is half-open: it trades at its open and no longer at its close. A bar 
 at the close belongs to the session all the same, so whoever holds a bar asks for
 ``sessions.at(bar.ts - 1)``.
 
-Opens, early closes, holidays and daylight saving come from exchange_calendars, which its
-community keeps right; no table of ours could stay so. That package brings pandas and takes
-half a second to import, so it is imported at the first question about an exchange and never
-before, and its answers are turned once into plain lists of integers: from then on a question
-about the session that was asked for last costs a comparison, and any other one a bisection.
+An exchange's calendar (``holdfast.time.calendars``) is read at the first question about it and
+turned once into plain lists of integers: from then on a question about the session that was asked
+for last costs a comparison, and any other one a bisection.
 """
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from holdfast.model.enums import AssetClass
 from holdfast.model.errors import ConfigurationError, DataError
 from holdfast.model.timestamps import NS_PER_DAY, format_rfc3339
-
-# What is asked of a calendar. Years that have not come yet follow the rules known today;
-# a calendar with bounds of its own is asked for what lies within them.
-_FIRST_DAY = "1970-01-01"
-_LAST_DAY = "2060-12-31"
+from holdfast.time.calendars import CalendarReader, read_calendar
 
 
 class Session(msgspec.Struct, frozen=True, gc=False):
@@ -108,12 +101,17 @@ class ExchangeSessions:
 
     Args:
         name: The exchange's name in exchange_calendars, e.g. ``XNYS`` (the NYSE, whose hours all US equities keep).
+        read: Whom its calendar is asked of.
+
+    Attributes:
+        read: The same. A shell that keeps calendars may put its own reader here before the first question.
     """
 
-    __slots__ = ("_closes", "_current", "_opens", "_start", "name")
+    __slots__ = ("_closes", "_current", "_opens", "_start", "name", "read")
 
-    def __init__(self, name: str = "XNYS") -> None:
+    def __init__(self, name: str = "XNYS", read: CalendarReader = read_calendar) -> None:
         self.name = name
+        self.read = read
         self._opens: list[int] = []
         self._closes: list[int] = []
         self._start = 0
@@ -121,7 +119,7 @@ class ExchangeSessions:
         self._current = (0, Session(0, 0))
 
     def load(self) -> None:
-        """Read the calendar now (about half a second, once) rather than at the first question.
+        """Read the calendar now (about a second where nobody has kept it, once) rather than at the first question.
 
         For whoever must not be kept waiting later, such as a runner before its event loop turns.
 
@@ -129,7 +127,8 @@ class ExchangeSessions:
             ConfigurationError: There is no exchange of this name.
         """
         if not self._closes:
-            self._start, self._opens, self._closes = _read_calendar(self.name)
+            calendar = self.read(self.name)
+            self._start, self._opens, self._closes = calendar.start, calendar.opens, calendar.closes
 
     def at(self, ns: int) -> Session:
         """The session that contains a moment, or else the next one to open.
@@ -162,31 +161,11 @@ class ExchangeSessions:
         return session
 
 
+#: The hours of all US equities: one object, shared by all who ask ``sessions_for``.
+NYSE: Final = ExchangeSessions("XNYS")
+
+
 @cache
 def sessions_for(asset_class: AssetClass) -> Sessions:
     """The sessions of an asset class: NYSE hours for equities, the UTC day for crypto. One object for each, shared."""
-    return UtcDaySessions() if asset_class is AssetClass.CRYPTO else ExchangeSessions("XNYS")
-
-
-def _read_calendar(name: str) -> tuple[int, list[int], list[int]]:
-    """Where the calendar starts, its opens and its closes (UTC ns)."""
-    # It has no types. Imported here, since it takes half a second and pandas: only those who ask pay.
-    import exchange_calendars  # type: ignore[import-untyped]  # it has no types  # noqa: PLC0415 - see above
-
-    with warnings.catch_warnings():
-        # exchange_calendars uses what newer versions of pandas deprecate; none of it is ours to mend.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        try:
-            bounds = exchange_calendars.get_calendar(name)
-            first, last = _within(_FIRST_DAY, bounds.bound_min(), max), _within(_LAST_DAY, bounds.bound_max(), min)
-            calendar = exchange_calendars.get_calendar(name, start=first, end=last)
-        except exchange_calendars.errors.InvalidCalendarName:
-            message = f"there is no exchange {name!r}; expected a name of exchange_calendars such as 'XNYS'"
-            raise ConfigurationError(message) from None
-        start = int(calendar.first_session.value)
-        return start, calendar.opens_nanos.tolist(), calendar.closes_nanos.tolist()
-
-
-def _within(day: str, bound: Any | None, choose: Callable[[str, str], str]) -> str:
-    return day if bound is None else choose(day, str(bound.date()))
+    return UtcDaySessions() if asset_class is AssetClass.CRYPTO else NYSE
