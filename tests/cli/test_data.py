@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from holdfast.cli.main import app
-from holdfast.data.catalog import Catalog
 from holdfast.testing.vendors import KEY
 from tests.data.vendors import files_of
 from tests.e2e.helpers import Commands
@@ -176,8 +175,7 @@ def test_bad_input_is_one_sentence(
 
 
 def test_a_catalog_needs_the_extra(commands: Commands, tmp_path: Path) -> None:
-    """Without it: one sentence with the remedy."""
-    Catalog(tmp_path / "catalog", create=True)
+    """Without it: one sentence with the remedy, and no empty catalog is left behind."""
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden/polars.py").write_text("raise ImportError('hidden')\n")
     (tmp_path / "a.csv").write_text(
@@ -196,3 +194,4 @@ def test_a_catalog_needs_the_extra(commands: Commands, tmp_path: Path) -> None:
     )
     assert said.code == 2
     assert "pip install 'holdfast[parquet]'" in said.err
+    assert not (tmp_path / "catalog").exists()

@@ -21,7 +21,7 @@ from holdfast.venue.exchange import Exchange
 from holdfast.venue.market.replay import Replay
 from holdfast.venue.market.ticks import GeneratedTicks
 from holdfast.venue.matching.engine import EngineSettings
-from holdfast.venue.operations import Reset
+from holdfast.venue.operations import Dividend, Reset, Split
 from holdfast.venue.store import open_book
 from tests.venue.desk import Desk
 from tests.venue.helpers import (
@@ -403,6 +403,21 @@ async def test_an_account_that_was_reset_is_valued_no_more() -> None:
         assert new is not None
         assert worth != 100_000
         assert (old.history.at(desk.exchange.now), new.history.at(desk.exchange.now)) == (worth, 2_000)
+
+
+async def test_an_account_that_was_reset_has_no_part_in_a_split_or_a_dividend() -> None:
+    """Its book ends where it was reset; its successor, who holds nothing, has no rows either."""
+    async with Desk.opened(None, minutes("SPY", start=OPENING)) as desk:
+        desk.buy("SPY", "1")
+        desk.step(3)
+        old = desk.account
+        assert old.engine.position("SPY") is not None
+        desk.exchange.operate(Reset(KEY, D(2_000)))
+        desk.exchange.operate(Split("SPY", 1, 2))
+        desk.exchange.operate(Dividend("SPY", D("0.5")))
+        new = desk.exchange.account_of(KEY)
+        assert new is not None
+        assert [account.posted for account in (old, new)] == [[], []]
 
 
 async def test_a_market_of_quotes_replays_quotes_alone(tmp_path: Path) -> None:

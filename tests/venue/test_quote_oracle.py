@@ -125,9 +125,10 @@ PARTS = st.lists(STEPS, max_size=15)
 
 @st.composite
 def flows(draw: st.DrawFn) -> list[Step]:
-    """A day's part that begins before, in or late in the session; in three lists, which makes long ones likely."""
+    """A day's part that begins before, in or late in the session, mostly with quotes; three lists make long ones likely."""
     start = draw(st.sampled_from([2 * HOUR, 2 * HOUR, 1, 10 * HOUR]))
-    return [Wait(start), *draw(PARTS), *draw(PARTS), *draw(PARTS)]
+    quotes = [Quote(symbol, -20, 30.0, 20, 30.0) for symbol in ASSETS] if draw(st.integers(0, 3)) else []
+    return [Wait(start), *quotes, *draw(PARTS), *draw(PARTS), *draw(PARTS)]
 
 
 FLOWS = flows()
@@ -245,7 +246,7 @@ def test_random_flows_meet_what_matters() -> None:
     met: set[str] = set()
 
     @settings(
-        max_examples=300,
+        max_examples=600,
         deadline=None,
         database=None,
         derandomize=True,
@@ -360,11 +361,11 @@ class NeverExpires(MatchingEngine):
         """Nothing ends."""
 
 
-class ForgetsWhoWaited(MatchingEngine):
-    """Broken: a limit that waited pays as if it had come to trade."""
+class TakesNobodyForATaker(MatchingEngine):
+    """Broken: a limit that came to trade pays as if it had waited."""
 
     def _fee(self, order: VenueOrder, amount: Decimal) -> Decimal:
-        order.rested = False
+        order.rested = True
         return super()._fee(order, amount)
 
 
@@ -378,7 +379,7 @@ BROKEN = [
     ServesTheLastFirst,
     TradesAtNight,
     NeverExpires,
-    ForgetsWhoWaited,
+    TakesNobodyForATaker,
 ]
 
 

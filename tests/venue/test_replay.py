@@ -29,10 +29,12 @@ def all_day(_: AssetClass) -> FixedSessions:
     return FixedSessions(0, DAY)
 
 
-def make_series(symbol: str, ends: Sequence[int], *, period: int = 1, volume: float = 1e6) -> BarSeries:
-    """Bars that end at these minutes; the price of a bar is 100 plus its number."""
+def make_series(
+    symbol: str, ends: Sequence[int], *, period: int = 1, volume: float = 1e6, at: float = 100.0
+) -> BarSeries:
+    """Bars that end at these minutes; the price of a bar is ``at`` plus its number."""
     ts = np.array(ends, dtype=np.int64) * MINUTE
-    price = 100.0 + np.arange(len(ts), dtype=np.float64)
+    price = at + np.arange(len(ts), dtype=np.float64)
     return BarSeries(
         symbol, period * MINUTE, ts, price, price + 0.5, price - 0.5, price + 0.25, np.full(len(ts), volume)
     )
@@ -474,5 +476,24 @@ def test_what_begins_to_trade_later_has_no_price_before() -> None:
     with pytest.raises(Refusal, match="no trade in B yet"):
         engine.submit(buy("B"), replay.now)
     later = make_engine()
-    Replay(later, series, all_day, position=replay.position)
+    going_on = Replay(later, series, all_day, position=replay.position)
     assert later.prices == {}
+    going_on.advance()
+    assert later.prices["B"] == float(series["B"].open[0])
+
+
+def test_what_begins_to_trade_later_has_a_price_from_its_first_opening_on() -> None:
+    """Whoever reacts at that moment can order it at the market, and gets that first trade; a price moved before counts."""
+    engine = make_engine()
+    series = {"A": make_series("A", [1, 2, 3]), "B": make_series("B", [3])}
+    replay = Replay(engine, series, all_day)
+    replay.advance()
+    assert "B" not in engine.prices
+    moved = make_series("B", [3], at=50.0)
+    replay.revise(moved)
+    replay.advance()
+    assert engine.prices["B"] == float(moved.open[0])
+    order = engine.submit(buy("B"), replay.now)
+    step = replay.advance()
+    assert (step.kind, order.status) == ("open", OrderStatus.FILLED)
+    assert order.filled_avg_price == Decimal(repr(float(moved.open[0])))

@@ -20,6 +20,7 @@ from holdfast.cli.venue_process import VenueProcess, local_venue
 from holdfast.di.config import Config, JournalConfig, load
 from holdfast.di.container import Container
 from holdfast.di.session import Session
+from holdfast.di.venue_link import discover_venue
 from holdfast.journal import read_owner
 from holdfast.journal.owner import owned
 from holdfast.journal.places import Place
@@ -71,15 +72,21 @@ async def run(options: Options) -> None:
         # At a venue that remembers, a bot must remember too.
         config = config.model_copy(update={"journal": JournalConfig(path=default_journal(options.mode))})
     if not config.symbols:
-        # Somebody who only wants to see it work: the pair that trades around the clock.
-        config = config.model_copy(
-            update={"strategy": config.strategy.model_copy(update={"symbols": (_DEFAULT_SYMBOL,)})}
-        )
+        symbols = (await _default_symbol(config),)
+        config = config.model_copy(update={"strategy": config.strategy.model_copy(update={"symbols": symbols})})
     try:
         await _trade(config, options, process)
     finally:
         if process is not None:
             await process.stop()
+
+
+async def _default_symbol(config: Config) -> str:
+    """For somebody who only wants to see it work: the pair that trades around the clock, or what a built-in venue has instead."""
+    venue = await discover_venue(config.alpaca.base_url)
+    if venue is None or not venue.symbols or _DEFAULT_SYMBOL in venue.symbols:
+        return _DEFAULT_SYMBOL
+    return venue.symbols[0]
 
 
 def _free_book(journal: Place) -> Path:

@@ -249,6 +249,7 @@ class Catalog:
 
     Raises:
         DataError: It is no catalog.
+        ConfigurationError: It is to be made, and what writes its files is not installed.
     """
 
     def __init__(self, root: Path, *, create: bool = False) -> None:
@@ -258,6 +259,7 @@ class Catalog:
             if root.is_dir() and any(root.iterdir()):
                 message = f"{root}: is a folder with other things in it; expected a catalog, or a new or empty folder"
                 raise DataError(message)
+            parquet.polars()  # without which nothing could be put into it
             write_whole(marker, msgspec.json.encode({"holdfast_catalog": _FORMAT}) + b"\n")
         if not is_catalog(root):
             message = (

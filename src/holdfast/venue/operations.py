@@ -111,7 +111,6 @@ Operation = Halt | Resume | MovePrice | Split | Dividend | Reset | LateTrade | C
 class Operated(Protocol):
     """What operations need of the exchange."""
 
-    accounts: list[VenueAccount]
     group: EngineGroup
     series: dict[str, BarSeries]
     assets: dict[str, Asset]
@@ -130,6 +129,10 @@ class Operated(Protocol):
 
     def account_of(self, key: str) -> VenueAccount | None:
         """The account of a key."""
+        ...
+
+    def present_accounts(self) -> list[VenueAccount]:
+        """The accounts that have keys: all but those that were reset."""
         ...
 
     def bars_begun(self, symbol: str) -> int:
@@ -209,7 +212,7 @@ def _split(exchange: Operated, symbol: str, old: int, new: int) -> None:
             f"a split makes `to` shares of `from`: two different numbers from 1 to {_SPLIT_MAX}, got {old} and {new}"
         )
     now, factor = exchange.now, old / new
-    for account in exchange.accounts:
+    for account in exchange.present_accounts():
         engine = account.engine
         for order in engine.orders("open", symbols=[symbol], newest_first=False):
             engine.cancel(order.id, now)
@@ -231,7 +234,7 @@ def _pay_dividend(exchange: Operated, symbol: str, rate: Decimal) -> None:
         refuse_unprocessable(f"{symbol} is no equity: it pays no dividend")
     if not 0 < rate <= _PRICE_MAX:
         refuse_invalid(f"rate must be above 0 and at most {_PRICE_MAX:g}, got {rate}")
-    for account in exchange.accounts:
+    for account in exchange.present_accounts():
         position = account.engine.position(symbol)
         if position is not None:
             with Exact():

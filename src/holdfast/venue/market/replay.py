@@ -20,8 +20,8 @@ limit, and else only moves time to the limit.
 Expiry without a bar that ends then (a gap in the data) is a step of its own, with no bars. The replay is
 done when the last bar has ended, and nothing happens after that: what is open stays open.
 
-A symbol whose first bar begins with the replay has that bar's open as its last price from the beginning, so that orders
-can be valued before any bar has ended. One whose bars begin later has none until it has traded.
+From the moment at which a symbol's first bar begins its open is the symbol's last price, so that orders can be valued before
+that bar has ended. Before, it has none: nobody can know it.
 
 Bars with volume 0 are steps and visible like any others; the engine fills nothing in them, since nobody
 traded in that minute.
@@ -30,7 +30,7 @@ traded in that minute.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -42,6 +42,8 @@ from holdfast.time import Sessions, sessions_for
 from holdfast.venue.market.tape import Tape
 
 __all__ = ["Market", "Replay", "Step", "TimedMarket", "account_class_of"]
+
+_NEVER: Final = 1 << 63
 
 StepKind = Literal["close", "open", "tick", "expiry", "limit"]
 
@@ -144,17 +146,23 @@ class Replay:
         self._tape = tape = Tape(series)
         self._sessions = sessions(account_class or account_class_of(series))
         self._is_single = len(tape.names) == 1
+        # The first openings of the symbols that have not begun to trade, the next one last, and when that is.
+        self._firsts = sorted(tape.first_openings(), reverse=True)
+        self._first_at = _NEVER
 
         if position is None:
             self._now = int(tape.begins[0])
             self._closed = self._opened = 0
             self._session_close = self._sessions.at(self._now).close
-            self._tell_first_prices(series)
+            self._tell_first_prices()
         else:
             self._now, self._closed, self._opened, self._session_close = (int(part) for part in position)
             if not (0 <= self._closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
                 message = f"the position {list(position)} does not belong to these {len(tape.begins)} bars"
                 raise DataError(message)
+            # What has begun by then has its price in the state that belongs to the position.
+            self._firsts = [first for first in self._firsts if tape.begins.item(first) > self._now]
+            self._first_at = tape.begins.item(self._firsts[-1]) if self._firsts else _NEVER
         self._bars: list[Bar] = []  # a chunk: the bars of the next moments
         self._cuts: list[int] = []  # where in the chunk each of those moments begins; not kept for a single symbol
         self._chunk_start = 0  # the chunk's first moment
@@ -280,11 +288,13 @@ class Replay:
                 return True
         return False
 
-    def _tell_first_prices(self, series: Mapping[str, BarSeries]) -> None:
-        """What begins to trade at the first moment has a price from then on: orders can be valued before a bar has ended."""
-        for symbol, bars in series.items():
-            if len(bars) and int(bars.ts[0]) - bars.period == self._now:
-                self._engine.prices.setdefault(symbol, float(bars.open[0]))
+    def _tell_first_prices(self) -> None:
+        """What has begun to trade has a price from then on: orders can be valued before a bar has ended."""
+        tape, firsts = self._tape, self._firsts
+        while firsts and tape.begins.item(firsts[-1]) <= self._now:
+            symbol, _, price, _ = tape.opening(firsts.pop())
+            self._engine.prices.setdefault(symbol, price)
+        self._first_at = tape.begins.item(firsts[-1]) if firsts else _NEVER
 
     def _close_moment(self) -> tuple[Bar, ...]:
         """The bars of the next moment, which is over with this."""
@@ -322,6 +332,8 @@ class Replay:
             self._engine.end_session()
             self._await_session_close(self._sessions.at(to - 1).close)
         self._now = to
+        if to >= self._first_at:
+            self._tell_first_prices()
 
     def _next_with_orders(self, close: int) -> tuple[int, StepKind, int]:
         """The next step while orders are open: an expiry, an opening before the next close, or that close."""

@@ -85,6 +85,11 @@ class Tape:
             self._columns[index] = self._columns[index].copy()  # the recorded ones are not ours to change
             self._columns[index][rows] = column
 
+    def first_openings(self) -> list[int]:
+        """The first opening of each symbol."""
+        _, firsts = np.unique(self.opening_ranks, return_index=True)
+        return [int(first) for first in firsts]
+
     def opening(self, index: int) -> tuple[str, int, float, float]:
         """Symbol, moment, price and volume of an opening."""
         row = self.opening_rows[index]
