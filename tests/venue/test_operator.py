@@ -212,6 +212,8 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(start_venue: StartVenue) -
             ("/symbols/SPY/split", {"from": 1, "to": 1}, 422, "two different numbers from 1 to 1000, got 1 and 1"),
             ("/symbols/SPY/split", {"from": 1.5, "to": 1}, 422, "a split needs two whole numbers"),
             ("/symbols/BTC%2FUSD/split", {"from": 1, "to": 2}, 422, "BTC/USD is no equity: it cannot be split"),
+            ("/symbols/SPY/borrow", {"status": "hard"}, 422, "status must be easy_to_borrow or hard_to_borrow"),
+            ("/symbols/SPY/borrow", {"status": "easy_to_borrow"}, 422, "SPY is easy to borrow already"),
             ("/accounts/nobody/reset", {}, 404, "account not found for nobody"),
             ("/time", {"now": "tomorrow"}, 422, "now must be an RFC 3339 time or a date, got 'tomorrow'"),
             ("/time", {}, 422, "now must be a time like 2024-01-02T14:30:00Z"),
@@ -323,6 +325,46 @@ def test_accounts_do_not_meet(start_venue: StartVenue) -> None:
     asyncio.run(run())
 
 
+# -- borrowing -----------------------------------------------------------------------------------
+
+
+def test_a_stock_that_is_hard_to_borrow_is_not_sold_short(start_venue: StartVenue) -> None:
+    """Open short sales are canceled with their exits, new ones refused, in accounts old and new; what is held stays, and may be sold or covered."""
+    venue = start_venue(stocks(), rate_limit=None)
+
+    def sell(client: httpx.Client, quantity: str, **members: Any) -> httpx.Response:
+        return client.post("/v2/orders", json=limit(quantity, "150", "sell", symbol="SPY", **members))
+
+    exits = {"take_profit": {"limit_price": "90"}, "stop_loss": {"stop_price": "160"}}
+    with admin_of(venue) as admin, venue.client() as client, venue.client("long") as holder, venue.client("new") as new:
+        admin.step(bars=1)
+        client.post("/v2/orders", json=market("2", "sell", symbol="SPY")).raise_for_status()
+        holder.post("/v2/orders", json=market("2", symbol="SPY")).raise_for_status()
+        admin.step(bars=2)
+        short = [sell(client, "1"), sell(client, "1", order_class="bracket", **exits)]
+        closes = sell(holder, "1").raise_for_status().json()
+        admin.restrict_borrowing("SPY")
+
+        for answer in short:
+            order = client.get(f"/v2/orders/{answer.raise_for_status().json()['id']}?nested=true").json()
+            assert {order["status"], *(leg["status"] for leg in order["legs"] or ())} == {"canceled"}
+        assert holder.get(f"/v2/orders/{closes['id']}").json()["status"] == "new"
+        for one in (client, new):
+            refused = sell(one, "1")
+            assert (refused.status_code, refused.json()["code"]) == (422, 42210000)
+            assert refused.json()["message"] == 'asset "SPY" cannot be sold short'
+        sell(holder, "1").raise_for_status()
+        assert client.post("/v2/orders", json=market("1", symbol="SPY")).status_code == 200
+        asset = client.get("/v2/assets/SPY").json()
+        assert (asset["shortable"], asset["easy_to_borrow"], asset["borrow_status"]) == (True, False, "hard_to_borrow")
+
+        admin.step(bars=1)
+        admin.restrict_borrowing("SPY", is_hard=False)
+        assert client.get("/v2/positions/SPY").json()["qty"] == "-1"
+        assert sell(new, "1").status_code == 200
+        assert client.get("/v2/assets/SPY").json()["borrow_status"] == "easy_to_borrow"
+
+
 # -- persistence ---------------------------------------------------------------------------------
 
 
@@ -338,6 +380,7 @@ _OPERATIONS: dict[str, Callable[[VenueAdmin], Any]] = {
     "halt": lambda admin: admin.halt("SPY"),
     "price": lambda admin: admin.move_price("SPY", 123.45),
     "split": lambda admin: admin.split("SPY", old=2, new=3),
+    "hard to borrow": lambda admin: admin.restrict_borrowing("SPY"),
     "post": lambda admin: admin.post_activity(KEY, "DIV", symbol="SPY", net_amount="3.5"),
     "step": lambda admin: admin.step(bars=4),
     "resume": lambda admin: admin.resume("SPY"),

@@ -112,6 +112,11 @@ class VenueAdmin:
         """Make ``new`` shares of ``old`` ones; gives the state."""
         return dict(self._ask("POST", f"/symbols/{symbol}/split", {"from": old, "to": new}))
 
+    def restrict_borrowing(self, symbol: str, *, is_hard: bool = True) -> dict[str, Any]:
+        """Make a stock hard to borrow, or easy again; gives the state."""
+        status = "hard_to_borrow" if is_hard else "easy_to_borrow"
+        return dict(self._ask("POST", f"/symbols/{symbol}/borrow", {"status": status}))
+
     def dividend(self, symbol: str, rate: float | str | Decimal) -> dict[str, Any]:
         """Pay a cash dividend (USD a share) to whoever holds a stock; gives the state."""
         return dict(self._ask("POST", f"/symbols/{symbol}/dividend", {"rate": str(rate)}))

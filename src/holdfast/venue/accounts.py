@@ -167,8 +167,8 @@ class VenueAccount:
 class EngineGroup:
     """All engines as one, in the order in which the accounts were opened: what the replay drives.
 
-    ``prices`` are the last prices, and ``halted`` the symbols that do not trade: kept here too so that an account
-    opened later starts with them.
+    ``prices`` are the last prices, ``halted`` the symbols that do not trade, and ``hard_to_borrow`` those that nobody may
+    sell short: kept here too so that an account opened later starts with them.
     """
 
     def __init__(self) -> None:
@@ -176,6 +176,7 @@ class EngineGroup:
         self.prices: dict[str, float] = {}
         self._periods: Mapping[str, int] = {}
         self.halted: dict[str, None] = {}
+        self.hard_to_borrow: dict[str, None] = {}
         self._quotes: dict[str, Quote] = {}
 
     def add(self, engine: MatchingEngine, now: int) -> None:
@@ -184,6 +185,8 @@ class EngineGroup:
         engine.set_periods(self._periods)
         for symbol in self.halted:
             engine.halt(symbol, 0)
+        for symbol in self.hard_to_borrow:
+            engine.restrict_borrowing(symbol, now, is_hard=True)
         for symbol, quote in self._quotes.items():
             engine.quote(symbol, now, *quote)
         self.engines.append(engine)
@@ -209,6 +212,15 @@ class EngineGroup:
         self.halted.pop(symbol, None)
         for engine in self.engines:
             engine.resume(symbol, now)
+
+    def restrict_borrowing(self, symbol: str, now: int, *, is_hard: bool) -> None:
+        """Let a stock be hard to borrow from now on, or easy again, for every engine."""
+        if is_hard:
+            self.hard_to_borrow[symbol] = None
+        else:
+            self.hard_to_borrow.pop(symbol, None)
+        for engine in self.engines:
+            engine.restrict_borrowing(symbol, now, is_hard=is_hard)
 
     def scale(self, symbol: str, factor: float) -> None:
         """Let the last prices of a symbol be so many times what they were: it was split."""

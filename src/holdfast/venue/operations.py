@@ -65,6 +65,13 @@ class Split(msgspec.Struct, frozen=True, tag="split"):
     new: int
 
 
+class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
+    """Let a stock be hard to borrow, or easy again: nobody sells it short while it is hard."""
+
+    symbol: str
+    is_hard: bool
+
+
 class Dividend(msgspec.Struct, frozen=True, tag="dividend"):
     """Pay this much (USD) for each share; who is short of some pays it."""
 
@@ -105,7 +112,7 @@ class CancelTrade(msgspec.Struct, frozen=True, tag="cancel_trade"):
     action: str
 
 
-Operation = Halt | Resume | MovePrice | Split | Dividend | Reset | LateTrade | CorrectTrade | CancelTrade
+Operation = Halt | Resume | MovePrice | Split | Borrow | Dividend | Reset | LateTrade | CorrectTrade | CancelTrade
 
 
 class Operated(Protocol):
@@ -167,6 +174,8 @@ def carry_out(exchange: Operated, operation: Operation) -> Amendment | None:
             _move_price(exchange, _symbol(exchange, name), price)
         case Split(name, old, new):
             _split(exchange, _symbol(exchange, name), old, new)
+        case Borrow(name, is_hard):
+            _restrict_borrowing(exchange, _symbol(exchange, name), is_hard=is_hard)
         case Dividend(name, rate):
             _pay_dividend(exchange, _symbol(exchange, name), rate)
         case Reset(key, cash):
@@ -227,6 +236,14 @@ def _split(exchange: Operated, symbol: str, old: int, new: int) -> None:
     exchange.revise(
         scaled(exchange.series[symbol], exchange.visible[symbol], factor, new / old, exchange.assets[symbol])
     )
+
+
+def _restrict_borrowing(exchange: Operated, symbol: str, *, is_hard: bool) -> None:
+    if not exchange.assets[symbol].shortable:
+        refuse_unprocessable(f"{symbol} cannot be sold short anyway")
+    if (symbol in exchange.group.hard_to_borrow) is is_hard:
+        refuse_unprocessable(f"{symbol} is {'hard' if is_hard else 'easy'} to borrow already")
+    exchange.group.restrict_borrowing(symbol, exchange.now, is_hard=is_hard)
 
 
 def _pay_dividend(exchange: Operated, symbol: str, rate: Decimal) -> None:

@@ -31,6 +31,7 @@ from holdfast.venue.market.amended_ticks import Amendment
 from holdfast.venue.market_view import MarketView
 from holdfast.venue.matching.refusals import refuse, refuse_invalid
 from holdfast.venue.operations import (
+    Borrow,
     CancelTrade,
     CorrectTrade,
     Dividend,
@@ -100,6 +101,7 @@ class OperatorApi:
             ("POST", "/symbols/{}/resume", self.resume),
             ("POST", "/symbols/{}/price", self.move_price),
             ("POST", "/symbols/{}/split", self.split),
+            ("POST", "/symbols/{}/borrow", self.restrict_borrowing),
             ("POST", "/symbols/{}/dividend", self.pay_dividend),
             ("POST", "/symbols/{}/trades", self.report_trade),
             ("POST", "/symbols/{}/trades/{}/correct", self.correct_trade),
@@ -188,6 +190,13 @@ class OperatorApi:
         if isinstance(old, bool) or isinstance(new, bool) or not isinstance(old, int) or not isinstance(new, int):
             refuse_invalid('a split needs two whole numbers: {"from": 1, "to": 2} makes two shares of one')
         return self._operate(request, Split(request.parts[0], old, new))
+
+    def restrict_borrowing(self, request: Request) -> Answer:
+        """Make a stock hard to borrow, or easy again."""
+        status = _object(request, "status").get("status")
+        if status not in ("easy_to_borrow", "hard_to_borrow"):
+            refuse_invalid("status must be easy_to_borrow or hard_to_borrow")
+        return self._operate(request, Borrow(request.parts[0], status == "hard_to_borrow"))
 
     def pay_dividend(self, request: Request) -> Answer:
         """Pay a cash dividend to whoever holds a stock; who is short of it pays."""
@@ -288,6 +297,7 @@ class OperatorApi:
         return {
             "price": exchange.last_price(symbol),
             "halted": symbol in exchange.group.halted,
+            "hard_to_borrow": symbol in exchange.group.hard_to_borrow,
             "bars": exchange.visible[symbol],
             "bars_to_come": len(exchange.series[symbol]) - exchange.visible[symbol],
         }

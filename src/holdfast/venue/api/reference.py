@@ -16,7 +16,7 @@ from holdfast.venue.market.calendar import MarketDay, days_between, new_york_dat
 from holdfast.venue.matching.refusals import BAD_DATA_REQUEST, refuse, refuse_invalid, refuse_missing
 from holdfast.venue.wire.assets import asset_id, asset_json
 from holdfast.venue.wire.calendar import MARKETS, calendar_json, market_clock_json, market_day_json, market_json
-from holdfast.venue.wire.words import new_york_time, parse_time
+from holdfast.venue.wire.words import Json, new_york_time, parse_time
 
 _CALENDAR_FIRST: Final = "1970-01-02"
 _CALENDAR_LAST: Final = "2029-12-31"
@@ -58,7 +58,7 @@ class ReferenceApi:
         if status not in _STATUSES:
             refuse_invalid(f"invalid status: {status}")
         wanted = query.get("asset_class") or AssetClass.US_EQUITY.value
-        rows = (asset_json(asset) for asset in self._exchange.assets.values() if asset.asset_class == wanted)
+        rows = (self._row(asset) for asset in self._exchange.assets.values() if asset.asset_class == wanted)
         chosen = [
             row
             for row in rows
@@ -68,9 +68,12 @@ class ReferenceApi:
         ]
         return Answer(sorted(chosen, key=lambda row: (row["exchange"], row["symbol"])))
 
+    def _row(self, asset: Asset) -> Json:
+        return asset_json(asset, self._exchange.group.hard_to_borrow)
+
     def asset(self, request: Request) -> Answer:
         """GET /v2/assets/{symbol or id}."""
-        return Answer(asset_json(self._asset(request.parts[0])))
+        return Answer(self._row(self._asset(request.parts[0])))
 
     def _asset(self, name: str) -> Asset:
         assets = self._exchange.assets

@@ -9,6 +9,7 @@ from holdfast.venue.http import Answer, Request, Route
 from holdfast.venue.matching.refusals import refuse_invalid, refuse_missing
 from holdfast.venue.watchlists import Watchlist, WatchlistChange
 from holdfast.venue.wire.account import watchlist_json
+from holdfast.venue.wire.assets import asset_json
 
 _SYMBOLS_MAX: Final = 1000
 Kind = Literal["create", "update", "add", "remove", "delete"]
@@ -102,7 +103,8 @@ class WatchlistsApi:
         return symbol
 
     def _answer(self, request: Request, watchlist: Watchlist) -> Answer:
-        assets = [self._exchange.assets[symbol] for symbol in watchlist.symbols]
+        hard = self._exchange.group.hard_to_borrow
+        assets = [asset_json(self._exchange.assets[symbol], hard) for symbol in watchlist.symbols]
         return Answer(watchlist_json(watchlist, request.owner.id, assets))
 
 

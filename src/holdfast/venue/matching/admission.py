@@ -10,7 +10,7 @@ The rules, in the order in which they are asked (the request itself was checked 
                              a limit that crosses it; groups and trailing stops are exempt
     reducing                 by no more than is held and not held for other orders: so nothing crosses zero
     opening long             not beside an open short sale; buying power
-    opening short            whole shares of a shortable asset, not beside an open buy, $2,000 of equity; buying power
+    opening short            whole shares that are easy to borrow, not beside an open buy, $2,000 of equity; buying power
 
 An order on the side opposite to the position reduces it, any other one opens; crypto is never sold short. What opens
 is valued at its limit; at the market at the ask and a collar above; with a stop at the stop and a collar above.
@@ -160,7 +160,7 @@ def _open_short(
 ) -> Decimal | Refusal:
     if is_fractional(new):
         return Rule.FRACTIONAL_SHORT.refusal()
-    if not instrument.asset.shortable:
+    if not instrument.is_borrowable:
         return Rule.NOT_SHORTABLE.refusal(symbol=instrument.symbol)
     if any(order.side is _BUY and order.reserve_price for order in resting):
         return Rule.SHORT_BESIDE_LONG.refusal()

@@ -280,6 +280,16 @@ class MatchingEngine(BarMatching, QuoteMatching):
         book = self._books.get(symbol)
         return book is not None and book.halted
 
+    def restrict_borrowing(self, symbol: str, now: int, *, is_hard: bool) -> None:
+        """Let a stock be hard to borrow from now on, or easy again: no order opens a short, and open ones that would are canceled."""
+        instrument = self._instruments[symbol]
+        instrument.is_borrowable = instrument.asset.shortable and not is_hard
+        if is_hard:
+            for order in self.orders("open", symbols=[symbol], newest_first=False):
+                # What reserves buying power opens a position; the legs of an entry end with it.
+                if order.side is _SELL and order.reserve_price and order.is_open:
+                    self.cancel(order.id, now)
+
     def next_expiry(self) -> int | None:
         """When the next open order expires (UTC ns); None if none does."""
         expiries = self._expiries

@@ -45,6 +45,7 @@ class Instrument:
         "asset_class",
         "base",
         "half_spread",
+        "is_borrowable",
         "is_crypto",
         "is_marginable",
         "lot",
@@ -67,6 +68,7 @@ class Instrument:
         self.tick = Decimal(asset.price_increment) if asset.price_increment else _NANO if self.is_crypto else None
         # An order for the day in whole shares breaks no rule of form, which spares most orders most of the checks.
         self.takes_whole = asset.tradable and not self.is_crypto and not _ONE % self.lot
+        self.is_borrowable = asset.shortable  # until the stock becomes hard to borrow
         self.is_marginable = asset.marginable and not self.is_crypto
 
     def tick_at(self, price: Decimal) -> Decimal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -16,7 +16,7 @@ from holdfast.venue.matching.configuration import Configuration
 from holdfast.venue.matching.orders import PostedRow, VenueExecution
 from holdfast.venue.matching.refusals import refuse_invalid
 from holdfast.venue.watchlists import Watchlist
-from holdfast.venue.wire.assets import asset_id, asset_json, exchange_of
+from holdfast.venue.wire.assets import asset_id, exchange_of
 from holdfast.venue.wire.words import NEW_YORK, Json, amount, ratio, slashless
 
 
@@ -111,8 +111,8 @@ _SWITCHES: Final[dict[str, tuple[object, ...]]] = {
 }
 
 
-def watchlist_json(watchlist: Watchlist, account_id: str, assets: Iterable[Asset] | None = None) -> Json:
-    """A watchlist, with what is in it or without."""
+def watchlist_json(watchlist: Watchlist, account_id: str, assets: Sequence[Json] | None = None) -> Json:
+    """A watchlist, with its assets as they are told, or without."""
     body: Json = {
         "id": watchlist.id,
         "account_id": account_id,
@@ -121,7 +121,7 @@ def watchlist_json(watchlist: Watchlist, account_id: str, assets: Iterable[Asset
         "name": watchlist.name,
     }
     if assets is not None:
-        body["assets"] = [asset_json(asset) for asset in assets]
+        body["assets"] = assets
     return body
 
 

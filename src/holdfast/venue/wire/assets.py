@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from holdfast.model.enums import AssetClass
@@ -20,9 +21,10 @@ def asset_id(symbol: str) -> str:
 _ASSET_IDS: Final[dict[str, str]] = {}
 
 
-def asset_json(asset: Asset) -> Json:
+def asset_json(asset: Asset, hard_to_borrow: Container[str]) -> Json:
     """An asset. The increments are crypto's only."""
     crypto = asset.asset_class is AssetClass.CRYPTO
+    is_easy = asset.shortable and asset.symbol not in hard_to_borrow
     row: Json = {
         "id": asset_id(asset.symbol),
         "class": asset.asset_class.value,
@@ -33,8 +35,8 @@ def asset_json(asset: Asset) -> Json:
         "tradable": asset.tradable,
         "marginable": asset.marginable,
         "shortable": asset.shortable,
-        "easy_to_borrow": asset.shortable,
-        "borrow_status": "easy_to_borrow" if asset.shortable else "hard_to_borrow",
+        "easy_to_borrow": is_easy,
+        "borrow_status": "easy_to_borrow" if is_easy else "hard_to_borrow",
         "fractionable": asset.fractionable,
         "cusip": None,
         "maintenance_margin_requirement": 100 if crypto else 30,
