@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 from websockets.asyncio.client import connect
 
+from holdfast.venue.streams.sockets import Codec, Socket
 from tests.venue.helpers import StartVenue, VenueProcess, hear, limit, listen, minutes, say, subscribe
 
 
@@ -131,6 +132,33 @@ def test_a_reader_that_has_fallen_behind_and_reads_again_is_told_why(start_venue
 
         assert reader.read_until(b'"code":407,"msg":"slow client"}]')
         assert reader.is_cut(within_seconds=10)
+
+
+async def test_a_reader_may_be_behind_by_so_many_bytes() -> None:
+    """One that keeps up may be told any amount; one that does not is dismissed before the venue holds too much for it."""
+    mebibyte, is_slow = b"x" * (1 << 20), asyncio.Event()
+    may_take, has_taken = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def send(_: MutableMapping[str, Any]) -> None:
+        await may_take.acquire()
+        has_taken.release()
+
+    reader = Socket(Codec(packed=False, binary=False))
+    reader.on_slow = is_slow.set
+    writing = asyncio.create_task(reader.write(send))
+    for _ in range(100):
+        reader.send_frame(mebibyte)
+        may_take.release()
+        await has_taken.acquire()
+    assert not is_slow.is_set()
+
+    frames = 0
+    while not is_slow.is_set():
+        reader.send_frame(mebibyte)
+        await asyncio.sleep(0)
+        frames += 1
+    assert frames == 32 + 2  # one more than may wait, and the one that the connection is taking
+    writing.cancel()
 
 
 def test_a_reader_of_trade_updates_that_never_reads_is_cut(start_venue: StartVenue) -> None:

@@ -30,6 +30,8 @@ Send = Callable[[Message], Awaitable[None]]
 CUT_EXTENSION: Final = "holdfast.cut"
 
 BACKLOG_FRAMES: Final = 200_000
+#: What a reader may be behind in bytes: one frame may hold many messages, and the venue is to stay small.
+BACKLOG_BYTES: Final = 32 << 20
 
 #: How long a reader may take nothing of what waits for it (real seconds).
 SLOW_SECONDS: Final = 10.0
@@ -121,6 +123,7 @@ class Socket:
 
     __slots__ = (
         "_backlog",
+        "_bytes",
         "_in_flight",
         "_is_slow",
         "_looked_at",
@@ -151,6 +154,7 @@ class Socket:
         self._slow_seconds = slow_seconds
         self._is_slow = False
         self._queue: deque[Message] = deque()
+        self._bytes = 0
         self._wake = asyncio.Event()
         # What the connection is taking at this moment, and what it was taking when we last looked.
         self._in_flight: Message | None = None
@@ -189,12 +193,11 @@ class Socket:
         """Send a frame as it is, some time soon, in order."""
         if self.closing:
             return
-        if self.codec.binary:
-            self._queue.append({"type": "websocket.send", "bytes": payload})
-        else:
-            self._queue.append({"type": "websocket.send", "text": payload.decode("utf-8", "replace")})
+        content = payload if self.codec.binary else payload.decode("utf-8", "replace")
+        self._queue.append({"type": "websocket.send", "bytes" if self.codec.binary else "text": content})
         self._wake.set()
-        if len(self._queue) > self._backlog:
+        self._bytes += len(content)
+        if len(self._queue) > self._backlog or self._bytes > BACKLOG_BYTES:
             self._dismiss()
 
     def close(self, code: int = NORMAL_CLOSURE, reason: str = "") -> None:
@@ -215,6 +218,7 @@ class Socket:
                 if message["type"] == _CUT and self.ends is not None:
                     self.ends.cut()
                     return
+                self._bytes -= len(message.get("bytes") or message.get("text") or "")
                 self._in_flight = message
                 await send(message)
                 self._in_flight = None
@@ -236,6 +240,7 @@ class Socket:
             return
         self._is_slow = True
         self._queue.clear()
+        self._bytes = 0
         self.on_slow()
         if self.ends is not None:
             asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self.ends.abort)
