@@ -236,7 +236,8 @@ def _parse_columns(body: bytes, order: tuple[int, ...]) -> _Columns | None:
     if b"\r" in body:
         body = body.replace(b"\r\n", b"\n")
     body = body.rstrip(b"\n")
-    if not body or b'"' in body or b"_" in body or not _has_even_rows(body):
+    # A lone carriage return ends a row of the exact pass, and is white space to float().
+    if not body or any(mark in body for mark in (b"\r", b'"', b"_")) or not _has_even_rows(body):
         return None
     fields = body.replace(b"\n", b",").split(b",")
     width = len(COLUMNS)
