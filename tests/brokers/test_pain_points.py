@@ -25,6 +25,7 @@ from holdfast.model.events import BrokerReported, Event, OrderFilled, OrderRefus
 from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.net import create_combined_throttler
 from holdfast.realtime import MarketDataStream, UserStreamTracker
+from holdfast.realtime.market_stream import MarketStream
 from holdfast.testing import VenueAdmin
 from tests.venue.helpers import OPENING, VenueProcess, minutes, venues
 
@@ -144,7 +145,7 @@ class Bot:
         assert container.order_tracker.missing_count == 0
 
     @property
-    def market(self) -> MarketDataStream:
+    def market(self) -> MarketStream:
         """The one market data stream."""
         (stream,) = self.container.market_streams.values()
         return stream

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from holdfast.data.actions import Action, Dividend, Split
-from holdfast.data.polygon import key_from_environment
 from holdfast.data.provider import DataProvider
 from holdfast.data.tables import join
 from holdfast.model.errors import (
@@ -317,14 +316,6 @@ class TestSip:
             await provider.aclose()
         with pytest.raises(ConfigurationError, match="unknown feed 'SIP'; expected one of iex, sip"):
             alpaca(server, feed="SIP")
-
-
-def test_the_key_of_the_environment_has_two_names() -> None:
-    """The new one first; blanks are none."""
-    assert key_from_environment({}) is None
-    assert key_from_environment({"POLYGON_API_KEY": "old"}) == "old"
-    assert key_from_environment({"POLYGON_API_KEY": "old", "MASSIVE_API_KEY": "new"}) == "new"
-    assert key_from_environment({"POLYGON_API_KEY": "old", "MASSIVE_API_KEY": " "}) == "old"
 
 
 async def test_seconds_are_not_to_be_had_from_alpaca(server: VendorServer) -> None:

@@ -11,5 +11,5 @@ import pytest
 def _empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """None of the variables that Holdfast reads."""
     for name in list(os.environ):
-        if name.upper().startswith(("HOLDFAST_", "APCA_")):
+        if name.upper().startswith(("HOLDFAST_", "APCA_", "MASSIVE_", "POLYGON_")):
             monkeypatch.delenv(name)

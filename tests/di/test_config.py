@@ -35,6 +35,28 @@ def secret(value: SecretStr | None) -> str:
 ##### Sources
 
 
+@pytest.mark.parametrize(
+    ("names", "key"),
+    [
+        ({}, None),
+        ({"POLYGON_API_KEY": "old"}, "old"),
+        ({"POLYGON_API_KEY": "old", "MASSIVE_API_KEY": "new"}, "new"),
+        ({"POLYGON_API_KEY": "old", "MASSIVE_API_KEY": " "}, "old"),
+        ({"POLYGON_API_KEY": "old", "HOLDFAST_POLYGON__API_KEY": "ours"}, "ours"),
+    ],
+)
+def test_massives_key_has_two_names_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: dict[str, str], key: str | None
+) -> None:
+    """The new one first, ours before both; blanks are none; the environment wins over the file."""
+    for name, text in names.items():
+        monkeypatch.setenv(name, text)
+    assert build({}).polygon == load(write(tmp_path, "")).polygon
+    found = load(write(tmp_path, '[polygon]\napi_key = "of the file"')).polygon.api_key
+    assert secret(found) == (key or "of the file")
+    assert (build({}).polygon.api_key is None) is (key is None)
+
+
 def test_a_file_is_read_with_all_its_sections(tmp_path: Path) -> None:
     """Every section of the documentation, in one file."""
     config = load(

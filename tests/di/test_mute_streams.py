@@ -219,4 +219,4 @@ async def test_a_mute_data_socket_is_found_by_rest_and_replaced_and_no_bar_is_lo
     assert stream.get_stats()["restarts"] == 1
     assert "and REST has one of BTC/USD" in stream.get_stats()["last_error"]
     minutes = sorted(set(seen))
-    assert minutes == list(range(minutes[0], minutes[-1] + 1, container.period))
+    assert minutes == list(range(minutes[0], minutes[-1] + 1, container.feed.period))

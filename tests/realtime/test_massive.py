@@ -218,7 +218,7 @@ async def test_one_connection_at_a_time_and_a_longer_wait_each_time(
         ((), {}, "needs at least one symbol"),
         (("BTC/USD",), {}, "no pairs of coins; got BTC/USD"),
         (("SPY",), {"period": 5 * NS_PER_MINUTE}, "bars of a minute or a second, not of 300 s"),
-        (("SPY",), {"url": "https://x"}, "massive stream url"),
+        (("SPY",), {"url": "https://x"}, "polygon.stream_url"),
     ],
 )
 def test_what_makes_no_sense_is_told_at_once(symbols: tuple[str, ...], options: Row, words: str) -> None:

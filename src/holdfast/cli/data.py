@@ -21,9 +21,10 @@ from holdfast.data.checks import check as check_shelf
 from holdfast.data.download import Downloaded, check_source, make_plan
 from holdfast.data.download import download as download_shelf
 from holdfast.data.importing import guess_form, import_path, total
-from holdfast.data.polygon import BASE_URL, PolygonProvider, key_from_environment
+from holdfast.data.polygon import PolygonProvider
 from holdfast.data.timeframes import day_of, zone_of
 from holdfast.di.config import Config, load
+from holdfast.di.places import account_keys, massive_key
 from holdfast.model.enums import AssetClass
 from holdfast.model.errors import BrokerRefusedError, ConfigurationError
 from holdfast.net import Throttler, create_combined_throttler
@@ -123,22 +124,10 @@ def make_provider(options: Download, config: Config, throttler: Throttler) -> Pr
         ConfigurationError: A key is missing; names where it is looked for.
     """
     if options.provider == "polygon":
-        section = config.polygon
-        key = key_from_environment() or (section.api_key.get_secret_value() if section.api_key is not None else None)
-        if key is None:
-            message = "polygon needs a key: expected MASSIVE_API_KEY or POLYGON_API_KEY in the environment, or polygon.api_key"
-            raise ConfigurationError(message)
-        return PolygonProvider(key, throttler, base_url=section.base_url or BASE_URL, adjusted=False)
+        return PolygonProvider(massive_key(config), throttler, base_url=config.polygon.base_url, adjusted=False)
     alpaca = config.alpaca
-    if alpaca.api_key is None or alpaca.api_secret is None:
-        message = "alpaca needs keys: expected APCA_API_KEY_ID and APCA_API_SECRET_KEY in the environment, or the section alpaca"
-        raise ConfigurationError(message)
     return AlpacaProvider(
-        alpaca.api_key.get_secret_value(),
-        alpaca.api_secret.get_secret_value(),
-        throttler,
-        feed=options.feed or alpaca.feed,
-        base_url=alpaca.data_url or DATA_URL,
+        *account_keys(config), throttler, feed=options.feed or alpaca.feed, base_url=alpaca.data_url or DATA_URL
     )
 
 

@@ -101,12 +101,12 @@ class VenueProcess:
 
 
 def local_venue(values: Mapping[str, Any], url: str, *, keep_keys: bool = False) -> dict[str, Any]:
-    """The same for a built-in venue: one address for everything, and keys that any such venue accepts."""
+    """The same for a built-in venue: one address for everything, the market too, and keys that any such venue accepts."""
     url = url.rstrip("/")
     alpaca: dict[str, Any] = {"base_url": url, "data_url": url, "market_stream_url": url.replace("http", "ws", 1)}
     if not keep_keys or not os.environ.get("APCA_API_KEY_ID"):
         alpaca |= _LOCAL_KEYS
-    return {**values, "alpaca": alpaca}
+    return {**values, "alpaca": alpaca, "market_data": "alpaca"}
 
 
 def _arguments(market: Market, speed: str | float, book: Path | None) -> list[str]:

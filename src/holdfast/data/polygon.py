@@ -17,7 +17,6 @@ Bars ("custom bars" or aggregates), trades, quotes, splits and dividends. What i
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -49,8 +48,6 @@ log = structlog.get_logger(__name__)
 
 BASE_URL: Final = "https://api.massive.com"
 OLD_BASE_URL: Final = "https://api.polygon.io"  # the same API, under the name it had before
-#: Where the key may stand in the environment: the new name first.
-KEY_NAMES: Final = ("MASSIVE_API_KEY", "POLYGON_API_KEY")
 LIMIT_ID: Final = "polygon_bars"
 REFERENCE_LIMIT_ID: Final = "polygon_reference"
 #: The timeframes that people ask for; every other one that Alpaca has is understood too.
@@ -64,12 +61,6 @@ _HOSTS: Final = frozenset(urlsplit(url).netloc for url in (BASE_URL, OLD_BASE_UR
 _TAPES: Final = {1: "A", 2: "B", 3: "C"}
 
 Page = TypeVar("Page", bound="_Page")
-
-
-def key_from_environment(environment: Mapping[str, str] | None = None) -> str | None:
-    """The key, by its new name or its old one; ``None`` where neither is set."""
-    variables = os.environ if environment is None else environment
-    return next((key for name in KEY_NAMES if (key := variables.get(name, "").strip())), None)
 
 
 class _Rule(NamedTuple):
@@ -170,7 +161,7 @@ class PolygonProvider:
         api_key: The key; it is sent in the ``Authorization`` header only.
         throttler: Must have the limits ``polygon_bars`` and, for actions, ``polygon_reference``; every request
             passes one of them exactly once.
-        base_url: The host; HTTPS, save for this machine.
+        base_url: The host; HTTPS, save for this machine. Default: ``BASE_URL``.
         clock: Tells which bars have ended; default real time.
         adjusted: Whether prices are adjusted for splits.
         attempts: How often one page is asked for at most.
@@ -188,7 +179,7 @@ class PolygonProvider:
         api_key: str,
         throttler: Throttler,
         *,
-        base_url: str = BASE_URL,
+        base_url: str | None = None,
         clock: Clock | None = None,
         adjusted: bool = True,
         attempts: int = 4,
@@ -201,7 +192,7 @@ class PolygonProvider:
         if not self._api_key or not self._api_key.isascii() or not self._api_key.isprintable():
             message = "polygon: the API key is empty or no key at all; expected the key of the Massive dashboard"
             raise ConfigurationError(message)
-        self._base_url = _check_base_url(base_url)
+        self._base_url = _check_base_url(BASE_URL if base_url is None else base_url)
         self._throttler = throttler
         self._clock = clock if clock is not None else RealTimeClock()
         self._adjusted = adjusted

@@ -1,7 +1,7 @@
 """Configuration: one TOML file, the environment over it, secrets from the environment alone if you like.
 
     [alpaca]      api_key, api_secret, base_url, data_url, market_stream_url, feed
-    [polygon]     api_key, base_url
+    [polygon]     api_key, base_url, stream_url
     [account]     mode = "paper" | "live", live_confirmed
     [strategy]    source = "module:Class" | "FILE.py:Class", symbols, params
     [risk]        the limits of holdfast.risk.RiskLimits, and modes per check
@@ -10,19 +10,21 @@
     [journal]     path, snapshot_every, control
     [status]      enabled, host, port, token, allow_remote
     [notify]      webhook URLs by channel
+    market_data   "alpaca" | "massive": where live bars come from
     watch         symbols whose market data is followed although no strategy of ours trades them
     [shutdown]    open_orders = "cancel" | "leave"
     foreign       "alert" | "ignore" | "adopt": orders and positions at the venue that are not ours
     [reconcile]   how often our books are compared with the venue's, and when a stream counts as mute
     [heartbeat]   url, every, method
 
-Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, and
-``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
+Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, ``MASSIVE_API_KEY`` or
+``POLYGON_API_KEY`` as Massive's do, and ``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import tomllib
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -72,10 +74,11 @@ class AlpacaConfig(_Section):
 
 
 class PolygonConfig(_Section):
-    """Massive, which was Polygon: a source of history. The key may also be MASSIVE_API_KEY or POLYGON_API_KEY."""
+    """Massive, which was Polygon: a source of history, and of live bars where ``market_data`` says so."""
 
     api_key: SecretStr | None = None
     base_url: str | None = None
+    stream_url: str | None = None
 
 
 class AccountConfig(_Section):
@@ -233,6 +236,7 @@ class Config(BaseSettings):
     reconcile: ReconcileConfig = ReconcileConfig()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
     clock: ClockConfig = ClockConfig()
+    market_data: Literal["alpaca", "massive"] = "alpaca"
     watch: tuple[str, ...] = ()
     foreign: Foreign = Foreign.ALERT
 
@@ -312,21 +316,23 @@ def build(values: Mapping[str, Any], *, where: str = "") -> Config:
         raise ConfigurationError(message) from None
 
 
-class _AlpacaEnvironment(BaseSettings):
-    """The names that Alpaca's own tools read."""
-
-    model_config = SettingsConfigDict(extra="ignore")
-
-    api_key: str | None = Field(default=None, validation_alias="APCA_API_KEY_ID")
-    api_secret: str | None = Field(default=None, validation_alias="APCA_API_SECRET_KEY")
-    base_url: str | None = Field(default=None, validation_alias="APCA_API_BASE_URL")
+# The names that the vendors' own tools read, and what they set; of two the first that is set.
+_VENDORS_NAMES = (
+    ("alpaca", "api_key", ("APCA_API_KEY_ID",)),
+    ("alpaca", "api_secret", ("APCA_API_SECRET_KEY",)),
+    ("alpaca", "base_url", ("APCA_API_BASE_URL",)),
+    ("polygon", "api_key", ("MASSIVE_API_KEY", "POLYGON_API_KEY")),
+)
 
 
 def _from_environment() -> dict[str, Any]:
-    found = _AlpacaEnvironment().model_dump(exclude_none=True)
-    alpaca = {"alpaca": {key: value for key, value in found.items() if value}} if found else {}
+    values: dict[str, Any] = {}
+    for section, key, names in _VENDORS_NAMES:
+        found = next((text for name in names if (text := os.environ.get(name, "").strip())), None)
+        if found is not None:
+            values.setdefault(section, {})[key] = found
     try:
-        return _merged(alpaca, EnvSettingsSource(Config)())
+        return _merged(values, EnvSettingsSource(Config)())
     except SettingsError as error:
         raise _unreadable_environment(error) from None
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,19 +24,20 @@ import structlog
 from holdfast.brokers import AlpacaConnector
 from holdfast.brokers import alpaca_wire as wire
 from holdfast.brokers.alpaca_activities import revisions
-from holdfast.brokers.alpaca_endpoints import DATA_STREAM_URL, data_stream_url, trade_stream_url
+from holdfast.brokers.alpaca_endpoints import trade_stream_url
 from holdfast.di import report
 from holdfast.di.assembly import make_strategies
-from holdfast.di.bar_gate import BarGate
+from holdfast.di.bar_sources import make_source
 from holdfast.di.config import Config, build
 from holdfast.di.control import Control
 from holdfast.di.epochs import config_hash, epoch_record, settings_of, strategy_versions
+from holdfast.di.feed import Feed
 from holdfast.di.parts import Parts
 from holdfast.di.places import account_keys, configured_journal, trading_url
 from holdfast.di.venue_link import VenueInfo, discover_venue
 from holdfast.journal import EpochRecord, Journal, MemoryJournal
 from holdfast.market import SecurityCache, SymbolPropertiesCache
-from holdfast.model import AssetClass, Bar, Quote, Signal, Verdict
+from holdfast.model import AssetClass, Bar, Signal, Verdict
 from holdfast.model.errors import BrokerError, ConfigurationError, OrderBlockedError, VenueError
 from holdfast.model.events import (
     AccountUpdated,
@@ -48,13 +49,14 @@ from holdfast.model.events import (
     StreamConnected,
     StreamLost,
 )
-from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, to_datetime
+from holdfast.model.timestamps import NS_PER_MINUTE
 from holdfast.net import Backoff, Throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import ActivityStream, BarWatch, MarketDataStream, UserStreamTracker
+from holdfast.realtime import ActivityStream, UserStreamTracker
 from holdfast.risk import PreTradeRiskGate
 from holdfast.risk.protections import ProtectionManager
 from holdfast.runner import Recovery
+from holdfast.runner.inbox import Inbox
 from holdfast.runner.lockstep import LockstepClock
 from holdfast.runner.monitor import Monitor
 from holdfast.state import PositionStore
@@ -69,7 +71,6 @@ _PRICE_LOOKBACK = 30 * NS_PER_MINUTE
 _CANCEL_PATIENCE_SECONDS = 2.0
 _REPORT_PATIENCE_SECONDS = 5.0
 _ACCOUNT_POLL_SECONDS = 60.0
-_FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
 
 
 class Container:
@@ -134,7 +135,20 @@ class Container:
             # Once a minute of real time, however fast a replayed session runs.
             account_poll_seconds=_ACCOUNT_POLL_SECONDS * (1.0 if math.isinf(self._clock.rate) else self._clock.rate),
         )
-        self.market_streams = self._make_market_streams(keys, parts)
+        self._source = make_source(
+            config, parts, self._broker, self._throttler, self._clock, is_replayed=venue is not None
+        )
+        inbox = Inbox()
+        self.feed = Feed(
+            config,
+            self._source,
+            self.kernel,
+            inbox,
+            self._clock,
+            backoff=self._backoff,
+            follow_time=self._follow_venue_time,
+        )
+        self.market_streams = self.feed.streams
         # Last, because it takes ownership of a file: nothing after this may fail.
         self._journal = journal or configured_journal(config)
         self.runner = parts.runner(
@@ -143,6 +157,7 @@ class Container:
             self._broker,
             self._notifier,
             self._clock,
+            inbox=inbox,
             serial=venue is not None and venue.is_lockstep,
             brake=self.control.brake,
             # What is forgotten with the process need not be shortened.
@@ -311,14 +326,13 @@ class Container:
         self.control.begin()
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
-        await self.backfill()
-        for gate in self._bar_gates.values():
-            gate.open()
+        await self.feed.backfill()
+        self.feed.open(refills=not self.is_lockstep)
         if not self.is_lockstep:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),
                 asyncio.create_task(self.monitor.run(), name="holdfast-monitor"),
-                *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self._make_bar_watches()),
+                *(asyncio.create_task(watch.run(), name="holdfast-bars") for watch in self.feed.watches()),
             ]
             self._tasks[0].add_done_callback(self._runner_ended)
             if self.activity_stream is not None:
@@ -361,6 +375,7 @@ class Container:
             streams = [self._user_stream, *self.market_streams.values()]
             await asyncio.gather(*(stream.stop() for stream in streams), return_exceptions=True)
             await self._notifier.stop(flush_seconds=0.5)
+            await self._source.close()
             await self._broker.close()
             self._journal.close()
 
@@ -518,50 +533,6 @@ class Container:
         """Between connections: a built-in venue bans nobody, and each second of ours is many of its session."""
         return None if self.venue is None else Backoff(base=0.25, cap=2.0)
 
-    def _make_market_streams(self, keys: tuple[str, str], parts: Parts) -> dict[AssetClass, MarketDataStream]:
-        by_class: dict[AssetClass, list[str]] = {}
-        for symbol in self.config.symbols:
-            kind = AssetClass.CRYPTO if wire.is_crypto_symbol(symbol) else AssetClass.US_EQUITY
-            by_class.setdefault(kind, []).append(symbol)
-        base = self.config.alpaca.market_stream_url or DATA_STREAM_URL
-        # What a stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
-        self._bar_gates = {kind: self._make_bar_gate(kind, symbols) for kind, symbols in by_class.items()}
-        return {
-            kind: parts.market_stream(
-                *keys,
-                data_stream_url(kind, feed=self.config.alpaca.feed, stream_url=base),
-                symbols,
-                self._bar_gates[kind].take,
-                self._on_quote if self.config.alpaca.quotes else None,
-                on_revised=self._on_revised,
-                period=self.period,
-                clock=self._clock,
-                backoff=self._backoff(),
-            )
-            for kind, symbols in by_class.items()
-        }
-
-    def _make_bar_watches(self) -> list[BarWatch]:
-        grace = self.kernel.settings.mute_after  # scaled with the clock already
-        return [
-            BarWatch(
-                stream,
-                stream.symbols,
-                self._broker.fetch_bars,
-                clock=self._clock,
-                sessions=sessions_for(kind),
-                period=self.period,
-                patience=round(self.config.reconcile.quiet_periods * self.period),
-                grace=grace,
-            )
-            for kind, stream in self.market_streams.items()
-        ]
-
-    @property
-    def period(self) -> int:
-        """The length of a bar (ns)."""
-        return self.config.strategy.period_seconds * NS_PER_SECOND
-
     def _wire_streams(self) -> None:
         inbox = self.runner.inbox
         self._broker.on_malformed(
@@ -570,8 +541,6 @@ class Container:
         self._user_stream.on_trade_update(self._on_trade_update)
         self._user_stream.on_account_update(self._on_account_update)
         self._user_stream.on_connected(self._follow_venue_time)
-        for asset_class, data in self.market_streams.items():
-            data.on_connected(lambda gate=self._bar_gates[asset_class]: self._refill(gate))
         for name, stream in self.streams.items():
             kind = name.split()[0]
             stream.on_connected(lambda kind=kind: inbox.post(lambda ts: (StreamConnected(ts=ts, stream=kind),)))
@@ -600,13 +569,6 @@ class Container:
         account = wire.account(row)
         self.runner.inbox.post(lambda ts: (AccountUpdated(ts=ts, account=account),))
 
-    def _on_revised(self, bar: Bar) -> None:
-        # What was decided on the bar stays decided; the stream counts them.
-        _log.info("a late trade changed a bar that was traded on", symbol=bar.symbol, at=bar.ts, close=bar.close)
-
-    def _on_quote(self, quote: Quote) -> None:
-        self.runner.inbox.post_quote(quote)
-
     def _observe(self, event: Event) -> None:
         if type(event) is Bar:
             security = self._security_cache.get(event.symbol)
@@ -623,49 +585,6 @@ class Container:
                 if self.kernel.portfolio.book(symbol).properties is None:
                     await self._broker.fetch_asset(symbol)  # raises what is the matter, in one sentence
 
-    async def backfill(self, symbols: Iterable[str] | None = None) -> None:
-        """Bars that were missed while the bot was down, of some symbols or of all; on a first start, the session's so far."""
-        now = self._clock.now_ns()
-        missed: list[Bar] = []
-        for symbol in self.config.symbols if symbols is None else symbols:
-            book = self.kernel.portfolio.book(symbol)
-            session = book.sessions.at(now)
-            start = book.last_bar_at or min(session.open, now)
-            if start < now:
-                missed.extend(await self._broker.fetch_bars(symbol, start, now + self._behind, self.period))
-        missed.sort(key=lambda bar: (bar.ts, bar.symbol))
-        for bar in missed:
-            self.runner.inbox.post_bar(bar)
-        if missed:
-            _log.info("bars fetched", count=len(missed), since=str(to_datetime(missed[0].ts)))
-
-    @property
-    def _behind(self) -> int:
-        """How far our clock may be behind that of a venue whose time runs faster (ns); that venue lists whole bars only.
-
-        What ended before its socket listened, and by our clock is yet to come, would be neither streamed nor fetched.
-        """
-        return round(_FOLLOWED_WITHIN * self._clock.rate) if isinstance(self._clock, ScaledClock) else 0
-
-    def _refill(self, gate: BarGate) -> Awaitable[None] | None:
-        """A data socket is back. Starting up fetches its own bars; in lock-step the venue stands still meanwhile."""
-        return gate.refill() if self._tasks and not self.is_lockstep else None
-
-    def _make_bar_gate(self, kind: AssetClass, symbols: Sequence[str]) -> BarGate:
-        async def fetch() -> None:
-            # Up to now by the venue's time: what ended before the connection was streamed to nobody.
-            await self._follow_venue_time()
-            await self.backfill(symbols)
-
-        # Neither the runner nor the stream is made yet.
-        def post(bar: Bar) -> None:
-            self.runner.inbox.post_bar(bar)
-
-        def is_listening() -> bool:
-            return self.market_streams[kind].is_connected()
-
-        return BarGate(post, fetch, is_listening)
-
     async def _prepare(self, symbol: str) -> None:
         """Rules and a price of a symbol that nothing follows, so that the guards can judge."""
         book = self.kernel.portfolio.book(symbol)
@@ -676,7 +595,7 @@ class Container:
                 inbox.post(lambda ts: (SecurityLoaded(ts=ts, asset=asset),))
             if symbol not in self.config.symbols:
                 now = self._clock.now_ns()
-                bars = await self._broker.fetch_bars(symbol, now - _PRICE_LOOKBACK, now, self.period)
+                bars = await self._broker.fetch_bars(symbol, now - _PRICE_LOOKBACK, now, NS_PER_MINUTE)
                 for bar in bars[-1:]:
                     inbox.post_event(bar)
         except BrokerError as error:

@@ -31,7 +31,13 @@ from holdfast.model.errors import ConfigurationError
 from holdfast.strategies import Strategy
 from holdfast.time import Clock
 
-_SECRET = {"alpaca": {"api_key", "api_secret"}, "status": {"token"}, "journal": {"path"}, "notify": True}
+_SECRET = {
+    "alpaca": {"api_key", "api_secret"},
+    "polygon": {"api_key"},
+    "status": {"token"},
+    "journal": {"path"},
+    "notify": True,
+}
 _DECIDING = ("strategy", "risk", "protections", "kernel")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLATFORM = f"{sys.platform} {platform.machine()}"

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from holdfast.brokers import AlpacaConnector
+from holdfast.data.provider import DataProvider
 from holdfast.di.assembly import make_kernel
 from holdfast.kernel import Kernel
 from holdfast.net import Throttler, create_combined_throttler
 from holdfast.notify import Notifier
-from holdfast.realtime import ActivityStream, MarketDataStream, UserStreamTracker
+from holdfast.realtime import ActivityStream, MarketDataStream, MassiveStream, UserStreamTracker
 from holdfast.runner import Runner
+
+
+def _massive_provider(*args: Any, **options: Any) -> DataProvider:
+    from holdfast.data.polygon import PolygonProvider  # noqa: PLC0415 - most bots never ask it
+
+    return PolygonProvider(*args, **options)
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,5 +32,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     kernel: Callable[..., Kernel] = make_kernel
     user_stream: Callable[..., UserStreamTracker] = UserStreamTracker
     market_stream: Callable[..., MarketDataStream] = MarketDataStream
+    massive_stream: Callable[..., MassiveStream] = MassiveStream
+    massive_provider: Callable[..., DataProvider] = _massive_provider
     activity_stream: Callable[..., ActivityStream] = ActivityStream
     runner: Callable[..., Runner] = Runner

@@ -28,6 +28,22 @@ def account_keys(config: Config) -> tuple[str, str]:
     return found[0], found[1]
 
 
+def massive_key(config: Config) -> str:
+    """The key of Massive, which was Polygon.
+
+    Raises:
+        ConfigurationError: It is not set.
+    """
+    secret = config.polygon.api_key
+    if secret is None or not secret.get_secret_value():
+        message = (
+            "polygon.api_key is not set: expected the key from Massive's dashboard, or MASSIVE_API_KEY or POLYGON_API_KEY "
+            "in the environment"
+        )
+        raise ConfigurationError(message)
+    return secret.get_secret_value()
+
+
 def trading_url(config: Config) -> str:
     """Where orders go. Real money needs two words, whoever gave the address: the mode, and its confirmation.
 

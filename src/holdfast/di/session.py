@@ -156,7 +156,7 @@ class Session:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CATCH_UP_SECONDS):
                 await container.runner.quiet()
-                await container.backfill()
+                await container.feed.backfill()
                 await container.runner.quiet()
 
     async def _admin_of_another_run(self, admin: str) -> str:

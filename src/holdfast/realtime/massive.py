@@ -44,7 +44,10 @@ class Status(NamedTuple):
 
 # A refusal is for the operator: trying again changes nothing. The others pass, or may pass.
 STATUSES: dict[str, Status] = {
-    "auth_failed": Status(BrokerAuthError, "it does not accept the API key: check MASSIVE_API_KEY or POLYGON_API_KEY"),
+    "auth_failed": Status(
+        BrokerAuthError,
+        "it does not accept the API key, or its plan has no streams: check MASSIVE_API_KEY or POLYGON_API_KEY",
+    ),
     "auth_timeout": Status(BrokerError, "we were too slow to authenticate"),
     "not_authorized": Status(BrokerRefusedError, "the plan of this API key does not include the channel"),
     "max_connections": Status(BrokerError, "another connection with this key is open, or an old one is not yet gone"),
@@ -86,7 +89,7 @@ class MassiveStream(MarketStream):
         period: int = NS_PER_MINUTE,
         **options: Unpack[StreamOptions],
     ) -> None:
-        url = check_socket_url(url, "massive stream url")
+        url = check_socket_url(url, "polygon.stream_url")
         super().__init__(name="massive", url=url, symbols=symbols, period=period, **options)
         self._key = check_key(api_key, "polygon.api_key")
         pair = next((symbol for symbol in self._symbols if "/" in symbol), None)
