@@ -23,7 +23,7 @@ _BY_NAME = {check.name: check for check in CHECKS}
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No key and no setting of whoever runs the tests."""
     for name in list(os.environ):
-        if name.upper().startswith(("APCA_", "ALPACA_", "HOLDFAST_")):
+        if name.upper().startswith(("APCA_", "ALPACA_", "HOLDFAST_", "MASSIVE_", "POLYGON_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path / "home"))
 

@@ -71,14 +71,9 @@ class AlpacaBars:
 
 
 class MassiveBars:
-    """Massive's socket of shares, and its REST API behind it, within the limit ``polygon_bars``.
-
-    Raises:
-        ConfigurationError: See ``check_massive``.
-    """
+    """Massive's socket of shares, and its REST API behind it, within the limit ``polygon_bars``. See ``check_massive``."""
 
     def __init__(self, config: Config, parts: Parts, throttler: Throttler, clock: Clock) -> None:
-        check_massive(config)
         self._key, self._make = massive_key(config), parts.massive_stream
         self._url = config.polygon.stream_url or REAL_TIME_URL
         # As they were traded, like those of the socket.
@@ -114,12 +109,19 @@ class MassiveBars:
         await self._provider.aclose()
 
 
-def check_massive(config: Config) -> None:
-    """Whether live bars can come from Massive, as configured.
+def check_massive(config: Config, *, is_replayed: bool) -> None:
+    """Whether live bars can come from Massive, as configured. ``is_replayed``: orders go to a built-in venue.
 
     Raises:
-        ConfigurationError: There is no key, a symbol is no share, or it has no bars of this length.
+        ConfigurationError: There is no key, a symbol is no share, it has no bars of this length, or a built-in venue has
+            a market of its own.
     """
+    if is_replayed:
+        message = (
+            "market_data is massive, and orders go to a built-in venue, which fills them in a market of its own: "
+            "expected market_data = alpaca, which takes the market from the venue"
+        )
+        raise ConfigurationError(message)
     massive_key(config)
     coins = [symbol for symbol in config.symbols if is_crypto_symbol(symbol)]
     if coins:
@@ -147,10 +149,5 @@ def make_source(
     """
     if config.market_data == "alpaca":
         return AlpacaBars(config, parts, broker)
-    if is_replayed:
-        message = (
-            f"market_data is {config.market_data}, and orders go to a built-in venue, which fills them in a market of its own: "
-            "expected market_data = alpaca, which takes the market from the venue"
-        )
-        raise ConfigurationError(message)
+    check_massive(config, is_replayed=is_replayed)
     return MassiveBars(config, parts, throttler, clock)

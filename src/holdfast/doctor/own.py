@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import holdfast
 from holdfast.brokers.alpaca_endpoints import check_key, is_loopback
 from holdfast.di.assembly import make_kernel, make_strategies
+from holdfast.di.bar_sources import check_massive
 from holdfast.di.companions import companions
 from holdfast.di.config import Config, load
 from holdfast.doctor.findings import Failed, NotChecked, Warned
@@ -112,6 +113,8 @@ async def configuration(situation: Situation) -> str:
         config = situation.config = load(situation.path, situation.overrides)
         create_combined_throttler(config.limits)
         make_kernel(config, ())
+        if config.market_data == "massive":
+            check_massive(config, is_replayed=False)
     except HoldfastError as error:
         raise Failed(str(error)) from None
     if situation.path is not None:
@@ -122,9 +125,10 @@ async def configuration(situation: Situation) -> str:
 
 def _check_readers(path: Path, config: Config) -> None:
     mode = path.stat().st_mode
-    secret = config.alpaca.api_secret
-    if mode & _OTHERS and secret is not None and secret.get_secret_value() in path.read_text(encoding="utf-8"):
-        message = f"{path} holds the secret of a key pair, and other users of this machine can read it"
+    held = [secret.get_secret_value() for secret in (config.alpaca.api_secret, config.polygon.api_key) if secret]
+    text = path.read_text(encoding="utf-8")
+    if mode & _OTHERS and any(secret in text for secret in held):
+        message = f"{path} holds a key that is secret, and other users of this machine can read it"
         raise Warned(message, f"chmod 600 {path}, or keep the keys in the environment alone")
 
 

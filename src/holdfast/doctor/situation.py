@@ -122,7 +122,7 @@ class Situation:
         if self._config is None:
             return ()
         alpaca, status, heartbeat = self._config.alpaca, self._config.status, self._config.heartbeat
-        held = [alpaca.api_key, alpaca.api_secret, status.token, heartbeat.url]
+        held = [alpaca.api_key, alpaca.api_secret, self._config.polygon.api_key, status.token, heartbeat.url]
         urls = [url for found in self._config.notify.channels().values() for url in found]
         return tuple(secret.get_secret_value() for secret in held if secret is not None) + tuple(urls)
 

@@ -58,7 +58,7 @@ CHECKS: tuple[Check, ...] = (
     Check("trading API", "it answers, and takes the keys", "GET /v2/account",
           "check alpaca.base_url", venue.trading_api, _ACCOUNT),
     Check("data API", "it gives recent bars of the feed", "GET bars of the first symbol of each kind, five minutes back",
-          "check alpaca.data_url and alpaca.feed", venue.data_api, ("trading API",)),
+          "check alpaca.data_url and alpaca.feed, or for Massive polygon.base_url", venue.data_api, ("trading API",)),
     Check("clock", "our clock agrees with the venue's", "GET /v2/clock (else its Date), against the request's middle",
           "let the machine follow a time server (timedatectl set-ntp true): deadlines and the age of data go by its clock",
           venue.clock, ("trading API",)),

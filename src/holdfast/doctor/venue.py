@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,6 +17,7 @@ from holdfast.brokers.alpaca_endpoints import (
     trade_stream_url,
 )
 from holdfast.brokers.alpaca_errors import read_answer
+from holdfast.doctor import massive
 from holdfast.doctor.findings import Failed, NotChecked, Warned
 from holdfast.doctor.situation import Reply, Situation
 from holdfast.model.enums import AssetClass
@@ -31,7 +33,7 @@ _PAPER_NUMBER = "PA"
 # The free plan has the consolidated feed only when it is a quarter of an hour old.
 _RECENT = 5 * NS_PER_MINUTE
 _LIMIT = "connection limit"
-_CODE = re.compile(r"\((\d{3})\b")
+_CODE = re.compile(r"\((\d{3}|[a-z]+_[a-z]+)\b")  # Alpaca's codes are numbers, Massive's are words
 
 _ONE_CONNECTION = (
     "end the other program that uses these keys; where there is none, wait a minute until the old connection is gone"
@@ -65,6 +67,8 @@ async def trading_api(situation: Situation) -> str:
 
 async def data_api(situation: Situation) -> str:
     """Whether it answers, and whether the data plan has the feed that is configured."""
+    if situation.config.market_data == "massive":
+        return await massive.rest_api(situation)
     feed = situation.config.alpaca.feed
     said = []
     for kind in AssetClass:
@@ -200,6 +204,9 @@ async def trade_stream(situation: Situation) -> str:
 async def data_streams(situation: Situation) -> str:
     """Whether each socket takes our keys and our symbols."""
     await _leave_to_the_bot(situation)
+    if situation.config.market_data == "massive":
+        await _open_once(massive.make_stream(situation, _timeouts(situation)), massive.STREAM_REMEDIES)
+        return "authenticated and subscribed at Massive; closed again"
     alpaca = situation.config.alpaca
     base = alpaca.market_stream_url or DATA_STREAM_URL
     opened = []
@@ -223,7 +230,7 @@ async def _leave_to_the_bot(situation: Situation) -> None:
         raise NotChecked(message, "`holdfast status` tells what the bot's own streams say")
 
 
-async def _open_once(stream: Stream, remedies: dict[int, str]) -> None:
+async def _open_once(stream: Stream, remedies: Mapping[Any, str]) -> None:
     """Open, and close at once, whatever came of it.
 
     Raises:
@@ -239,9 +246,10 @@ async def _open_once(stream: Stream, remedies: dict[int, str]) -> None:
         await stream.stop()
     if not is_open:
         found = _CODE.search(said.replace("HTTP ", ""))
-        code = code or (int(found.group(1)) if found else None)
+        word = found.group(1) if found else "0"
         # The trade stream has no codes: a second connection is told in words, or by HTTP 429.
-        raise Failed(said, _ONE_CONNECTION if _LIMIT in said else remedies.get(code or 0))
+        remedy = remedies.get(code or (int(word) if word.isdigit() else word))
+        raise Failed(said, _ONE_CONNECTION if _LIMIT in said else remedy)
 
 
 def _timeouts(situation: Situation) -> StreamTimeouts:
