@@ -21,6 +21,13 @@ SPARED = {
     "halt --journal the.journal": {"fastapi", "holdfast.kernel", "httpx", "numpy", "pandas", "structlog", "uvicorn"},
     "resume --journal the.journal": {"fastapi", "holdfast.kernel", "httpx", "numpy", "pandas", "structlog", "uvicorn"},
     "backtest --json": {"fastapi", "holdfast.brokers", "holdfast.web", "httpx", "pandas", "polars", "uvicorn"},
+    # Its venue has kept the calendar before it is asked for here.
+    "paper --synthetic F --sessions 1 --speed max --once --json --status-port 0": {
+        "apprise",
+        "numpy",
+        "pandas",
+        "polars",
+    },
     # structlog would write to standard output, which is the venue's ready line alone, as long as nobody told it where to.
     "venue --exit-with-parent": {
         "fastapi",

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from holdfast.model import BarSeries
 from holdfast.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from holdfast.model import BarSeries
 
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9]+)?")
 
