@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from holdfast.data.actions import Action
-from holdfast.data.tables import BarTable
 from holdfast.model.market import Bar, Quote, Trade
+
+if TYPE_CHECKING:  # a bot has a provider at hand, and most never ask it: NumPy is loaded with what it gives
+    from holdfast.data.actions import Action
+    from holdfast.data.tables import BarTable
 
 
 class DataProvider(Protocol):
