@@ -7,6 +7,7 @@ import asyncio
 from holdfast.di.bar_gate import BarGate
 from holdfast.model import Bar
 from holdfast.model.errors import OutcomeUnknownError
+from holdfast.model.events import BarRevised
 
 
 def bar(ts: int) -> Bar:
@@ -112,3 +113,15 @@ async def test_where_the_socket_is_lost_meanwhile_the_hold_goes_on_to_the_next_c
     await case.answer(1, 5, 6, 7)
     await refill
     assert case.passed == [3, 4, 5, 6, 7, 6]
+
+
+async def test_what_became_of_a_bar_never_passes_the_bar() -> None:
+    """A revision waits behind the bars that are held."""
+    case = await opened()
+    refilling = asyncio.ensure_future(case.gate.refill())
+    case.gate.take(bar(6))
+    case.gate.take(BarRevised(ts=7, bar=bar(6)))
+    assert case.passed == [3, 4]
+    await case.answer(0, 5)
+    await refilling
+    assert case.passed == [3, 4, 5, 6, 7]

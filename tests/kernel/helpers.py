@@ -91,7 +91,7 @@ _C = TypeVar("_C")
 
 
 class Scripted(Strategy):
-    """Does on its n-th bar what the script says for n, and keeps what it is told."""
+    """Does on its n-th bar what the script says for n (for -n: when one is revised after it), and keeps what it is told."""
 
     def __init__(self, symbols: Sequence[str], script: dict[int, Action] | None = None) -> None:
         super().__init__(symbols)
@@ -105,6 +105,12 @@ class Scripted(Strategy):
         self.bars += 1
         if self.bars in self.script:
             self.answer = self.script[self.bars](self)
+
+    def on_bar_revised(self, bar: Bar) -> None:
+        """Keep it, and act, if it is time to."""
+        self.told.append(f"revised {bar.close}")
+        if -self.bars in self.script:
+            self.answer = self.script[-self.bars](self)
 
     def on_quote(self, quote: Quote) -> None:
         """Keep it."""

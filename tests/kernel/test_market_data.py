@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.model import Bar, Quote
-from holdfast.model.commands import Command
+from holdfast.model.commands import Command, RecordVerdict, SubmitOrder
 from holdfast.model.decimals import Exact
 from holdfast.model.errors import InvariantError, StrategyError
-from holdfast.model.events import EpochStarted
+from holdfast.model.events import BarRevised, EpochStarted
 from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE, NS_PER_SECOND
 from holdfast.risk.protections import MaxDrawdown
 from holdfast.strategies import Strategy
@@ -106,10 +106,49 @@ def test_a_symbol_that_nobody_trades_is_followed_all_the_same() -> None:
     assert bench.strategy.bars == seen
 
 
+# -- bars that a late trade changed --------------------------------------------------------------
+
+
+def revised(bench: Bench, close: float, *, symbol: str = SPY, ts: int | None = None) -> BarRevised:
+    """The news that the last bar of a symbol, or the one that ended at ``ts``, has another close."""
+    ended = bench.kernel.portfolio.book(symbol).last_bar_at if ts is None else ts
+    bench.now += NS_PER_SECOND
+    return BarRevised(ts=bench.now, bar=Bar(ended, symbol, 100.0, max(100.0, close), min(100.0, close), close, 9.0))
+
+
+def test_a_revised_bar_is_told_and_decides_nothing_by_itself() -> None:
+    """Price, equity, count of bars and orders are as they were; time goes on."""
+    bench = Bench()
+    book, portfolio = bench.kernel.portfolio.book(SPY), bench.kernel.portfolio
+    before = (book.last_price, book.last_price_at, book.last_bar_at, book.bars, portfolio.equity)
+    assert bench.show(revised(bench, 90.0)) == []
+    assert bench.strategy.told == ["revised 90.0"]
+    assert (book.last_price, book.last_price_at, book.last_bar_at, book.bars, portfolio.equity) == before
+    assert portfolio.now_ns == bench.now
+
+
+def test_what_a_strategy_makes_of_it_goes_down_the_guarded_path() -> None:
+    """An order like any other, with its verdict."""
+    bench = Bench()
+    bench.strategy.script[-bench.strategy.bars] = lambda s: s.buy(SPY, 10)
+    commands = bench.show(revised(bench, 90.0))
+    assert [type(command) for command in commands] == [RecordVerdict, SubmitOrder]
+    assert bench.strategy.answer.approved
+
+
+def test_a_revision_of_what_was_never_shown_is_not_told() -> None:
+    """Nor one of a symbol that nobody trades."""
+    bench = Bench()
+    later = bench.kernel.portfolio.book(SPY).last_bar_at + NS_PER_MINUTE
+    assert bench.show(revised(bench, 90.0, ts=later)) == []
+    assert bench.show(revised(bench, 90.0, symbol="IWM", ts=later)) == []
+    assert bench.strategy.told == []
+
+
 # -- strategies that raise -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["on_bar", "on_quote", "on_fill", "on_order"])
+@pytest.mark.parametrize("method", ["on_bar", "on_bar_revised", "on_quote", "on_fill", "on_order"])
 def test_a_strategy_that_raises_is_named_with_the_place(method: str) -> None:
     """One sentence: which strategy, what it was doing, file and line, and its own words."""
     bench = Bench()
@@ -122,6 +161,7 @@ def test_a_strategy_that_raises_is_named_with_the_place(method: str) -> None:
     setattr(bench.strategy, method, broken)
     cause: dict[str, Callable[[], object]] = {
         "on_bar": bench.bar,
+        "on_bar_revised": lambda: bench.show(revised(bench, 90.0)),
         "on_quote": lambda: bench.show(Quote(bench.now, SPY, 99.0, 101.0)),
         "on_fill": lambda: bench.filled(intent, 10),
         "on_order": lambda: bench.accepted(intent),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from holdfast.model import Quote
-from holdfast.model.events import Event, TimerFired
+from holdfast.model.events import BarRevised, Event, TimerFired
 from holdfast.runner import Inbox
 from tests.runner.helpers import bar
 
@@ -33,7 +33,10 @@ def test_bars_are_never_conflated() -> None:
     for one in (*bars, bars[0]):
         inbox.post_bar(one)
 
-    assert taken(inbox) == [*bars, bars[0], quote(1.0)]
+    late = BarRevised(ts=9, bar=bars[0])
+    inbox.post_bar(late)
+
+    assert taken(inbox) == [*bars, bars[0], late, quote(1.0)]
 
 
 def test_quotes_are_conflated_to_the_last_of_each_symbol() -> None:

@@ -19,6 +19,7 @@ import structlog
 
 from holdfast.model import Bar
 from holdfast.model.errors import BrokerError
+from holdfast.model.events import BarRevised
 
 _TRIES = 5
 _PAUSE_SECONDS = 1.0
@@ -38,19 +39,19 @@ class BarGate:
 
     def __init__(
         self,
-        post: Callable[[Bar], None],
+        post: Callable[[Bar | BarRevised], None],
         fetch: Callable[[], Awaitable[None]],
         is_listening: Callable[[], bool],
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._post, self._fetch, self._is_listening, self._sleep = post, fetch, is_listening, sleep
-        self._held: list[Bar] = []
+        self._held: list[Bar | BarRevised] = []
         self._fetches = 1
         self._is_owed = False  # the last fetch failed and its connection is gone
 
-    def take(self, bar: Bar) -> None:
-        """A bar of the stream."""
+    def take(self, bar: Bar | BarRevised) -> None:
+        """A bar of the stream, or what a late trade made of one."""
         if self._fetches or self._is_owed:
             self._held.append(bar)
         else:

@@ -35,6 +35,7 @@ from holdfast.model.commands import (
 from holdfast.model.decimals import plain
 from holdfast.model.errors import ConfigurationError
 from holdfast.model.events import (
+    BarRevised,
     BrokerReported,
     CancelRefused,
     CancelUnknown,
@@ -183,7 +184,7 @@ class _Telling:
             event = step.content
             if isinstance(event, EpochRecord):
                 self._epoch = event
-            elif step.commands or not isinstance(event, Bar | Quote):
+            elif step.commands or not isinstance(event, Bar | BarRevised | Quote):
                 before, legs_before = self._seen(), self._legs_seen()
                 self._kernel.follow(event, step.commands)
                 self._take(step, event, before)
@@ -442,6 +443,8 @@ def _run_words(event: EpochStarted | ShutdownStarted, order: InFlightOrder) -> t
 def _cause(event: Event) -> str:
     if isinstance(event, Bar):
         return f"bar of {event.symbol}: close {event.close:g}, volume {event.volume:g}"
+    if isinstance(event, BarRevised):
+        return f"late trade in {event.bar.symbol}: the bar's close is {event.bar.close:g}, volume {event.bar.volume:g}"
     if isinstance(event, Quote):
         return f"quote of {event.symbol}: {event.bid:g} / {event.ask:g}"
     if isinstance(event, SignalReceived):

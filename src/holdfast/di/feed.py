@@ -16,11 +16,13 @@ from holdfast.di.config import Config
 from holdfast.kernel import Kernel
 from holdfast.kernel.book import asset_class_of
 from holdfast.model import AssetClass, Bar
+from holdfast.model.events import BarRevised
 from holdfast.model.timestamps import NS_PER_SECOND, to_datetime
 from holdfast.net import Backoff
 from holdfast.realtime import BarWatch
 from holdfast.realtime.market_stream import MarketStream
 from holdfast.runner.inbox import Inbox
+from holdfast.strategies.base import overrides
 from holdfast.time import Clock, ScaledClock, sessions_for
 
 _FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
@@ -74,7 +76,7 @@ class Feed:
                 kind,
                 symbols,
                 gate.take,
-                self._on_revised,
+                self._reviser(gate),
                 on_quote=on_quote,
                 period=self.period,
                 clock=clock,
@@ -150,6 +152,13 @@ class Feed:
 
         return BarGate(self._inbox.post_bar, fetch, is_listening)
 
-    def _on_revised(self, bar: Bar) -> None:
-        # What was decided on the bar stays decided; the stream counts them.
-        _log.info("a late trade changed a bar that was traded on", symbol=bar.symbol, at=bar.ts, close=bar.close)
+    def _reviser(self, gate: BarGate) -> Callable[[Bar], None]:
+        """What is done with a bar that a late trade changed; the stream counts them, whatever that is."""
+        is_anybody_told = any(overrides(strategy, "on_bar_revised") for strategy in self._kernel.strategies)
+
+        def revise(bar: Bar) -> None:
+            _log.info("a late trade changed a bar", symbol=bar.symbol, at=bar.ts, close=bar.close)
+            if is_anybody_told:  # else nothing depends on it, and the journal need not hold it
+                gate.take(BarRevised(ts=self._clock.now_ns(), bar=bar))
+
+        return revise

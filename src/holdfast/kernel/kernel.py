@@ -70,6 +70,7 @@ from holdfast.model.decimals import DIGITS, EXACT, Exact
 from holdfast.model.errors import StrategyError, invariant
 from holdfast.model.events import (
     AccountUpdated,
+    BarRevised,
     BrokerReported,
     CancelRefused,
     CancelUnknown,
@@ -175,6 +176,7 @@ class Kernel(MarketFlow, Restorable):
         self._groups = GroupCare(self.portfolio, self.settings, self.timers, unknowns, self._alert)
         self._handlers: dict[type[Any], Callable[[Any], object]] = {
             Bar: self._on_bar,
+            BarRevised: self._on_bar_revised,
             Quote: self._on_quote,
             EpochStarted: self._on_epoch_started,
             SecurityLoaded: self._on_security_loaded,

@@ -17,6 +17,7 @@ from holdfast.kernel.counters import Counters
 from holdfast.kernel.portfolio import Portfolio
 from holdfast.model import Bar, Quote
 from holdfast.model.commands import Command
+from holdfast.model.events import BarRevised
 from holdfast.risk.protections import ProtectionManager
 
 _NOTHING: tuple[Command, ...] = ()
@@ -142,6 +143,14 @@ class MarketFlow(ABC):
         if ts > book.session_close:
             book.enter_session(ts)
         book.boundary = min(book.session_close, self._day_ends_at)
+
+    def _on_bar_revised(self, event: BarRevised) -> None:
+        """The strategies that were shown the bar are told, and nothing else changes."""
+        self._advance(event.ts)
+        book = self.portfolio.book(event.bar.symbol)
+        if event.bar.ts <= book.last_bar_at:
+            for strategy in book.strategies:
+                tell(strategy, "on_bar_revised", event.bar)
 
     def _on_quote(self, quote: Quote) -> None:
         self._advance(quote.ts)

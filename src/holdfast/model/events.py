@@ -14,6 +14,13 @@ from holdfast.model.orders import Account, AccountActivity, BrokerPosition, Exec
 from holdfast.model.signals import Signal
 
 
+class BarRevised(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="bar_revised"):
+    """A late trade changed a bar that had ended. Strategies are told; what was decided on it stays decided."""
+
+    ts: int
+    bar: Bar
+
+
 class EpochStarted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="epoch_started"):
     """A run of the bot began. Whatever was in flight before it is unknown now.
 
@@ -279,6 +286,7 @@ class VenueAdjusted(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag="ve
 
 Event = (
     Bar
+    | BarRevised
     | Quote
     | EpochStarted
     | SecurityLoaded

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from holdfast.model import Bar, Quote
-from holdfast.model.events import Event
+from holdfast.model.events import BarRevised, Event
 
 Post = Callable[[int], Sequence[Event]]
 
@@ -23,7 +23,7 @@ class Inbox:
     def __init__(self) -> None:
         self.activity = asyncio.Event()
         self._orders: deque[Post] = deque()
-        self._bars: deque[Bar] = deque()
+        self._bars: deque[Bar | BarRevised] = deque()
         self._quotes: dict[str, Quote] = {}
 
     def post(self, make: Post) -> None:
@@ -35,8 +35,8 @@ class Inbox:
         """Add an event that carries its own time already."""
         self.post(lambda _ts: (event,))
 
-    def post_bar(self, bar: Bar) -> None:
-        """Add a bar to the market lane. Bars are not conflated: each one counts."""
+    def post_bar(self, bar: Bar | BarRevised) -> None:
+        """Add a bar, or what became of one, to the market lane. Bars are not conflated: each one counts."""
         self._bars.append(bar)
         self.activity.set()
 
@@ -49,7 +49,7 @@ class Inbox:
         """The next of the first lane."""
         return self._orders.popleft() if self._orders else None
 
-    def take_market(self) -> Bar | Quote | None:
+    def take_market(self) -> Bar | BarRevised | Quote | None:
         """The next of the market lane."""
         if self._bars:
             return self._bars.popleft()

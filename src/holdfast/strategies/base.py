@@ -118,6 +118,12 @@ class Strategy:
     def on_bar(self, bar: Bar) -> None:
         """A bar of one of our symbols is complete."""
 
+    def on_bar_revised(self, bar: Bar) -> None:
+        """A late trade changed a bar that ``on_bar`` has shown; this is how it is now. Only where the stream tells of them.
+
+        Nothing is decided again, and prices and positions are as they were: what follows from it is yours to say.
+        """
+
     def on_quote(self, quote: Quote) -> None:
         """A quote of one of our symbols changed (only where quotes are subscribed)."""
 

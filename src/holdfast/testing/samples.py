@@ -42,6 +42,7 @@ from holdfast.model.commands import (
 )
 from holdfast.model.events import (
     AccountUpdated,
+    BarRevised,
     BrokerReported,
     CancelRefused,
     CancelUnknown,
@@ -182,6 +183,7 @@ VERDICT = Verdict(
 
 EVENTS: tuple[Event, ...] = (
     Bar(_TS, "SPY", 450.1, 450.2 + 1e-13, 449.9, 450.0, 12345.678),
+    BarRevised(ts=_TS, bar=Bar(_TS - 9, "SPY", 450.1, 450.2, 449.9, 450.05, 12445.0)),
     Quote(_TS, "SPY", 450.0, 450.01, 3.0, 0.1),
     EpochStarted(ts=_TS, epoch=3, journal_id="00112233445566778899aabbccddeeff"),
     SecurityLoaded(ts=_TS, asset=ASSET),
