@@ -83,3 +83,17 @@ async def test_what_massive_cannot_do_is_a_finding_of_the_configuration(
     found = await look("configuration", **settings)
     assert found.state is State.FAILED
     assert said in found.said
+
+
+@pytest.mark.parametrize(
+    ("count", "limits", "state"),
+    [(5, {}, State.OK), (6, {}, State.WARNING), (40, {"polygon": {"limit": 1_000}}, State.OK)],
+)
+async def test_a_limit_that_keeps_bars_waiting_is_told(
+    look: Look, stub: Stub, massive: Massive, count: int, limits: dict[str, Any], state: State
+) -> None:
+    """The free plan's five a minute, which is the default, is too little for a bot with many symbols."""
+    settings = {**massive[2], "watch": [f"S{number}" for number in range(count - 1)], "limits": limits}
+    found = await look("data API", stub.url, **settings)
+    assert found.state is state
+    assert ("those of 6 symbols take 60 s" in found.said) is (state is State.WARNING)

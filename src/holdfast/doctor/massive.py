@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from holdfast.data.polygon import PolygonProvider
+from holdfast.data.polygon import LIMIT_ID, PolygonProvider
 from holdfast.di.bar_sources import check_massive
 from holdfast.di.places import massive_key
-from holdfast.doctor.findings import Failed
+from holdfast.doctor.findings import Failed, Warned
 from holdfast.doctor.situation import Situation
 from holdfast.model.errors import BrokerError, ConfigurationError, DataError
 from holdfast.model.timestamps import NS_PER_MINUTE, to_datetime
@@ -38,13 +38,14 @@ STREAM_REMEDIES: Final = {
 
 
 async def rest_api(situation: Situation) -> str:
-    """Whether it answers, takes the key, and gives recent bars."""
+    """Whether it answers, takes the key, and gives recent bars; and how long those of all symbols would take."""
     config = situation.config
+    throttler = create_combined_throttler(config.limits)
     try:
         check_massive(config, is_replayed=situation.replays)
         provider = PolygonProvider(
             massive_key(config),
-            create_combined_throttler(config.limits),
+            throttler,
             base_url=config.polygon.base_url,
             clock=situation.clock,
             attempts=1,
@@ -61,6 +62,14 @@ async def rest_api(situation: Situation) -> str:
             raise Failed(error.message, remedy) from None
         except DataError as error:
             raise Failed(str(error), "check polygon.base_url: this is not what Massive answers") from None
+    rate = throttler.get_stats()[LIMIT_ID]
+    seconds = (len(situation.symbols) - 1) // rate["limit"] * rate["period"]
+    if seconds >= config.strategy.period_seconds:
+        message = (
+            f"Massive gives bars of stocks, but {rate['limit']} in {rate['period']:g} s: after a gap those of "
+            f"{len(situation.symbols)} symbols take {seconds:g} s, and new ones wait for them"
+        )
+        raise Warned(message, "set limits.polygon to what the plan allows, such as {limit = 1000}")
     return "Massive gives bars of stocks"
 
 
