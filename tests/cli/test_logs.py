@@ -57,6 +57,12 @@ def test_a_line_that_cannot_be_written_is_lost_and_nothing_is_raised(
         sys.stderr.write("this")
 
 
+def test_what_was_never_taken_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    """Python flushes standard error once more at its end, and would exit with 120."""
+    ended = said_to(tmp_path, ("backtest", "--data", "no.csv"), "2>/dev/full")
+    assert ended.returncode == 2
+
+
 PAPER = ("paper", "--speed", "max", "--once", "--json")
 
 
@@ -66,7 +72,7 @@ def said_to(output: Path, arguments: tuple[str, ...], redirection: str) -> subpr
     return subprocess.run(
         ["/bin/sh", "-c", f"{command} {redirection}"],
         cwd=output,
-        env=own_environment(output / "home"),
+        env={**own_environment(output / "home"), "PYTHONUNBUFFERED": ""},  # as at most users'
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=90,

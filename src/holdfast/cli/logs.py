@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
 
 import typer
 
@@ -57,3 +60,16 @@ def tell(words: str) -> None:
     """Say something on standard error; nobody stops, flattens or trades any less because it could not be said."""
     with suppress(OSError, ValueError):
         typer.echo(words, err=True)
+
+
+def nowhere() -> TextIO:
+    """Stands for a descriptor that this process was started without, as a service may be."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def drop_what_nobody_reads() -> None:
+    """Forget what standard error could not take: at its end the interpreter would try once more, and exit with 120."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.stderr = nowhere()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,6 +13,7 @@ import holdfast
 from holdfast.cli import data_commands, journal_commands
 from holdfast.cli import venue_options as of_venue
 from holdfast.cli.endings import EXIT_FAILED, call, judged, run
+from holdfast.cli.logs import drop_what_nobody_reads, nowhere
 from holdfast.model.errors import ConfigurationError
 from holdfast.time.sessions import NYSE
 
@@ -663,9 +663,12 @@ def main() -> None:
     """The entry point."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # a service may be started with its descriptors closed
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for as long as we run
+            setattr(sys, name, nowhere())
     NYSE.read = _kept_calendar
-    app()
+    try:
+        app()
+    finally:
+        drop_what_nobody_reads()
 
 
 def _kept_calendar(name: str) -> Calendar:

@@ -17,7 +17,7 @@ from holdfast.runner.lockstep import LockstepClock, LockstepDriver, LockstepLink
 _END_POLL_SECONDS = 0.25
 _STOPPING_LOOK_SECONDS = 1.5
 _FINAL_LOOK_SECONDS = 30.0
-_CATCH_UP_SECONDS = 10.0
+_CATCH_UP_SECONDS = 60.0  # a busy machine may be far behind a market at a thousand times real time
 _LAST_LOOKS = 4
 _BETWEEN_LOOKS_SECONDS = 0.2
 
@@ -153,11 +153,15 @@ class Session:
     async def _take_what_is_left(self) -> None:
         """The venue has said everything: what is still on its way to us, or was said before we listened, counts too."""
         container = self._container
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_CATCH_UP_SECONDS):
                 await container.runner.quiet()
                 await container.feed.backfill()
                 await container.runner.quiet()
+        except TimeoutError:
+            left = container.runner.inbox.depth
+            message = f"{left} events were not looked at within {_CATCH_UP_SECONDS:g} s after the end of the data"
+            container.notifier.notify_nowait("system", "the session ended before all was taken in", message)
 
     async def _admin_of_another_run(self, admin: str) -> str:
         """A venue that was restarted has its trading port again, and another one for its admin."""
