@@ -327,7 +327,7 @@ class Container:
         await self.runner.settle(blocked=self._is_blocked)
         await self._require_known_symbols()
         await self.feed.backfill()
-        self.feed.open(refills=not self.is_lockstep)
+        await self.feed.open(refills=not self.is_lockstep)
         if not self.is_lockstep:
             self._tasks = [
                 asyncio.create_task(self.runner.run(), name="holdfast-runner"),

@@ -6,6 +6,7 @@ missed; and a socket that brings none although there are some is replaced (``Bar
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
@@ -62,6 +63,7 @@ class Feed:
         self._inbox, self._clock, self._follow_time = inbox, clock, follow_time
         self._quiet_periods = config.reconcile.quiet_periods
         self._refills = False
+        self._early: list[BarGate] = []  # whose stream connected during the start, after its backfill had begun
         self.period = config.strategy.period_seconds * NS_PER_SECOND
         self.streams: dict[AssetClass, MarketStream] = {}
         # What a stream brings before the missed bars are there waits for them: a later bar makes earlier ones old.
@@ -82,20 +84,24 @@ class Feed:
                 clock=clock,
                 backoff=backoff(),
             )
-            stream.on_connected(lambda gate=gate: gate.refill() if self._refills else None)
+            stream.on_connected(lambda gate=gate: gate.refill() if self._refills else self._early.append(gate))
             self.streams[kind] = stream
             self._gates.append(gate)
 
-    def open(self, *, refills: bool) -> None:
+    async def open(self, *, refills: bool) -> None:
         """The start's own ``backfill`` is done: let bars through.
 
+        A stream that connected while that was under way, at its second attempt, may have missed what ended in between.
+
         Args:
-            refills: Whether from now on each connection is followed by what was missed; not in lock-step, where the
-                venue stands still meanwhile.
+            refills: Whether each such connection, and each from now on, is followed by what was missed; not in lock-step,
+                where the venue stands still meanwhile.
         """
         self._refills = refills
+        owed = [gate.refill() for gate in self._early] if refills else []
         for gate in self._gates:
             gate.open()
+        await asyncio.gather(*owed)
 
     def watches(self) -> list[BarWatch]:
         """One for each stream, to be run."""
@@ -119,6 +125,7 @@ class Feed:
         Raises:
             BrokerError: They could not be had.
         """
+        self._early.clear()
         now = self._clock.now_ns()
         missed: list[Bar] = []
         for symbol in self._symbols if symbols is None else symbols:
