@@ -187,6 +187,19 @@ async def test_quotes_come_from_massive_too(bench: Bench) -> None:
     assert bench.massive.channels == channels_of([SYMBOL], "AM", "Q")
 
 
+async def test_bars_of_a_second_come_from_massive_too(bench: Bench) -> None:
+    """From both of its sides; Alpaca streams minutes alone."""
+    first = SINCE - 2 * NS_PER_SECOND
+    price = [PRICE, PRICE]
+    table = BarTable.of([first, first + NS_PER_SECOND], price, price, price, price, price, vwap=price, trades=[1, 1])
+    bench.vendors.add(SYMBOL, "1Sec", table)
+    await bench.make(strategy={"period_seconds": 1}).start()
+    await bench.massive.bar(SYMBOL, SINCE, PRICE, period=NS_PER_SECOND)
+    await bench.until(Bar, ts=SINCE + NS_PER_SECOND)
+    assert bench.massive.channels == channels_of([SYMBOL], "A")
+    assert [bar.ts - SINCE for bar in bench.seen] == [-NS_PER_SECOND, 0, NS_PER_SECOND]
+
+
 @pytest.mark.parametrize(
     ("refusals", "instead", "error", "words"),
     [
@@ -245,6 +258,7 @@ async def test_what_a_cut_socket_missed_is_fetched_before_what_it_brings(bench: 
     await bench.bar(10)
     await bench.until_bar(10)
     bench.vendors.script = [Answer(500, "<html>"), TOO_MANY]
+    bench.vendors.status = "DELAYED"  # as good as any
     bench.has_until(*range(13))
     bench.clock.minute = 14
     bench.massive.cut()
@@ -257,6 +271,24 @@ async def test_what_a_cut_socket_missed_is_fetched_before_what_it_brings(bench: 
     assert bench.numbers == list(range(14))
     assert (bench.stream.get_stats()["connects"], bench.massive.open_max) == (2, 1)
     assert container.throttler.get_stats()["polygon_bars"]["total_calls"] == bench.rest_requests
+
+
+async def test_a_bar_that_ended_just_before_the_connection_is_asked_for_twice(bench: Bench) -> None:
+    """REST lists it a moment later, and the socket that would have brought it was not listening."""
+    container = bench.make()
+    await container.start()
+    await bench.until_bar(9)
+    await bench.until_asked()
+    bench.has_until(*range(11))
+    bench.clock.minute = 12
+    bench.massive.cut()
+    await bench.until_asked()
+    await bench.until_bar(10)
+    bench.has_until(*range(12))  # the bar that ended a second before
+    await bench.massive.bar(SYMBOL, OPENING + 12 * NS_PER_MINUTE, PRICE)
+    await bench.until_asked()
+    await bench.until_bar(12)
+    assert bench.numbers == list(range(13))
 
 
 async def test_a_rest_api_that_stays_silent_holds_up_no_stop(bench: Bench) -> None:

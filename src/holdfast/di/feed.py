@@ -28,6 +28,9 @@ from holdfast.time import Clock, ScaledClock, sessions_for
 
 _FOLLOWED_WITHIN = 5 * NS_PER_SECOND  # of real time: a venue's answer is read so much later at most
 
+# A bar that has just ended may reach REST a moment later, when the socket that would have brought it is not yet listening.
+_LISTED_WITHIN = 5 * NS_PER_SECOND
+
 _log = structlog.get_logger(__name__)
 
 
@@ -153,6 +156,11 @@ class Feed:
             # Up to now by the venue's time: what ended before the connection was streamed to nobody.
             await self._follow_time()
             await self.backfill(symbols)
+            ended = self._clock.now_ns() // self.period * self.period
+            listed = ended + min(_LISTED_WITHIN, self.period // 2)  # before the next one ends: nothing waits for this
+            if self._clock.now_ns() < listed:
+                await self._clock.wait_until(listed)
+                await self.backfill(symbols)
 
         def is_listening() -> bool:
             return self.streams[kind].is_connected()
