@@ -35,6 +35,7 @@ class Resting:
     name: str
     new: NewOrder
     before_bar: int  # the first bar at whose beginning it was there
+    collar: Fraction | None = None  # of a market order in crypto
     seen: int = 0
     filled: Fraction = Fraction(0)
     state: str = "new"
@@ -61,10 +62,11 @@ class Resting:
         return Fraction(self.new.quantity) - self.filled
 
     def accepts(self, price: Fraction) -> bool:
-        """Whether a price is within the limit."""
-        if self.limit is None:
+        """Whether a price is within the limit, or the collar."""
+        worst = self.collar if self.limit is None else self.limit
+        if worst is None:
             return True
-        return price <= self.limit if self.is_buy else price >= self.limit
+        return price <= worst if self.is_buy else price >= worst
 
 
 class Oracle:
@@ -90,9 +92,12 @@ class Oracle:
 
     # what the caller does
 
-    def submit(self, name: str, new: NewOrder) -> None:
-        """An order was accepted."""
-        self.orders.append(Resting(name, new, self.bar[new.symbol] + 1))
+    def submit(self, name: str, new: NewOrder, last: float) -> None:
+        """An order was accepted when its symbol had last traded at this price."""
+        order = Resting(name, new, self.bar[new.symbol] + 1)
+        if new.limit_price is None and self.is_crypto(new.symbol):
+            order.collar = self.collar(new, Fraction(str(last)))
+        self.orders.append(order)
 
     def cancel(self, name: str) -> None:
         """It is canceled, if it is open."""
@@ -119,6 +124,10 @@ class Oracle:
                     # It walks from the open to its limit and stops at the first price that it accepts.
                     at_open = self.touch(order, first)
                     self.maybe_fill(order, at_open if order.accepts(at_open) else order.limit, volume)
+            elif order.collar is not None and was_there and not order.accepts(self.touch(order, last)):
+                # The last price is too bad for it, but the bar may have come by its collar.
+                if order.accepts(self.touch(order, low if order.is_buy else high)):
+                    self.maybe_fill(order, order.collar, volume)
             else:
                 self.maybe_fill(order, self.touch(order, last), volume)
         self.after_moment(symbol)
@@ -138,13 +147,22 @@ class Oracle:
     def touch(self, order: Resting, price: float) -> Fraction:
         """The far side of the market around a traded price, on the price grid."""
         exact = Fraction(str(price))
-        exact *= 1 + self.half if order.is_buy else 1 - self.half
-        if self.is_crypto(order.new.symbol):
-            tick = Fraction(self.assets[order.new.symbol].price_increment or NANO)
+        return self.on_grid(order.new, exact * (1 + self.half if order.is_buy else 1 - self.half))
+
+    def on_grid(self, new: NewOrder, exact: Fraction) -> Fraction:
+        """A price in steps of the symbol, rounded against us."""
+        if self.is_crypto(new.symbol):
+            tick = Fraction(self.assets[new.symbol].price_increment or NANO)
         else:
             tick = Fraction(1, 100) if exact >= 1 else Fraction(1, 10_000)
-        steps = math.ceil(exact / tick) if order.is_buy else max(1, math.floor(exact / tick))
+        steps = math.ceil(exact / tick) if new.side is OrderSide.BUY else max(1, math.floor(exact / tick))
         return steps * tick
+
+    def collar(self, new: NewOrder, last: Fraction) -> Fraction:
+        """The worst price of a market order in crypto: 2 % beyond the market that it came to."""
+        if new.side is OrderSide.BUY:
+            return self.on_grid(new, last * (1 + self.half) * Fraction(102, 100))
+        return self.on_grid(new, last * (1 - self.half) * Fraction(98, 100))
 
     def maybe_fill(self, order: Resting, price: Fraction, volume: float) -> None:
         """Fill at this price what the limit, the volume and the lot allow."""
@@ -235,7 +253,7 @@ class Oracle:
         elif new.order_type is OrderType.LIMIT:
             value = Fraction(new.limit_price or 0)
         elif self.is_crypto(new.symbol):
-            value = ask * Fraction(102, 100)
+            value = self.collar(new, last)
         else:
             value = ask * (Fraction(104, 100) if ask < 50 else Fraction(1025, 1000))
         _, free = self.worth(prices)

@@ -50,6 +50,7 @@ class Waiting:
     new: NewOrder
     state: str
     ends: int | None  # when it expires
+    worst: Fraction | None = None  # the limit, or the collar of a market order in crypto
     quotes_met: int = 0
     fills: list[Fill] = field(default_factory=list)
 
@@ -88,7 +89,8 @@ class QuoteOracle:
         ends: int | None = None
         if new.time_in_force is TimeInForce.DAY:
             ends = day * DAY + 20 * HOUR if time < 20 * HOUR else (day + 1) * DAY + 20 * HOUR
-        self.orders.append(Waiting(name, new, "new" if self.trades_now(new.symbol, now) else "accepted", ends))
+        state = "new" if self.trades_now(new.symbol, now) else "accepted"
+        self.orders.append(Waiting(name, new, state, ends, self.worst(new)))
         if self.trades_now(new.symbol, now):
             if new.symbol not in self.halted:
                 self.open_up(new.symbol)
@@ -168,9 +170,8 @@ class QuoteOracle:
         told, size = (quote.ask, quote.ask_size) if order.buys else (quote.bid, quote.bid_size)
         if told == 0:
             return
-        price = self.on_grid(order, told)
-        limit = order.new.limit_price
-        if limit is not None and (price > Fraction(limit) if order.buys else price < Fraction(limit)):
+        price = self.on_grid(order.new, told)
+        if order.worst is not None and (price > order.worst if order.buys else price < order.worst):
             return
         quantity = order.leaves
         if not self.unlimited:
@@ -185,14 +186,25 @@ class QuoteOracle:
         if quantity > 0:
             self.fill(order, quantity, price)
 
-    def on_grid(self, order: Waiting, told: Fraction) -> Fraction:
-        """The quote's price in steps of the symbol, rounded against us."""
-        asset = self.assets[order.new.symbol]
-        if self.is_coin(order.new.symbol):
+    def worst(self, new: NewOrder) -> Fraction | None:
+        """What an order that comes now would pay or take at worst: a market order in crypto 2 % beyond what is told."""
+        if new.limit_price is not None:
+            return Fraction(new.limit_price)
+        if not self.is_coin(new.symbol):
+            return None
+        buys = new.side is OrderSide.BUY
+        quote = self.quotes.get(new.symbol)
+        told = (quote.ask if buys else quote.bid) if quote is not None else Fraction(0)
+        return self.on_grid(new, (told or self.last[new.symbol]) * Fraction(102 if buys else 98, 100))
+
+    def on_grid(self, new: NewOrder, told: Fraction) -> Fraction:
+        """A price in steps of the symbol, rounded against us."""
+        asset = self.assets[new.symbol]
+        if self.is_coin(new.symbol):
             step = Fraction(asset.price_increment or NANO)
         else:
             step = Fraction(1, 100) if told >= 1 else Fraction(1, 10_000)
-        steps = math.ceil(told / step) if order.buys else max(1, math.floor(told / step))
+        steps = math.ceil(told / step) if new.side is OrderSide.BUY else max(1, math.floor(told / step))
         return steps * step
 
     def fill(self, order: Waiting, quantity: Fraction, price: Fraction) -> None:

@@ -103,11 +103,12 @@ def submits(draw: st.DrawFn, symbol: str) -> Submit:
 
 
 @st.composite
-def minutes(draw: st.DrawFn) -> Minute:
+def minutes(draw: st.DrawFn, symbols: tuple[str, ...] = tuple(ASSETS)) -> Minute:
     """A minute of some symbol with a few actions around it."""
-    symbol = draw(st.sampled_from(list(ASSETS)))
+    symbol = draw(st.sampled_from(symbols))
     actions = st.lists(submits(symbol) | st.builds(Cancel, st.integers(0, 8)), max_size=3)
-    part = st.integers(-10, 10)
+    # Coins also leave the collar of a market order.
+    part = st.integers(-10, 10) if symbol != "BTC/USD" else st.integers(-10, 10) | st.integers(-30, 30)
     return Minute(
         symbol,
         draw(st.tuples(part, part, part, part)),
@@ -122,6 +123,13 @@ FLOWS = st.builds(
     st.sampled_from([Decimal("0.1"), Decimal("0.1"), Decimal(1), None]),
     st.sampled_from([0.0, 0.0, 5.0, 3.7]),
     st.lists(minutes(), min_size=1, max_size=12).map(tuple),
+)
+# One coin and a wide spread of prices, so that market orders often rest at their collar.
+COIN_FLOWS = st.builds(
+    Flow,
+    st.sampled_from([Decimal("0.1"), Decimal(1)]),
+    st.sampled_from([0.0, 5.0]),
+    st.lists(minutes(symbols=("BTC/USD",)), min_size=2, max_size=8).map(tuple),
 )
 
 
@@ -181,7 +189,7 @@ class Run:
             else:
                 assert affordable or not opens
                 self.values[order.client_order_id] = value if opens else Fraction(0)
-                self.oracle.submit(order.client_order_id, new)
+                self.oracle.submit(order.client_order_id, new, self.engine.prices.get(new.symbol, 0.0))
         self.compare()
 
     def minute(self, minute: Minute, now: int) -> None:
@@ -272,6 +280,13 @@ def test_the_engine_agrees_with_the_oracle(flow: Flow) -> None:
     check(flow)
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(COIN_FLOWS)
+def test_the_engine_agrees_with_the_oracle_about_a_coin_that_jumps(flow: Flow) -> None:
+    """The same where market orders rest at their collar."""
+    check(flow)
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(FLOWS, st.integers(0, 40))
 def test_a_dump_continues_as_if_nothing_had_happened(flow: Flow, cut: int) -> None:
@@ -343,6 +358,28 @@ class FillsBeyondTheLimit(MatchingEngine):
         super()._fill(instrument, order, quantity, price, now)  # type: ignore[arg-type]  # handed through
 
 
+class ForgetsTheCollar(MatchingEngine):
+    """Broken: a market order in crypto pays whatever is asked."""
+
+    def submit(self, new: NewOrder, now: int) -> VenueOrder:
+        """An order without a bound of its own."""
+        order = super().submit(new, now)
+        order.bound = order.limit_price
+        return order
+
+
+class WaitsForTheClose(MatchingEngine):
+    """Broken: a collared order that rests does not see a bar that came by its collar and went on."""
+
+    def close_bar(
+        self, symbol: str, now: int, open_: float, high: float, low: float, close: float, volume: float
+    ) -> None:
+        """The rest of a bar, in which orders at the market see the close alone."""
+        for order in self.orders():
+            order.rested = order.rested and order.order_type is not OrderType.MARKET
+        super().close_bar(symbol, now, open_, high, low, close, volume)
+
+
 class ForgetsTheFee(MatchingEngine):
     """Broken: crypto is free."""
 
@@ -374,7 +411,16 @@ class LosesAnExecution(MatchingEngine):
 
 
 @pytest.mark.parametrize(
-    "broken", [IgnoresParticipation, FillsBeyondTheLimit, ForgetsTheFee, SeesThePastOfABar, LosesAnExecution]
+    "broken",
+    [
+        IgnoresParticipation,
+        FillsBeyondTheLimit,
+        ForgetsTheCollar,
+        WaitsForTheClose,
+        ForgetsTheFee,
+        SeesThePastOfABar,
+        LosesAnExecution,
+    ],
 )
 def test_a_broken_engine_is_caught(broken: type[MatchingEngine]) -> None:
     """Canary: the comparison is worth something, since it finds each of these."""
@@ -388,7 +434,7 @@ def test_a_broken_engine_is_caught(broken: type[MatchingEngine]) -> None:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(FLOWS)
+    @given(COIN_FLOWS if broken in (ForgetsTheCollar, WaitsForTheClose) else FLOWS)
     def compare(flow: Flow) -> None:
         check(flow, broken)
 

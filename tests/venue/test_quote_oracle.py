@@ -116,6 +116,8 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.builds(Cancel, st.integers(0, 8)),
     st.builds(Quote, SYMBOLS, st.none() | st.integers(-900, 300), SIZES, st.none() | st.integers(-300, 900), SIZES),
     st.builds(Quote, SYMBOLS, st.integers(-900, 300), SIZES, st.integers(-300, 900), SIZES),
+    # Coins also leave the collar of a market order.
+    st.builds(Quote, st.just("BTC/USD"), st.integers(-4000, 0), SIZES, st.integers(0, 4000), SIZES),
     st.builds(Print, SYMBOLS, st.integers(-900, 900), SIZES),
     st.builds(Halt, SYMBOLS),
     st.builds(Wait, st.sampled_from([1, MINUTE, HOUR, 2 * HOUR, 7 * HOUR])),
@@ -305,6 +307,23 @@ class FillsAtTheLimit(MatchingEngine):
         super()._fill(instrument, order, quantity, price, now)  # type: ignore[arg-type]  # handed through
 
 
+class ForgetsTheCollar(MatchingEngine):
+    """Broken: a market order in crypto pays whatever is asked."""
+
+    def submit(self, new: NewOrder, now: int) -> VenueOrder:
+        """An order without a bound of its own."""
+        order = super().submit(new, now)
+        order.bound = order.limit_price
+        return order
+
+
+class CollarsAtTheLastTrade(MatchingEngine):
+    """Broken: the collar is around the last trade, whatever is quoted."""
+
+    def _reference_price(self, symbol: str, side: OrderSide = BUY) -> float | None:
+        return self.prices.get(symbol)
+
+
 class FillsAPartOfFok(MatchingEngine):
     """Broken: fill-or-kill takes what it gets."""
 
@@ -373,6 +392,8 @@ BROKEN = [
     TakesTheSizeAgain,
     NeverHasAFreshQuote,
     FillsAtTheLimit,
+    ForgetsTheCollar,
+    CollarsAtTheLastTrade,
     FillsAPartOfFok,
     LetsIocRest,
     FillsByTheTape,

@@ -78,7 +78,7 @@ def test_a_buy_stop_has_a_limit_that_nobody_sees() -> None:
     placed = engine.submit(stop(BUY, "101"), NOON)
     assert engine.account().buying_power == 200_000 - 10 * Decimal(101) * Decimal("1.025")
     bar(engine, 104.0, 105.0, 103.9, 104.0)
-    assert (placed.filled_qty, placed.limit_price, placed.order_type.value) == (*usd(0), Decimal("103.53"), "stop")
+    assert (placed.filled_qty, placed.bound, placed.order_type.value) == (*usd(0), Decimal("103.53"), "stop")
     bar(engine, 103.8, 104.0, 103.5, 103.6)
     assert price_of(placed) == Decimal("103.53")
 

@@ -206,7 +206,7 @@ def _wash_trade(new: NewOrder, resting: Iterable[VenueOrder]) -> Refusal | None:
     for order in resting:
         if order.side is side or is_exempt(order.order_type, order.terms):
             continue
-        if order.limit_price is None or order.order_type is OrderType.STOP:
+        if order.limit_price is None:
             kind = "market/stop"
         elif limit_price is None or (limit_price - order.limit_price) * side.sign >= 0:
             kind = "limit"

@@ -16,7 +16,9 @@ fills, except that ``participation=None`` always fills. First come market orders
 buys from the highest price, then limit sells from the lowest, equal prices by arrival.
 
 At what price: a market buy pays the trade's price plus half the spread, rounded to the price increment
-against the taker; a limit order trades where that price is within its limit. IOC orders are canceled
+against the taker; a limit order trades where that price is within its limit. A market order in crypto is a limit order
+2 % from the last price known when it came, but that it stands before the others, and that at the close it meets the
+close, or else the limit if the bar came to it. IOC orders are canceled
 after the first moment that they meet, whatever it gave them; FOK orders fill whole in it or not at all.
 
 Stops come before everything else, since a bar does not say what it reached first and the worse is assumed:
@@ -37,7 +39,7 @@ from collections.abc import Sequence
 from decimal import Decimal, getcontext
 
 from holdfast.model.decimals import EXACT, Exact
-from holdfast.model.enums import OrderSide, TimeInForce
+from holdfast.model.enums import OrderSide, OrderType, TimeInForce
 from holdfast.model.market import Bar
 from holdfast.venue.matching.aside import Aside, extended
 from holdfast.venue.matching.book import Book
@@ -46,6 +48,7 @@ from holdfast.venue.matching.orders import ZERO, VenueOrder
 from holdfast.venue.matching.stops import stop_of
 
 _BUY = OrderSide.BUY
+_MARKET = OrderType.MARKET
 _OPG = TimeInForce.OPG
 
 
@@ -119,14 +122,14 @@ class BarMatching(Aside):
         entries = book.entries if core else extended(book.entries)
         ask = bid = None
         for _, _, _, order in entries:
-            limit_price = order.limit_price
+            bound = order.bound
             if order.side is _BUY:
                 at = ask = ask or instrument.ask(Decimal(repr(price)))
-                if limit_price is not None and ask > limit_price:
+                if bound is not None and ask > bound:
                     continue
             else:
                 at = bid = bid or instrument.bid(Decimal(repr(price)))
-                if limit_price is not None and bid < limit_price:
+                if bound is not None and bid < bound:
                     continue
             budget = self._execute(book, order, at, budget, now)
         if offered is not None and budget is not None:
@@ -168,27 +171,26 @@ def _price_at_close(
     """Where an order trades in the rest of a bar; None if it does not.
 
     A limit order that rested lives through the bar from its open. If the open was within its limit already (and the
-    volume ran out), it pays no more than that; else the market has to come to its limit.
+    volume ran out), it pays no more than that; else the market has to come to its limit. A market order meets the close;
+    where that is beyond its collar, it rests there, and the market has to come to that.
     """
     open_, high, low, close = bar
-    limit_price = order.limit_price
+    bound = order.bound
     if order.side is _BUY:
-        if limit_price is not None and order.rested:
+        if bound is not None and order.rested and order.order_type is not _MARKET:
             return (
-                None
-                if instrument.ask(Decimal(repr(low))) > limit_price
-                else min(limit_price, instrument.ask(Decimal(repr(open_))))
+                None if instrument.ask(Decimal(repr(low))) > bound else min(bound, instrument.ask(Decimal(repr(open_))))
             )
         ask = instrument.ask(Decimal(repr(close)))
-        return ask if limit_price is None or ask <= limit_price else None
-    if limit_price is not None and order.rested:
-        return (
-            None
-            if instrument.bid(Decimal(repr(high))) < limit_price
-            else max(limit_price, instrument.bid(Decimal(repr(open_))))
-        )
+        if bound is None or ask <= bound:
+            return ask
+        return bound if order.rested and instrument.ask(Decimal(repr(low))) <= bound else None
+    if bound is not None and order.rested and order.order_type is not _MARKET:
+        return None if instrument.bid(Decimal(repr(high))) < bound else max(bound, instrument.bid(Decimal(repr(open_))))
     bid = instrument.bid(Decimal(repr(close)))
-    return bid if limit_price is None or bid >= limit_price else None
+    if bound is None or bid >= bound:
+        return bid
+    return bound if order.rested and instrument.bid(Decimal(repr(high))) >= bound else None
 
 
 def _price_when_struck(
@@ -200,13 +202,13 @@ def _price_when_struck(
     limit, at its limit if the market came back to it by the close. One that came during the bar saw the close alone.
     """
     open_, _, _, close = (Decimal(repr(price)) for price in bar)
-    limit_price = order.limit_price
+    bound = order.bound
     if order.side is _BUY:
         at = instrument.ask(max(stop_of(order), open_) if saw_all else close)
-        if limit_price is None or at <= limit_price:
+        if bound is None or at <= bound:
             return at
-        return limit_price if instrument.ask(close) <= limit_price else None
+        return bound if instrument.ask(close) <= bound else None
     at = instrument.bid(min(stop_of(order), open_) if saw_all else close)
-    if limit_price is None or at >= limit_price:
+    if bound is None or at >= bound:
         return at
-    return limit_price if instrument.bid(close) >= limit_price else None
+    return bound if instrument.bid(close) >= bound else None

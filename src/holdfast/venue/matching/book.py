@@ -5,11 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from holdfast.model.enums import OrderSide
+from holdfast.model.enums import OrderSide, OrderType
 from holdfast.venue.matching.instruments import Instrument
 from holdfast.venue.matching.orders import ZERO, VenueOrder
 
 _BUY = OrderSide.BUY
+_MARKET = OrderType.MARKET
 
 #: Rank (market, limit buy, limit sell), price (better is smaller), number, order. Numbers are unique, so two entries never
 #: compare their orders.
@@ -82,9 +83,9 @@ class Book:
 
 def entry_of(order: VenueOrder) -> Entry:
     """Where an order stands: market orders by arrival, then limit buys from the highest, limit sells from the lowest."""
-    limit_price = order.limit_price
-    if limit_price is None:
+    bound = order.bound
+    if bound is None or order.order_type is _MARKET:
         return (0, ZERO, order.number, order)
     if order.side is _BUY:
-        return (1, -limit_price, order.number, order)
-    return (2, limit_price, order.number, order)
+        return (1, -bound, order.number, order)
+    return (2, bound, order.number, order)

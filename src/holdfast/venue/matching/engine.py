@@ -241,11 +241,18 @@ class MatchingEngine(BarMatching, QuoteMatching):
             price = self._reference_price(symbol)
         return assess(new, instrument, self._account, resting, price, self.permissions)
 
-    def _reference_price(self, symbol: str) -> float | None:
-        """What the market asks for a symbol: the quote, or else the last trade."""
-        if self.quotes and (quote := self.quotes.get(symbol)) is not None and quote[2] > 0:
-            return quote[2]
+    def _reference_price(self, symbol: str, side: OrderSide = _BUY) -> float | None:
+        """What the market asks of a buyer, or bids a seller: the quote, or else the last trade."""
+        quote = self.quotes.get(symbol)
+        if quote is not None and (price := quote[2 if side is _BUY else 0]) > 0:
+            return price
         return self.prices.get(symbol)
+
+    def _sale_collar(self, instrument: Instrument) -> Decimal:
+        price = self._reference_price(instrument.symbol, _SELL)
+        if price is None:
+            raise Rule.NO_PRICE.refusal(symbol=instrument.symbol)
+        return instrument.crypto_collar(_SELL, Decimal(repr(price)))
 
     @property
     def held(self) -> Iterable[str]:

@@ -23,7 +23,7 @@ from holdfast.model.enums import OrderClass, OrderStatus, OrderType
 from holdfast.venue.matching.admission import held_for_orders
 from holdfast.venue.matching.ledger import OrderLedger
 from holdfast.venue.matching.orders import OPEN_STATUSES, ZERO, EventKind, Terms, VenueOrder
-from holdfast.venue.matching.stops import working_limit
+from holdfast.venue.matching.stops import working_bound
 
 _SIMPLE, _OCO = OrderClass.SIMPLE, OrderClass.OCO
 _HELD, _FILLED, _EXPIRED = OrderStatus.HELD, OrderStatus.FILLED, OrderStatus.EXPIRED
@@ -75,6 +75,7 @@ class Groups(OrderLedger):
             parent.time_in_force,
             parent.quantity,
             limit_price,
+            limit_price,
             _HELD,
             now,
             now,
@@ -103,7 +104,7 @@ class Groups(OrderLedger):
         book = self._books[order.symbol]
         book.aside = [other for other in book.aside if other is not order]
         if terms is not None:
-            order.limit_price = working_limit(order, book.instrument)
+            order.bound = working_bound(order, book.instrument)
             order.terms = msgspec.structs.replace(terms, elected=True)
         order.rested = False
         was_held = order.status is _HELD

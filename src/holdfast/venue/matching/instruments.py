@@ -20,8 +20,9 @@ CRYPTO_MINIMUM_COST = Decimal(10)
 CRYPTO_MAXIMUM_COST = Decimal(200_000)
 FRACTIONAL_MINIMUM_COST = _ONE
 
+# A market order in crypto takes no price that is further from the ask or the bid than this.
+_CRYPTO_COLLAR = Decimal("0.02")
 # A market buy is valued this far above the ask when the buying power is checked.
-_CRYPTO_COLLAR = Decimal("1.02")
 _EQUITY_COLLAR_BELOW_50 = Decimal("1.04")
 _EQUITY_COLLAR = Decimal("1.025")
 _FIFTY = Decimal(50)
@@ -111,13 +112,25 @@ class Instrument:
         """USD a share that an opening buy is valued at: its limit, or the ask and a collar above it."""
         if limit_price is not None:
             return limit_price
+        if self.is_crypto:
+            return self.crypto_collar(_BUY, price)
         return self.collared(price + price * self.half_spread if self.half_spread else price)
 
     def collared(self, ask: Decimal) -> Decimal:
         """What a buy at this price may cost at most: a collar above it."""
-        if self.is_crypto:
-            return ask * _CRYPTO_COLLAR
         return ask * (_EQUITY_COLLAR_BELOW_50 if ask < _FIFTY else _EQUITY_COLLAR)
+
+    def crypto_collar(self, side: OrderSide, price: Decimal) -> Decimal:
+        """The worst price that a market order in crypto takes when the market trades at ``price``: 2 % beyond it.
+
+        On the increment, away from the market: else nothing could trade where the increment is coarse.
+        """
+        distance = price * self.half_spread
+        if side is _BUY:
+            ask = price + distance
+            return self.round_up(ask + ask * _CRYPTO_COLLAR)
+        bid = price - distance
+        return self.round_down(bid - bid * _CRYPTO_COLLAR)
 
     def short_value(self, limit_price: Decimal | None, price: Decimal) -> Decimal:
         """USD a share that an opening short is valued at: the larger of its limit and 3 % above the ask."""

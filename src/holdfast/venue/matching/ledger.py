@@ -123,6 +123,9 @@ class OrderLedger:
         """Put an order that was accepted into its book, but for one that is held: it waits for its entry."""
         number = len(self._orders) + 1
         terms, time_in_force = new.terms, new.time_in_force
+        bound = new.limit_price
+        if bound is None and instrument.is_crypto:
+            bound = reserve_price or self._sale_collar(instrument)  # a buy reserves its collar, and no sale reserves
         status, expires_at = self._begin(instrument, time_in_force, terms, now)
         order = VenueOrder(
             f"{self._order_id_head}{number:012x}",
@@ -135,6 +138,7 @@ class OrderLedger:
             time_in_force,
             new.quantity,
             new.limit_price,
+            bound,
             status,
             now,
             now,
@@ -242,6 +246,10 @@ class OrderLedger:
         order.status = _NEW
         order.updated_at = now
         self._events.append(EngineEvent("new", order, None, now, _NEW, order.filled_qty, None, order.terms))
+
+    def _sale_collar(self, instrument: Instrument) -> Decimal:
+        """The worst price that a market sale of crypto takes which comes now."""
+        raise NotImplementedError
 
     def _on_close(self, order: VenueOrder, now: int) -> None:
         """An order with terms of its own has ended without being filled."""

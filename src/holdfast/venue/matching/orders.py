@@ -115,6 +115,9 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
 
     Attributes:
         number: Place in the order of arrival, from 1: the time in price-time priority.
+        limit_price: The limit that was asked for.
+        bound: The worst price that it trades at: its limit, or one that the client does not see (of a market order in
+            crypto, of a buy stop that was struck). None is any price.
         expires_at: When the engine expires it: the session's close for DAY, 90 days on for GTC, None for IOC.
         filled_cost: Sum of quantity x price of its executions (USD), exact.
         filled_avg_price: ``filled_cost / filled_qty`` to nine decimals.
@@ -135,6 +138,7 @@ class VenueOrder(msgspec.Struct, gc=False, eq=False):
     time_in_force: TimeInForce
     quantity: Decimal
     limit_price: Decimal | None
+    bound: Decimal | None
     status: OrderStatus
     created_at: int
     submitted_at: int

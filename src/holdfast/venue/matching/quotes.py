@@ -102,11 +102,11 @@ class QuoteMatching(Aside):
         asked = asks = self._offered(ask_size, book.ask_taken)
         wanted = bids = self._offered(bid_size, book.bid_taken)
         for _, _, _, order in entries:
-            limit_price = order.limit_price
+            bound = order.bound
             if order.side is _BUY:
-                if ask_price is not None and (limit_price is None or ask_price <= limit_price):
+                if ask_price is not None and (bound is None or ask_price <= bound):
                     asks = self._execute(book, order, ask_price, asks, now)
-            elif bid_price is not None and (limit_price is None or bid_price >= limit_price):
+            elif bid_price is not None and (bound is None or bid_price >= bound):
                 bids = self._execute(book, order, bid_price, bids, now)
         if asked is not None and asks is not None:
             book.ask_taken += asked - asks

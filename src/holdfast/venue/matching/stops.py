@@ -56,8 +56,8 @@ def trailed(terms: Terms, side: OrderSide, instrument: Instrument, price: Decima
     return msgspec.structs.replace(terms, hwm=price, stop_price=stop_price)
 
 
-def working_limit(order: VenueOrder, instrument: Instrument) -> Decimal | None:
-    """The limit that an elected stop has from now on."""
+def working_bound(order: VenueOrder, instrument: Instrument) -> Decimal | None:
+    """The worst price that an elected stop trades at from now on."""
     if order.order_type is OrderType.STOP_LIMIT or order.side is not _BUY:
         return order.limit_price
     return instrument.round_up(instrument.collared(stop_of(order)))

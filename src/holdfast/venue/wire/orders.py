@@ -24,7 +24,6 @@ from holdfast.venue.wire.words import (
 )
 
 _PLAIN = Terms()
-_LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 
 def order_json(order: VenueOrder, legs: Sequence[VenueOrder] = ()) -> Json:
@@ -58,8 +57,7 @@ def order_json(order: VenueOrder, legs: Sequence[VenueOrder] = ()) -> Json:
         "side": order.side.value,
         "position_intent": _intent(order),
         "time_in_force": order.time_in_force.value,
-        # The limit of a buy stop that was struck is the venue's own.
-        "limit_price": optional_amount(order.limit_price) if order.order_type in _LIMITED else None,
+        "limit_price": optional_amount(order.limit_price),
         "stop_price": optional_amount(terms.stop_price),
         "status": order.status.value,
         "extended_hours": terms.extended_hours,
