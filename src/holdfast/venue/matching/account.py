@@ -36,6 +36,8 @@ _SHORT_LOW_PRICE_BELOW = Decimal(5)
 
 _ONE, _HALF = Decimal(1), Decimal("0.5")
 _FOUR = 4
+#: Beyond so many times the equity an account may only close what it holds.
+_EXPOSURE_MAX = Decimal(6)
 #: Initial margin of what is marginable, by the account's multiplier.
 _RATES = {1: _ONE, 2: _HALF, 4: _HALF}
 
@@ -244,6 +246,18 @@ class Account:
         if cash_only:
             return required <= min(excess, self.cash + short_value - self._reserved_cash)
         return required <= excess
+
+    def overreaches(self, cost: Decimal) -> bool:
+        """Whether an opening order of this cost (USD) would make positions and opening orders exceed six times the equity.
+
+        Only a multiplier of 4 lets them come near: its buying power is what the last close left, and the equity may have
+        fallen since. The others require half of what is held to be free equity, so that twice is the most.
+        """
+        if self._multiplier != _FOUR:
+            return False
+        long_value, short_value, _, _ = self._values()
+        exposure = long_value - short_value + self._reserved_marginable + self._reserved_full + cost
+        return exposure > (self.cash + long_value + short_value) * _EXPOSURE_MAX
 
     def _estimate(self) -> tuple[float, float, float]:
         """Excess and free cash in floats, and by how much they may be wrong."""

@@ -11,6 +11,7 @@ The rules, in the order in which they are asked (the request itself was checked 
     reducing                 by no more than is held and not held for other orders: so nothing crosses zero
     opening long             not beside an open short sale; buying power
     opening short            whole shares that are easy to borrow, not beside an open buy, $2,000 of equity; buying power
+    opening at all           positions and opening orders, this one included, are worth at most six times the equity
 
 An order on the side opposite to the position reduces it, any other one opens; crypto is never sold short. What opens
 is valued at its limit; at the market at the ask and a collar above; with a stop at the stop and a collar above.
@@ -172,7 +173,7 @@ def _open_short(
 
 def _too_expensive(instrument: Instrument, account: Account, cost: Decimal) -> Refusal | None:
     if account.affords(instrument, cost):
-        return None
+        return Rule.CLOSING_ONLY.refusal() if account.overreaches(cost) else None
     view = account.view()
     power = view.non_marginable_buying_power if account.pays_cash(instrument) else view.buying_power
     return Rule.BUYING_POWER.refusal({"buying_power": _text(power), "cost_basis": _text(cost)})
