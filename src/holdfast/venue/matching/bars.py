@@ -109,7 +109,7 @@ class BarMatching(Aside):
 
     def _match_open(self, book: Book, now: int, price: float, volume: float) -> None:
         core = not book.bars_have_hours or self._is_core(book, now)
-        if not core and self._is_closed(book, now):
+        if not core and self._is_closed(book.instrument, now):
             return
         instrument = book.instrument
         budget = offered = self._budget(book, volume)
@@ -138,7 +138,7 @@ class BarMatching(Aside):
 
     def _match_close(self, book: Book, now: int, bar: tuple[float, float, float, float], volume: float) -> None:
         core = not book.bars_have_hours or self._is_core(book, now - 1)
-        if not core and self._is_closed(book, now - 1):
+        if not core and self._is_closed(book.instrument, now - 1):
             return
         budget = offered = self._budget(book, volume)
         struck: dict[str, Decimal | None] = {}

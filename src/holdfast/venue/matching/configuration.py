@@ -23,7 +23,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         no_shorting: Whether the account is long only.
         suspend_trade: Whether no new order is taken.
         max_margin_multiplier: 1 is a cash account, 2 has Reg-T margin, 4 has more of it within the day.
-        disable_overnight_trading: Kept and told.
+        disable_overnight_trading: Whether orders for extended hours rest in the night.
         ptp_no_exception_entry: Kept and told.
         trade_confirm_email: Kept and told.
         max_options_trading_level: Kept and told.

@@ -1,7 +1,8 @@
-"""The hours around a session: before the open, after the close, and which orders may be sent when.
+"""The hours around a session: before the open, after the close, overnight, and which orders may be sent when.
 
 Everything is measured from the session, so that early closes move it along: on an ordinary day of US equities the
-hours before the open begin at 04:00 and those after the close end at 20:00 in New York.
+hours before the open begin at 04:00 and those after the close end at 20:00 in New York. The night belongs to the session
+that follows it, and begins at 20:00 on the evening before: on Sunday before a Monday, and on no evening before a holiday.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from holdfast.venue.matching.rules import Rule
 
 _PRE_NS = 330 * NS_PER_MINUTE
 _POST_NS = 240 * NS_PER_MINUTE
+_OVERNIGHT_NS = 480 * NS_PER_MINUTE
 _GTC_LIFE_NS = 90 * NS_PER_DAY
 _GTC_AFTER_CLOSE_NS = 15 * NS_PER_MINUTE
 
@@ -33,6 +35,7 @@ class Phase(StrEnum):
     PRE = "pre"
     CORE = "core"
     POST = "post"
+    OVERNIGHT = "overnight"
     CLOSED = "closed"
 
 
@@ -41,7 +44,7 @@ class Hours(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         phase: Which part it is.
-        session: The session that it belongs to; of a closed moment, the next one.
+        session: The session that it belongs to; of the night and of a closed moment, the next one.
         since: From when on that is so, at the latest the moment itself ...
         until: ... and until when (UTC ns).
     """
@@ -63,7 +66,10 @@ def hours_at(sessions: Sessions, now: int) -> Hours:
         return Hours(Phase.POST, earlier, earlier.close, min(earlier.close + _POST_NS, session.open))
     if pre <= now:
         return Hours(Phase.PRE, session, now, session.open)
-    return Hours(Phase.CLOSED, session, now, pre)
+    night = pre - _OVERNIGHT_NS
+    if night <= now:
+        return Hours(Phase.OVERNIGHT, session, now, pre)
+    return Hours(Phase.CLOSED, session, now, night)
 
 
 def day_expiry(sessions: Sessions, now: int, *, extended: bool) -> int:

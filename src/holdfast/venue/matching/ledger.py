@@ -180,7 +180,7 @@ class OrderLedger:
         session = sessions.at(now)
         extended = terms is not None and terms.extended_hours
         status = _NEW
-        if now < session.open and not (extended and hours_at(sessions, now).phase is not Phase.CLOSED):
+        if now < session.open and not (extended and not self._is_closed(instrument, now)):
             status = _ACCEPTED
         if endless:
             return status, None
@@ -384,9 +384,12 @@ class OrderLedger:
         book.core = (session.open, session.close)
         return True
 
-    def _is_closed(self, book: Book, now: int) -> bool:
-        """Whether a moment outside the session lies outside the hours around it, too."""
-        return hours_at(self._sessions(book.instrument.asset_class), now).phase is Phase.CLOSED
+    def _is_closed(self, instrument: Instrument, now: int) -> bool:
+        """Whether at a moment outside the session not even orders for extended hours trade."""
+        phase = hours_at(self._sessions(instrument.asset_class), now).phase
+        if phase is Phase.OVERNIGHT:
+            return self._account.configuration.disable_overnight_trading
+        return phase is Phase.CLOSED
 
     def _forget(self, symbol: str) -> None:
         """Drop a book that remembers nothing that matters."""

@@ -62,6 +62,8 @@ class QuoteMatching(Aside):
             return
         with Exact():
             core = self._is_core(book, now)
+            if not core and self._is_closed(book.instrument, now):
+                return
             exact = Decimal(repr(price))
             left = None if self._participation is None else Decimal(repr(size))
             self._wake_all(book, now, core=core)
@@ -86,7 +88,7 @@ class QuoteMatching(Aside):
 
     def _match_quote(self, book: Book, now: int) -> None:
         core = self._is_core(book, now)
-        if not core and self._is_closed(book, now):
+        if not core and self._is_closed(book.instrument, now):
             return
         if book.aside:
             self._wake_all(book, now, core=core)

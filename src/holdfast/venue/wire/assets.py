@@ -42,7 +42,7 @@ def asset_json(asset: Asset, hard_to_borrow: Container[str]) -> Json:
         "maintenance_margin_requirement": 100 if crypto else 30,
         "margin_requirement_long": "100" if crypto else "30",
         "margin_requirement_short": "100" if crypto else "30",
-        "attributes": [],
+        "attributes": ["overnight_tradable"] if asset.tradable and not crypto else [],
     }
     if crypto:
         row["min_order_size"] = asset.min_order_size
