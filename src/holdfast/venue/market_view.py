@@ -21,6 +21,7 @@ from holdfast.model.series import BarSeries
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.market.ticks import QuoteTick, SymbolTicks, TradeTick
 from holdfast.venue.market.timeframes import Timeframe, days
+from holdfast.venue.matching.hours import Phase, hours_at, last_night
 
 _CHUNK_ROWS: Final = 512
 _LEVELS: Final = 5  # of an order book, on each side
@@ -83,21 +84,36 @@ class MarketView:
         """Length of a symbol's recorded bars (ns)."""
         return self._exchange.periods[symbol]
 
+    def is_night(self, moment: int) -> bool:
+        """Whether a moment (UTC ns) lies in the night before a session of stocks."""
+        return hours_at(self._exchange.sessions(AssetClass.US_EQUITY), moment).phase is Phase.OVERNIGHT
+
+    def last_night(self) -> tuple[int, int]:
+        """When the last night began, which may still go on, and when it ends (UTC ns)."""
+        return last_night(self._exchange.sessions(AssetClass.US_EQUITY), self.now)
+
     # --- Bars --------------------------------------------------------------------------------------------------
 
     def bars(
-        self, symbol: str, frame: Timeframe, since: int, until: int, *, newest_first: bool = False
+        self,
+        symbol: str,
+        frame: Timeframe,
+        since: int,
+        until: int,
+        *,
+        newest_first: bool = False,
+        nights_only: bool = False,
     ) -> Iterator[DataBar]:
-        """Visible bars of a timeframe that start in ``[since, until]``."""
+        """Visible bars of a timeframe that start in ``[since, until]``, made of all recorded bars or of those of the nights."""
         if newest_first:
-            yield from reversed(list(self.bars(symbol, frame, since, until)))
+            yield from reversed(list(self.bars(symbol, frame, since, until, nights_only=nights_only)))
             return
         series = self._exchange.series[symbol]
         first, count = int(series.ts.searchsorted(since + series.period)), self._exchange.visible[symbol]
         building: DataBar | None = None
         for bar in self._recorded(series, first, count):
             start = frame.start_of(bar.start)
-            if start < since:
+            if start < since or (nights_only and not self.is_night(bar.start)):
                 continue
             if building is not None and building.start == start:
                 building = _merged(building, bar)

@@ -16,7 +16,7 @@ from holdfast.venue.api.query import words
 from holdfast.venue.exchange import Exchange
 from holdfast.venue.http import Answer, Handler, Request, Route
 from holdfast.venue.market.timeframes import timeframe
-from holdfast.venue.market_view import MarketView, order_book
+from holdfast.venue.market_view import DataBar, MarketView, order_book
 from holdfast.venue.matching.orders import UNPROCESSABLE
 from holdfast.venue.matching.refusals import BAD_DATA_REQUEST, refuse
 from holdfast.venue.wire.market import bar_body, json_time, order_book_body, quote_body, trade_body
@@ -29,8 +29,8 @@ _RECENT_NS: Final = 15 * NS_PER_MINUTE
 _ADJUSTMENTS: Final = frozenset({"raw", "split", "dividend", "spin-off", "all"})
 _FEEDS: Final = frozenset({"sip", "iex", "otc", "boats"})
 _LATEST_FEEDS: Final = _FEEDS | {"delayed_sip", "overnight"}
-#: Feeds of which nothing is recorded here.
-_EMPTY_FEEDS: Final = frozenset({"otc", "boats", "overnight"})
+#: Feeds that carry the nights alone.
+_NIGHT_FEEDS: Final = frozenset({"boats", "overnight"})
 
 _STOCK_SYMBOL: Final = re.compile(r"[A-Z0-9]+([./][A-Z0-9]+)*")
 _CRYPTO_SYMBOL: Final = re.compile("[A-Z]+/[A-Z]+")
@@ -46,6 +46,14 @@ class Asked(msgspec.Struct, frozen=True):
     since: int
     until: int
     newest_first: bool
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Between which moments (UTC ns) the last of a feed's data lie, and whether it carries nights alone."""
+
+    since: int
+    until: int
+    is_night: bool = False
 
 
 #: For a kind of data: the rows of one symbol.
@@ -140,10 +148,12 @@ class MarketDataApi:
 
     def _source(self, kind: str, request: Request, asset_class: AssetClass) -> Source:
         market = self._market
-        if asset_class is _STOCK and _feed(request, _FEEDS) in _EMPTY_FEEDS:
+        feed = _feed(request, _FEEDS) if asset_class is _STOCK else None
+        if feed == "otc":
             return lambda _symbol, _asked: iter(())
+        nights_only = feed in _NIGHT_FEEDS
         if kind == "bars":
-            return self._bars(request, asset_class)
+            return self._bars(request, asset_class, nights_only=nights_only)
 
         def quotes(symbol: str, asked: Asked) -> Rows:
             asset = market.asset(symbol, asset_class)
@@ -157,9 +167,12 @@ class MarketDataApi:
                 for trade in market.trades(symbol, asked.since, asked.until, newest_first=asked.newest_first):
                     yield trade.ts, trade_body(trade, asset, json_time)
 
-        return quotes if kind == "quotes" else trades
+        ticks = quotes if kind == "quotes" else trades
+        if not nights_only:
+            return ticks
+        return lambda symbol, asked: (row for row in ticks(symbol, asked) if market.is_night(row[0]))
 
-    def _bars(self, request: Request, asset_class: AssetClass) -> Source:
+    def _bars(self, request: Request, asset_class: AssetClass, *, nights_only: bool) -> Source:
         name = request.query.get("timeframe", "")
         frame = timeframe(name, asset_class)
         if frame is None:
@@ -172,7 +185,9 @@ class MarketDataApi:
         def bars(symbol: str, asked: Asked) -> Rows:
             if market.period(symbol) > frame.shortest:
                 _refuse(f"timeframe is shorter than the recorded bars of {symbol}")
-            for bar in market.bars(symbol, frame, asked.since, asked.until, newest_first=asked.newest_first):
+            for bar in market.bars(
+                symbol, frame, asked.since, asked.until, newest_first=asked.newest_first, nights_only=nights_only
+            ):
                 yield bar.start, bar_body(bar, json_time)
 
         return bars
@@ -197,26 +212,26 @@ class MarketDataApi:
 
     def _latest_many(self, kind: str, single: str, asset_class: AssetClass, request: Request) -> Answer:
         symbols = _symbols(request, asset_class)
-        delay = self._delay(request, asset_class)
-        found = {symbol: self._latest(single, symbol, asset_class, delay) for symbol in symbols}
+        span = self._span(request, asset_class)
+        found = {symbol: self._latest(single, symbol, asset_class, span) for symbol in symbols}
         return Answer({kind: {symbol: body for symbol, body in found.items() if body is not None}})
 
     def _latest_one(self, single: str, request: Request) -> Answer:
         symbol = _checked(request.parts[0], _STOCK)
-        delay = self._delay(request, _STOCK)
-        return Answer({"symbol": symbol, single: self._latest(single, symbol, _STOCK, delay)})
+        span = self._span(request, _STOCK)
+        return Answer({"symbol": symbol, single: self._latest(single, symbol, _STOCK, span)})
 
-    def _latest(self, single: str, symbol: str, asset_class: AssetClass, delay: int | None) -> Json | None:
+    def _latest(self, single: str, symbol: str, asset_class: AssetClass, span: Span | None) -> Json | None:
         asset = self._market.asset(symbol, asset_class)
-        if asset is None or delay is None:
+        if asset is None or span is None:
             return None
         if single == "bar":
-            bar = self._market.latest_bar(symbol)
+            bar = self._latest_bar(symbol, span)
             return None if bar is None else bar_body(bar, json_time)
-        quote, trade = self._market.latest(symbol, self._market.now - delay)
+        quote, trade = self._market.latest(symbol, span.until)
         if single == "trade":
-            return None if trade is None else trade_body(trade, asset, json_time)
-        if quote is None:
+            return None if trade is None or trade.ts < span.since else trade_body(trade, asset, json_time)
+        if quote is None or quote.ts < span.since:
             return None
         return (
             order_book_body(order_book(quote), json_time)
@@ -224,42 +239,53 @@ class MarketDataApi:
             else quote_body(quote, asset, json_time)
         )
 
-    def _delay(self, request: Request, asset_class: AssetClass) -> int | None:
-        """How old the last data of the feed that is asked for are (ns); None if it has none."""
+    def _latest_bar(self, symbol: str, span: Span) -> DataBar | None:
+        if not span.is_night:
+            return self._market.latest_bar(symbol)
+        bars = [bar for bar in self._market.ended(symbol, span.since, span.until + 1) if bar.start >= span.since]
+        return bars[-1] if bars else None
+
+    def _span(self, request: Request, asset_class: AssetClass) -> Span | None:
+        """Where the last data of the feed that is asked for lie; None if it has none."""
+        now = self._market.now
         if asset_class is _CRYPTO:
-            return 0
+            return Span(0, now)
         feed = _feed(request, _LATEST_FEEDS, default="iex" if self._is_basic else "sip")
         if feed == "sip" and self._is_basic:
             _refuse_recent()
-        if feed in _EMPTY_FEEDS:
+        if feed in _NIGHT_FEEDS:
+            start, end = self._market.last_night()
+            return Span(start, min(end - 1, now), is_night=True)
+        if feed == "otc":
             return None
-        return _RECENT_NS if feed == "delayed_sip" else 0
+        return Span(0, now - _RECENT_NS if feed == "delayed_sip" else now)
 
     # --- Snapshots ---------------------------------------------------------------------------------------------
 
     def _stock_snapshots(self, request: Request) -> Answer:
-        delay = self._delay(request, _STOCK)
-        found = {symbol: self._snapshot(symbol, _STOCK, delay) for symbol in _symbols(request, _STOCK)}
+        span = self._span(request, _STOCK)
+        found = {symbol: self._snapshot(symbol, _STOCK, span) for symbol in _symbols(request, _STOCK)}
         return Answer({symbol: body for symbol, body in found.items() if body is not None})
 
     def _stock_snapshot(self, request: Request) -> Answer:
         symbol = _checked(request.parts[0], _STOCK)
-        return Answer({"symbol": symbol, **(self._snapshot(symbol, _STOCK, self._delay(request, _STOCK)) or {})})
+        return Answer({"symbol": symbol, **(self._snapshot(symbol, _STOCK, self._span(request, _STOCK)) or {})})
 
     def _crypto_snapshots(self, request: Request) -> Answer:
-        found = {symbol: self._snapshot(symbol, _CRYPTO, 0) for symbol in _symbols(request, _CRYPTO)}
+        span = self._span(request, _CRYPTO)
+        found = {symbol: self._snapshot(symbol, _CRYPTO, span) for symbol in _symbols(request, _CRYPTO)}
         return Answer({"snapshots": {symbol: body for symbol, body in found.items() if body is not None}})
 
-    def _snapshot(self, symbol: str, asset_class: AssetClass, delay: int | None) -> Json | None:
-        """All that is known last; None if nothing is. What is not known is left out."""
+    def _snapshot(self, symbol: str, asset_class: AssetClass, span: Span | None) -> Json | None:
+        """All that is known last; None if nothing is. What is not known is left out, and the days of a feed of nights."""
         asset = self._market.asset(symbol, asset_class)
-        if asset is None or delay is None:
+        if asset is None or span is None:
             return None
-        today, before = self._market.daily_bars(symbol)
+        today, before = (None, None) if span.is_night else self._market.daily_bars(symbol)
         body = {
-            "latestTrade": self._latest("trade", symbol, asset_class, delay),
-            "latestQuote": self._latest("quote", symbol, asset_class, delay),
-            "minuteBar": self._latest("bar", symbol, asset_class, delay),
+            "latestTrade": self._latest("trade", symbol, asset_class, span),
+            "latestQuote": self._latest("quote", symbol, asset_class, span),
+            "minuteBar": self._latest("bar", symbol, asset_class, span),
             "dailyBar": None if today is None else bar_body(today, json_time),
             "prevDailyBar": None if before is None else bar_body(before, json_time),
         }

@@ -8,11 +8,12 @@ that follows it, and begins at 20:00 on the evening before: on Sunday before a M
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import count
 
 import msgspec
 
 from holdfast.model.enums import TimeInForce
-from holdfast.model.timestamps import NS_PER_DAY, NS_PER_MINUTE
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR, NS_PER_MINUTE
 from holdfast.time import Sessions
 from holdfast.time.sessions import Session
 from holdfast.venue.matching.rules import Rule
@@ -70,6 +71,14 @@ def hours_at(sessions: Sessions, now: int) -> Hours:
     if night <= now:
         return Hours(Phase.OVERNIGHT, session, now, pre)
     return Hours(Phase.CLOSED, session, now, night)
+
+
+def last_night(sessions: Sessions, now: int) -> tuple[int, int]:
+    """When the last night began, which may still go on, and when it ends (UTC ns)."""
+    # No session is shorter than an hour, so this passes over none.
+    nights = (sessions.at(now - hours * NS_PER_HOUR).open - _PRE_NS for hours in count())
+    end = next(end for end in nights if end - _OVERNIGHT_NS <= now)
+    return end - _OVERNIGHT_NS, end
 
 
 def day_expiry(sessions: Sessions, now: int, *, extended: bool) -> int:

@@ -67,11 +67,13 @@ class Feed(msgspec.Struct, frozen=True):
         market: ``stocks``, ``crypto`` or ``test``: whose symbols it carries.
         delay: How much later than it happens everything is told (ns).
         is_paid: Not part of Alpaca's free plan.
+        nights_only: Carries what happens in the nights alone.
     """
 
     market: str
     delay: int = 0
     is_paid: bool = False
+    nights_only: bool = False
 
 
 #: The data streams by their paths.
@@ -80,6 +82,8 @@ FEEDS: Final = {
     "/v2/sip": Feed("stocks", is_paid=True),
     "/v2/delayed_sip": Feed("stocks", delay=15 * NS_PER_MINUTE),
     "/v2/test": Feed("test"),
+    "/v1beta1/boats": Feed("stocks", nights_only=True),
+    "/v1beta1/overnight": Feed("stocks", nights_only=True),
     "/v1beta3/crypto/us": Feed("crypto"),
 }
 
@@ -92,13 +96,22 @@ def market_of(symbol: str) -> str:
 
 
 class Item:
-    """One message of market data. It is written at most once in each of the two codecs, whoever reads it."""
+    """One message of market data. It is written at most once in each of the two codecs, whoever reads it.
 
-    __slots__ = ("_body", "_kind", "_payloads", "channel", "symbol")
+    Attributes:
+        channel: What it is sent on.
+        symbol: What it is about.
+        is_night: Whether it is for feeds of nights alone, too.
+    """
 
-    def __init__(self, channel: str, kind: str, symbol: str, body: Callable[[Any], Json]) -> None:
+    __slots__ = ("_body", "_kind", "_payloads", "channel", "is_night", "symbol")
+
+    def __init__(
+        self, channel: str, kind: str, symbol: str, body: Callable[[Any], Json], *, is_night: bool = False
+    ) -> None:
         self.channel = channel
         self.symbol = symbol
+        self.is_night = is_night
         self._kind = kind
         self._body = body
         self._payloads: dict[bool, bytes] = {}
@@ -204,9 +217,10 @@ class DataSession:
     def tell(self, items: Sequence[Item]) -> None:
         """Send those of the messages that are subscribed to, in one frame."""
         packed = self.socket.codec.packed
+        nights_only = self.feed.nights_only
         chosen = []
         for item in items:
-            if self.wants(item.channel, item.symbol):
+            if self.wants(item.channel, item.symbol) and (item.is_night or not nights_only):
                 chosen.append(item.payload(packed=packed))
                 self.sent += item.channel == "bars"
         if not chosen:

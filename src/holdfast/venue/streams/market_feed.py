@@ -95,8 +95,9 @@ class MarketFeed:
 
     def tell_status(self, symbol: str, *, is_halted: bool) -> None:
         """Trading in a stock has been halted or resumed."""
-        body = partial(status_body, self._asset(symbol), self._market.now, is_halted=is_halted)
-        item = Item("statuses", "s", symbol, body)
+        now = self._market.now
+        body = partial(status_body, self._asset(symbol), now, is_halted=is_halted)
+        item = Item("statuses", "s", symbol, body, is_night=self._market.is_night(now))
         self._publish((item,))
 
     def tell_amendment(self, amendment: Amendment) -> None:
@@ -106,13 +107,17 @@ class MarketFeed:
         trade = after or before
         if trade is None:
             return
+        is_night = self._market.is_night(bar.start)
         if before is None:
-            report = Item("trades", "t", symbol, partial(trade_body, trade, asset))
+            report = Item("trades", "t", symbol, partial(trade_body, trade, asset), is_night=is_night)
         elif after is None:
-            report = Item("cancelErrors", "x", symbol, partial(cancel_body, before, asset, amendment.action))
+            body = partial(cancel_body, before, asset, amendment.action)
+            report = Item("cancelErrors", "x", symbol, body, is_night=is_night)
         else:
-            report = Item("corrections", "c", symbol, partial(correction_body, before, after, asset))
-        revision = [Item("updatedBars", "u", symbol, partial(bar_body, bar))] if amendment.is_revised else []
+            body = partial(correction_body, before, after, asset)
+            report = Item("corrections", "c", symbol, body, is_night=is_night)
+        revision = [Item("updatedBars", "u", symbol, partial(bar_body, bar), is_night=is_night)]
+        revision = revision if amendment.is_revised else []
         end = bar.start + self._market.period(symbol)
         for session in self._sessions.values():
             heard = self._told - session.feed.delay
@@ -149,39 +154,44 @@ class MarketFeed:
         told: list[tuple[int, Item]] = []
         for symbol in symbols:
             has_books = any(session.wants("orderbooks", symbol) for session in audience)
+            has_nights = any(session.feed.nights_only for session in audience)
             ticks = (
                 fake_ticks(after, until) if symbol == TEST_SYMBOL else self._market.ticks[symbol].between(after, until)
             )
-            told.extend(self._items_of(symbol, ticks, after, has_books=has_books))
+            told.extend(self._items_of(symbol, ticks, after, has_books=has_books, has_nights=has_nights))
         told.sort(key=lambda pair: pair[0])  # stable: quotes stay before the trades of their moment
         for _, item in told:
             yield item
 
     def _items_of(
-        self, symbol: str, ticks: Sequence[Tick], after: int, *, has_books: bool
+        self, symbol: str, ticks: Sequence[Tick], after: int, *, has_books: bool, has_nights: bool
     ) -> Iterator[tuple[int, Item]]:
         asset = self._asset(symbol)
         before = self._market.latest(symbol, after)[0] if has_books else None
         for tick in ticks:
+            is_night = has_nights and self._market.is_night(tick.ts)
             if isinstance(tick, QuoteTick):
-                yield tick.ts, Item("quotes", "q", symbol, partial(quote_body, tick, asset))
+                yield tick.ts, Item("quotes", "q", symbol, partial(quote_body, tick, asset), is_night=is_night)
                 if has_books:
                     yield tick.ts, Item("orderbooks", "o", symbol, _book_body(before, tick))
                     before = tick
             else:
-                yield tick.ts, Item("trades", "t", symbol, partial(trade_body, tick, asset))
+                yield tick.ts, Item("trades", "t", symbol, partial(trade_body, tick, asset), is_night=is_night)
 
     def _bar_items(self, audience: Audience, bars: Iterable[DataBar]) -> Iterator[Item]:
+        has_nights = any(session.feed.nights_only for session in audience)
         for bar in bars:
             symbol = bar.symbol
-            yield Item("bars", "b", symbol, partial(bar_body, bar))
+            is_night = has_nights and self._market.is_night(bar.start)
+            yield Item("bars", "b", symbol, partial(bar_body, bar), is_night=is_night)
             if any(session.wants("dailyBars", symbol) for session in audience):
                 today, _ = self._market.daily_bars(symbol)
                 if today is not None:
                     yield Item("dailyBars", "d", symbol, partial(bar_body, today))
             asset = self._asset(symbol)
             if asset.asset_class is AssetClass.US_EQUITY:
-                yield Item("lulds", "l", symbol, partial(bands_body, bar, self._market.period(symbol), asset))
+                body = partial(bands_body, bar, self._market.period(symbol), asset)
+                yield Item("lulds", "l", symbol, body, is_night=is_night)
 
     def _late_bars(self, audience: Audience, after: int, until: int, delay: int) -> Iterator[DataBar]:
         for symbol in self._market.symbols:
