@@ -251,7 +251,10 @@ class _Session:
             self._say(f"kill {number}: the database, after {passed} s of the session")
             # A machine that is too busy for our start makes it wait in vain as well.
             if bot.has_ended:
-                if _LOST not in bot.err or "Traceback" in bot.err or bot.out:
+                if bot.out:
+                    message = f"the session was over before kill {number}: expected a lower --speed, or fewer --kills"
+                    raise ProcessFailedError(message)
+                if _LOST not in bot.err or "Traceback" in bot.err:
                     message = f"the bot did not stop with a sentence; it said: {bot.err[-2_000:]}"
                     raise ProcessFailedError(message)
                 bot = self._trading_bot(place)
