@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from functools import partial
 from typing import Any
 
@@ -247,3 +248,22 @@ async def test_what_is_given_up_leaves_nothing_to_be_replaced() -> None:
     await subscribers.drain(1.0)
 
     assert slow.seen == ["A"]
+
+
+async def test_a_handler_at_work_when_all_is_given_up_comes_to_its_own_end() -> None:
+    """It finishes; what waited behind it does not begin, and its worker does not fail."""
+    slow = Slow()
+    subscribers = Subscribers("test")
+    subscribers.add(slow)
+    subscribers.publish("A")
+    subscribers.publish("B")
+    await settle()
+    failures: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+
+    subscribers.abandon()
+    slow.gate.set()
+    await settle()
+    gc.collect()
+
+    assert (slow.seen, subscribers.depth, subscribers.errors, failures) == (["A"], 0, 0, [])

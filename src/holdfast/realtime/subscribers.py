@@ -191,6 +191,8 @@ class Subscribers:
                 self._failed(RuntimeError("the handler was cancelled from within"), message)
             except Exception as error:  # noqa: BLE001 - a boundary: a user's handler may raise anything
                 self._failed(error, message)
+            if not lane.waiting:
+                return  # given up meanwhile, with all that waited
             lane.waiting.popleft()
             if len(lane.waiting) <= self._high_water // 2:
                 lane.is_alarmed = False
@@ -237,7 +239,8 @@ class _Lane:
 
     def give_up(self) -> None:
         for entry in self.waiting:
-            entry.close()
+            if not entry.has_begun:  # what has begun is its worker's, to finish or to cancel
+                entry.close()
         self.waiting.clear()
         self.newest.clear()
         self.worker = None
