@@ -91,6 +91,13 @@ def test_stormy_seeds_violate_nothing(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [126, 189])
+def test_what_torture_once_found_stays_mended(seed: int) -> None:
+    """126: a crash that was planned for the storm came after it. 189: a handler at work when its process was given up."""
+    assert simulate(scenario(seed)).violations == ()
+
+
+@pytest.mark.slow
 def test_one_seed_is_one_run_in_every_process() -> None:
     """Two processes that hash texts differently see the same run, line by line and byte by byte."""
     digests = {

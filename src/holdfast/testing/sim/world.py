@@ -379,6 +379,7 @@ class World:
             self.venue.start()
         if self.process is not None:
             self.process.network.heal()
+            self.process.spare()
         self.trace.note("world", "faults stop")
 
     async def _stop(self) -> None:
