@@ -68,6 +68,16 @@ def odd_rows(folder: Path) -> list[object]:
     return ["--data", folder / "odd.csv.gz", "--symbol", SAMPLE_SYMBOL]
 
 
+def jumping(folder: Path) -> list[object]:
+    """A coin that moves by three percent every few minutes, and back: market orders meet their collar."""
+    bars = sample(0, 450)
+    factor = np.where(np.arange(len(bars)) // 7 % 2 == 1, 1.03, 1.0)
+    opens, highs, lows, closes = (column * factor for column in (bars.open, bars.high, bars.low, bars.close))
+    jumps = BarSeries(SAMPLE_SYMBOL, bars.period, bars.ts, opens, highs, lows, closes, bars.volume)
+    write_bars(jumps, folder / "jumping.csv.gz")
+    return ["--data", folder / "jumping.csv.gz", "--symbol", SAMPLE_SYMBOL]
+
+
 def one_equity(_folder: Path) -> list[object]:
     """Seeded sessions of one share."""
     return ["--synthetic", "SPY", "--sessions", "2", "--seed", "11"]
@@ -112,6 +122,7 @@ class Case(msgspec.Struct, frozen=True):
         orders: At least so many.
         statuses: Each on at least one order.
         partial: Some order took more than one execution.
+        late: Some market order waited for a minute whose prices it takes.
         sides: Positions that round trips must have had: ``buy`` long, ``sell`` short.
     """
 
@@ -121,6 +132,7 @@ class Case(msgspec.Struct, frozen=True):
     orders: int = 1
     statuses: tuple[str, ...] = ("filled",)
     partial: bool = False
+    late: bool = False
     sides: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
 
@@ -178,6 +190,7 @@ CASES = (
         statuses=("filled", "canceled"),
         partial=True,
     ),
+    Case("a coin that jumps", jumping, ("--param", "deviations=1.2", "--param", "warmup_bars=5"), orders=6, late=True),
     Case("ladder on two coins", two_files, (*LADDER, "--param", "hold=4", "--participation", "0.01"), orders=60),
     Case(
         "one share, long and short",
@@ -249,3 +262,7 @@ def assert_interesting(session: dict[str, Any], case: Case) -> None:
         bars_of_fills = Counter((fill["at"], fill["symbol"]) for fill in session["fills"])
         assert len(session["fills"]) > sum(order["status"] == "filled" for order in orders)
         assert len(bars_of_fills) > len(orders) // 4
+    if case.late:
+        # Market orders fill whole, at the end of the bar that they were decided on, but for those that rest at their collar.
+        assert len(session["fills"]) == sum(order["status"] == "filled" for order in orders)
+        assert {fill["at"] for fill in session["fills"]} - {order["bar"] for order in orders}
