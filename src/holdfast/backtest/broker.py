@@ -22,7 +22,6 @@ from holdfast.model import (
     OrderIntent,
     OrderReport,
     OrderTerms,
-    OrderType,
     Source,
 )
 from holdfast.model.commands import (
@@ -55,7 +54,6 @@ from holdfast.venue.matching.orders import EngineEvent, Exits, NewOrder, Refusal
 from holdfast.venue.matching.replacing import Replacement
 
 _STREAM = Source.STREAM
-_LIMITED = (OrderType.LIMIT, OrderType.STOP_LIMIT)
 
 
 class InProcessBroker:
@@ -269,8 +267,7 @@ def _report(order: VenueOrder, state: VenueOrder | EngineEvent) -> OrderReport:
         filled_avg_price=state.filled_avg_price,
         order_type=order.order_type,
         time_in_force=order.time_in_force,
-        # The limit of a buy stop that was struck is the venue's own.
-        limit_price=order.limit_price if order.order_type in _LIMITED else None,
+        limit_price=order.limit_price,
         submitted_at=order.submitted_at,
         terms=None if state.terms is None else _our_terms(state.terms),
     )
