@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.journal import DatabaseUrl, read_owner
 from holdfast.journal.postgres import PostgresJournal
-from holdfast.journal.postgres_store import PostgresStore
+from holdfast.journal.postgres_store import PostgresStore, bounded
 from holdfast.model.errors import ConfigurationError, JournalError, JournalOwnedError
 from holdfast.model.events import TimerFired
 from tests.journal.conftest import schema_name
@@ -163,6 +163,17 @@ async def test_a_server_that_stays_silent_is_a_failure(wire: tuple[Proxy, Databa
 
     with pytest.raises(JournalError, match="was lost"):
         journal.close()
+
+
+def test_whoever_only_reads_is_answered_or_told_in_time(url: DatabaseUrl) -> None:
+    """Every statement of every connection has its bound, and a quick one is not touched by it."""
+    connection = bounded(psycopg, 0.3).connect(url.address, autocommit=True)
+    assert connection.execute("SELECT pg_sleep(0.05), 7").fetchone() == ("", 7)
+
+    with pytest.raises(psycopg.OperationalError, match=r"did not answer within 0\.3 s"):
+        connection.execute("SELECT pg_sleep(30)")
+
+    assert connection.closed
 
 
 async def test_a_session_that_was_ended_is_replaced(url: DatabaseUrl) -> None:

@@ -127,9 +127,10 @@ def _fill_file(journal: JournalReader, path: Path, until: int | None) -> int:
 
 
 def _fill_database(journal: JournalReader, url: DatabaseUrl, until: int | None) -> int:
-    from holdfast.journal.postgres_store import PostgresStore  # noqa: PLC0415 - the driver is an extra
+    from holdfast.journal.postgres_store import UNHURRIED_SECONDS, PostgresStore  # noqa: PLC0415 - the driver is an extra
 
-    with contextlib.closing(PostgresStore(url, journal_id=journal.journal_id)) as store:
+    target = PostgresStore(url, journal_id=journal.journal_id, patience_seconds=UNHURRIED_SECONDS)
+    with contextlib.closing(target) as store:
         if store.exists():
             message = f"there is a journal in {store.name} (schema {store.schema}), and nothing is overwritten"
             raise JournalError(message)

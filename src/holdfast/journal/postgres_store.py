@@ -72,7 +72,8 @@ _INSERT = """
     SELECT * FROM unnest(%b::bigint[], %b::smallint[], %b::smallint[], %b::bytea[], %b::bigint[])
 """
 _PATIENCE_SECONDS = 10.0
-_READ_SECONDS = 60.0  # for a page of records, read by somebody whom no order waits for
+#: For whoever reads or copies a whole journal, and whom no order waits for.
+UNHURRIED_SECONDS = 120.0
 _RETRY_SECONDS = 0.1
 _NOT_USABLE = "{name} cannot be used as a journal: {error}"
 _NOT_READ = "the journal {name} cannot be read: {error}"
@@ -109,7 +110,7 @@ class PostgresStore:
         self._new_id = journal_id or secrets.token_hex(16)
         self._patience_seconds = patience_seconds
         self._psycopg = load_driver(self.name)
-        self._connection = bounded(self._psycopg, _READ_SECONDS if read_only else patience_seconds / 2)
+        self._connection = bounded(self._psycopg, patience_seconds / 2)
         self._reader: Connection | None = None
         self._sessions: set[int] = set()  # the server's processes that were ours
         with self._said(_NOT_USABLE):
