@@ -121,8 +121,9 @@ def run(plan: Plan, say: Say) -> Outcome:
     """
     rng = np.random.default_rng(plan.seed)
     bars = read_bars(sample_path(), SYMBOL).slice(0, min(_ROWS_MAX, _ROWS_PER_KILL * max(plan.kills, 4)))
-    # The moments fill three quarters of the session on the average: the last run has the rest to itself.
-    farthest = max(4, round(1.5 * len(bars) / plan.kills))
+    # The moments fill three quarters of the session on the average: the last run has the rest to itself. The market goes
+    # on while the database is away and the bot starts again, which takes nearly as long as what lies between.
+    farthest = max(4, round((1.0 if plan.who == "database" else 1.5) * len(bars) / plan.kills))
     hops = [int(hop) * bars.period for hop in rng.integers(2, farthest, plan.kills)]
     data = plan.folder / "bars.csv.gz"
     write_bars(bars, data)
