@@ -10,7 +10,7 @@ import pytest
 from holdfast.di.config import build
 from holdfast.di.feed import Feed
 from holdfast.model import AssetClass, Bar
-from holdfast.model.timestamps import NS_PER_MINUTE, parse_rfc3339, to_datetime
+from holdfast.model.timestamps import NS_PER_MINUTE, NS_PER_SECOND, parse_rfc3339, to_datetime
 from holdfast.realtime.market_stream import MarketStream
 from holdfast.runner.inbox import Inbox
 from holdfast.time import BacktestClock
@@ -66,7 +66,8 @@ def followed(vendor: Vendor) -> tuple[Feed, Inbox]:
     async def follow_time() -> None:
         """It is ours."""
 
-    clock, inbox = BacktestClock(to_datetime(START + 5 * NS_PER_MINUTE)), Inbox()
+    # Late enough in a minute that REST lists every bar that has ended: none has to be asked for twice.
+    clock, inbox = BacktestClock(to_datetime(START + 5 * NS_PER_MINUTE + 30 * NS_PER_SECOND)), Inbox()
     config = build({"strategy": {"symbols": ["BTC/USD"]}})
     feed = Feed(config, vendor, make_kernel([]), inbox, clock, backoff=lambda: None, follow_time=follow_time)
     return feed, inbox
