@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import psycopg
@@ -276,6 +277,44 @@ async def test_a_server_that_stays_away_fails_the_sync(own: Server) -> None:
             PostgresJournal(url)
         assert "\n" not in str(met.value)
         assert PASSWORD.replace(" ", "%20") not in str(met.value)
+    finally:
+        own.start()
+
+
+@pytest.mark.slow
+async def test_a_server_that_is_restarted_while_the_journal_is_read_is_waited_for(own: Server) -> None:
+    """Neither the first reading connection nor a later one is the end of a run that has only begun."""
+    with psycopg.connect(own.url().address, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA reading")
+    journal = PostgresJournal(own.url(options="?options=-csearch_path%3Dreading"))
+    for number in range(1, 4):
+        journal.append_event(timer(number))
+    await journal.sync()
+
+    for _ in range(2):
+        own.stop("immediate")
+        with ThreadPoolExecutor() as pool:
+            reading = pool.submit(lambda: [record.content for record in journal.records()])
+            own.start()
+            assert reading.result() == [timer(number) for number in range(1, 4)]
+    journal.close()
+
+
+@pytest.mark.slow
+async def test_a_server_that_stays_away_ends_the_reading_with_a_sentence(own: Server) -> None:
+    """Which names no password."""
+    with psycopg.connect(own.url().address, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA unread")
+    journal = PostgresJournal(own.url(options="?options=-csearch_path%3Dunread"), patience_seconds=0.3)
+    journal.append_event(timer(1))
+    await journal.sync()
+    own.stop("immediate")
+    try:
+        with pytest.raises(JournalError, match=r"lost while it was read and did not come back within 0\.3 s") as met:
+            list(journal.records())
+        assert PASSWORD.replace(" ", "%20") not in str(met.value)
+        with contextlib.suppress(JournalError):
+            journal.close()
     finally:
         own.start()
 

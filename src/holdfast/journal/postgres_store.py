@@ -408,14 +408,23 @@ class PostgresStore:
         return None if found is None else found[0]
 
     def _read(self, statement: Any, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Ask over the reading connection; once more over a new one where it was lost."""
+        """Ask over the reading connection; where it is lost or cannot be made, over a new one, within the bound."""
+        until = time.monotonic() + self._patience_seconds
+        pause = threading.Event()
         with self._said(_NOT_READ):
-            try:
-                return self._ask(statement, parameters)
-            except self._psycopg.OperationalError:
-                if self._reader is None or not self._reader.closed:
-                    raise
-                return self._ask(statement, parameters)
+            while True:
+                try:
+                    return self._ask(statement, parameters)
+                except self._psycopg.OperationalError as error:
+                    if self._reader is not None and not self._reader.closed:
+                        raise
+                    if time.monotonic() + _RETRY_SECONDS > until:
+                        message = (
+                            f"the connection to the journal {self.name} was lost while it was read and did not come back "
+                            f"within {self._patience_seconds:g} s ({_line(error)})"
+                        )
+                        raise JournalError(self._safe(message)) from None
+                pause.wait(_RETRY_SECONDS)
 
     def _ask(self, statement: Any, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         if self._reader is None or self._reader.closed:
