@@ -351,6 +351,55 @@ def test_coasting_shows_what_advancing_shows(ends: dict[str, list[int]], answere
     assert advancing.done
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    st.sets(st.integers(1, 60), min_size=1).map(sorted),
+    st.dictionaries(
+        st.integers(1, 40),
+        st.tuples(
+            st.sampled_from([BUY, SELL]),
+            st.sampled_from([TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC]),
+            st.none() | st.integers(95, 125),
+        ),
+    ),
+)
+def test_an_opening_at_once_is_the_next_step(
+    ends: list[int], orders: dict[int, tuple[OrderSide, TimeInForce, int | None]]
+) -> None:
+    """Whoever coasts, sends an order and has the opening at once is where one is who only advances."""
+    sessions = FixedSessions(0, 13 * MINUTE)
+    quick, slow = make_engine(lambda _: sessions), make_engine(lambda _: sessions)
+    coasting, advancing = (
+        Replay(engine, {"A": make_series("A", ends)}, lambda _: sessions) for engine in (quick, slow)
+    )
+
+    def show(_bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
+        closed = coasting.position[1]
+        for index in range(start, stop):
+            if closed + index - start + 1 in orders:
+                return index + 1, True
+        return stop, False
+
+    while not coasting.done:
+        stopped = quick.is_idle and coasting.coast(show, quick.prices)
+        while advancing.position[1] < coasting.position[1]:
+            advancing.advance()
+        if not stopped:
+            assert coasting.advance() == advancing.advance()
+            continue
+        side, time_in_force, limit = orders[coasting.position[1]]
+        kind, price = (OrderType.MARKET, None) if limit is None else (OrderType.LIMIT, Decimal(limit))
+        for engine in (quick, slow):
+            engine.submit(NewOrder("A", side, kind, time_in_force, Decimal(3), price), coasting.now)
+        upcoming = advancing.next_at()
+        if coasting.open_at_once():
+            assert advancing.advance() == Step(coasting.now, (), "open")
+        else:
+            assert upcoming is None or upcoming > coasting.now
+        assert (coasting.position, quick.dump()) == (advancing.position, slow.dump())
+    assert list(map(str, quick.activities())) == list(map(str, slow.activities()))
+
+
 # ---------------------------------------------------------------------- resuming
 
 

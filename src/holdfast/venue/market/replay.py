@@ -146,18 +146,19 @@ class Replay:
         self._tape = tape = Tape(series)
         self._sessions = sessions(account_class or account_class_of(series))
         self._is_single = len(tape.names) == 1
+        self._period = series[tape.names[0]].period  # of a single symbol's bars
         # The first openings of the symbols that have not begun to trade, the next one last, and when that is.
         self._firsts = sorted(tape.first_openings(), reverse=True)
         self._first_at = _NEVER
 
         if position is None:
             self._now = int(tape.begins[0])
-            self._closed = self._opened = 0
+            closed = self._opened = 0
             self._session_close = self._sessions.at(self._now).close
             self._tell_first_prices()
         else:
-            self._now, self._closed, self._opened, self._session_close = (int(part) for part in position)
-            if not (0 <= self._closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
+            self._now, closed, self._opened, self._session_close = (int(part) for part in position)
+            if not (0 <= closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
                 message = f"the position {list(position)} does not belong to these {len(tape.begins)} bars"
                 raise DataError(message)
             # What has begun by then has its price in the state that belongs to the position.
@@ -165,7 +166,9 @@ class Replay:
             self._first_at = tape.begins.item(self._firsts[-1]) if self._firsts else _NEVER
         self._bars: list[Bar] = []  # a chunk: the bars of the next moments
         self._cuts: list[int] = []  # where in the chunk each of those moments begins; not kept for a single symbol
-        self._chunk_start = 0  # the chunk's first moment
+        self._chunk_start = closed  # the chunk's first moment
+        self._index = 0  # how many moments of the chunk are closed
+        self._coast_end = 0  # where in the chunk coasting ends; for several symbols it never begins
         self._next_close: int | None = None
         self._await_session_close(self._session_close)
         self._load()
@@ -237,21 +240,13 @@ class Replay:
     def open_at_once(self) -> bool:
         """The first trade of a bar that begins at this very moment, where that is the next step; returns whether it was.
 
-        It is ``advance`` for whoever has just sent an order, has no limit at this moment, and sees time stand still.
-        Markets of several symbols are left to ``advance``.
+        It is ``advance`` for whoever has coasted here, has just sent an order, and has no limit at this moment: all that
+        is open came at this moment, so that nothing expires at it. Markets of several symbols are left to ``advance``.
         """
-        first = self._closed
-        if (
-            not self._is_single
-            or self._next_close is None
-            or self._opened > first
-            or self._tape.begins.item(first) != self._now
-        ):
+        opening = self._chunk_start + self._index
+        if not self._is_single or self._next_close != self._now + self._period or self._opened > opening:
             return False
-        expiry = self._engine.next_expiry()
-        if expiry is not None and expiry <= self._now:
-            return False
-        self._open(first)
+        self._open(opening)
         return True
 
     def coast(self, show: Show, prices: dict[str, float]) -> bool:
@@ -269,17 +264,13 @@ class Replay:
         Returns:
             Whether ``show`` said to stop.
         """
-        while self._next_close is not None and self._is_single:
-            bars, base = self._bars, self._chunk_start
-            start = self._closed - base
-            stop = min(len(bars), self._session_end - base)
-            if stop <= start:
-                return False
-            shown, stopped = show(bars, start, stop)
+        while self._index < self._coast_end:
+            bars = self._bars
+            shown, stopped = show(bars, self._index, self._coast_end)
             last = bars[shown - 1]
             prices[last.symbol] = last.close
             self._now = last.ts
-            self._closed = base + shown
+            self._index = shown
             if shown == len(bars):
                 self._load()
             else:
@@ -287,6 +278,11 @@ class Replay:
             if stopped:
                 return True
         return False
+
+    @property
+    def _closed(self) -> int:
+        """How many moments are closed."""
+        return self._chunk_start + self._index
 
     def _tell_first_prices(self) -> None:
         """What has begun to trade has a price from then on: orders can be valued before a bar has ended."""
@@ -298,8 +294,8 @@ class Replay:
 
     def _close_moment(self) -> tuple[Bar, ...]:
         """The bars of the next moment, which is over with this."""
-        index = self._closed - self._chunk_start
-        self._closed += 1
+        index = self._index
+        self._index = index + 1
         bars = self._bars
         if self._is_single:
             closing: tuple[Bar, ...] = (bars[index],)
@@ -317,7 +313,7 @@ class Replay:
         """The first trade of a bar."""
         self._opened = opening + 1
         if self._is_single:
-            bar = self._bars[opening - self._chunk_start]
+            bar = self._bars[self._index]
             self._engine.open_bar(bar.symbol, self._now, bar.open, bar.volume)
         else:
             self._engine.open_bar(*self._tape.opening(opening))
@@ -325,6 +321,7 @@ class Replay:
     def _await_session_close(self, close: int) -> None:
         self._session_close = close
         self._session_end = self._tape.moments_before(close)
+        self._set_coast_end()
 
     def _move(self, to: int) -> None:
         """Move time. A session close that was passed without a step happens on the way, at the prices of then."""
@@ -378,6 +375,12 @@ class Replay:
 
     def _load(self) -> None:
         """Make the bars of the next moments."""
-        self._chunk_start = self._closed
-        self._bars, self._cuts = self._tape.chunk(self._closed)
+        self._chunk_start, self._index = self._closed, 0
+        self._bars, self._cuts = self._tape.chunk(self._chunk_start)
         self._next_close = self._bars[0].ts if self._bars else None
+        self._set_coast_end()
+
+    def _set_coast_end(self) -> None:
+        """Coasting ends with the chunk, or before the moment at which the session closes."""
+        if self._is_single:
+            self._coast_end = min(len(self._bars), self._session_end - self._chunk_start)
