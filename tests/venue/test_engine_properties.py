@@ -15,6 +15,8 @@ from holdfast.model import Asset, AssetClass, OrderSide, OrderStatus, OrderType,
 from holdfast.model.enums import OrderClass
 from holdfast.time import FixedSessions
 from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.forms import AUCTIONS, is_plainly_good, refusal_of
+from holdfast.venue.matching.instruments import Instrument
 from holdfast.venue.matching.orders import Exits, NewOrder, Refusal, Terms, VenueOrder
 from holdfast.venue.matching.replacing import Replacement
 
@@ -202,7 +204,10 @@ def check(engine: MatchingEngine) -> None:
     reserves = engine.dump()["account"]
     assert Decimal(reserves["reserved_marginable"]) + Decimal(reserves["reserved_full"]) == margin
     assert Decimal(reserves["reserved_cash"]) == cash
-    assert engine.open_count == len(engine.orders("open"))
+    still_open = [order for order in orders if order.is_open]
+    assert engine.open_count == len(still_open)
+    assert engine.orders("open") == still_open[::-1]
+    assert engine.next_expiry() == min((order.expires_at for order in still_open if order.expires_at), default=None)
     for position in engine.positions():
         assert 0 <= position.quantity_available <= abs(position.quantity)
         assert position.quantity > 0 or position.symbol != "BTC/USD"
@@ -257,6 +262,34 @@ def test_a_dump_goes_on_as_if_nothing_had_happened(flow: list[Action], cut: int)
             assert moved.engine.dump() == state
     assert moved.log == expected.log
     assert moved.engine.dump() == expected.engine.dump()
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(SYMBOLS),
+    SIDES,
+    st.sampled_from(list(OrderType)),
+    st.sampled_from(list(TimeInForce)),
+    st.sampled_from(["1", "10", "2.5", "1E+2", "0", "-1", "1E+15", "1E-10", "NaN", "sNaN", "Infinity"]).map(Decimal),
+    st.none() | st.sampled_from(["100", "100.01", "0.5", "0.00001", "0", "-1", "1E+15", "NaN"]).map(Decimal),
+    st.booleans(),
+)
+def test_what_passes_at_a_glance_breaks_no_rule(
+    symbol: str,
+    side: OrderSide,
+    order_type: OrderType,
+    time_in_force: TimeInForce,
+    quantity: Decimal,
+    limit_price: Decimal | None,
+    tradable: bool,
+) -> None:
+    """It is what all the rules of form let by, and may be sent at any time."""
+    asset = msgspec.structs.replace(ASSETS[symbol], tradable=tradable)
+    instrument = Instrument(asset, half_spread=Decimal(0))
+    new = NewOrder(symbol, side, order_type, time_in_force, quantity, limit_price)
+    if is_plainly_good(new, instrument):
+        assert refusal_of(new, instrument, 100.0) is None
+        assert time_in_force not in AUCTIONS
 
 
 class SellsBothExits(MatchingEngine):

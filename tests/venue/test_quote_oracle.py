@@ -14,6 +14,7 @@ from holdfast.model import Asset, AssetClass, OrderSide, OrderType, TimeInForce
 from holdfast.time import FixedSessions
 from holdfast.venue.matching.book import Book, Entry
 from holdfast.venue.matching.engine import EngineSettings, MatchingEngine
+from holdfast.venue.matching.instruments import Instrument
 from holdfast.venue.matching.orders import NewOrder, Refusal, VenueOrder
 from tests.venue.quote_oracle import HOUR, QuoteOracle
 
@@ -369,7 +370,7 @@ class ServesTheLastFirst(MatchingEngine):
 class TradesAtNight(MatchingEngine):
     """Broken: the session never closes."""
 
-    def _is_core(self, book: Book, now: int) -> bool:
+    def _is_core(self, instrument: Instrument, now: int) -> bool:
         return True
 
 

@@ -120,6 +120,7 @@ class Account:
         cash: In USD; negative if borrowed.
         positions: What is held, by symbol.
         configuration: What its owner has set; change it with ``configure``.
+        is_restricted: Whether that forbids any order that other accounts may place.
     """
 
     __slots__ = (
@@ -136,6 +137,7 @@ class Account:
         "_sma",
         "cash",
         "configuration",
+        "is_restricted",
         "positions",
     )
 
@@ -157,6 +159,7 @@ class Account:
         self.configuration = configuration
         self._multiplier = configuration.max_margin_multiplier
         self._rate = _RATES[self._multiplier]
+        self.is_restricted = configuration.suspend_trade or not configuration.fractional_trading
 
     def pays_cash(self, instrument: Instrument) -> bool:
         """Whether it is bought with cash only."""
@@ -235,17 +238,16 @@ class Account:
         if self._multiplier == _FOUR and not cash_only:
             return cost <= self.view().buying_power
         required = cost if cash_only else cost * self._rate
+        excess, free_cash = self.cash - self._reserved_margin(), self.cash - self._reserved_cash
         if self.positions:
             # Marking many positions exactly takes long. Far from the limit an estimate is as good.
             excess_estimate, free_cash_estimate, error = self._estimate()
             available = min(excess_estimate, free_cash_estimate) if cash_only else excess_estimate
             if float(required) <= available - error:
                 return True
-        long_value, short_value, initial, _ = self._values()
-        excess = self.cash + long_value + short_value - initial - self._reserved_margin()
-        if cash_only:
-            return required <= min(excess, self.cash + short_value - self._reserved_cash)
-        return required <= excess
+            long_value, short_value, initial, _ = self._values()
+            excess, free_cash = excess + long_value + short_value - initial, free_cash + short_value
+        return required <= (min(excess, free_cash) if cash_only else excess)
 
     def overreaches(self, cost: Decimal) -> bool:
         """Whether an opening order of this cost (USD) would make positions and opening orders exceed six times the equity.

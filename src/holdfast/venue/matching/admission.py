@@ -29,7 +29,7 @@ from holdfast.venue.matching.account import Account
 from holdfast.venue.matching.configuration import Configuration
 from holdfast.venue.matching.forms import is_fractional
 from holdfast.venue.matching.instruments import Instrument
-from holdfast.venue.matching.orders import ZERO, NewOrder, Refusal, Terms, VenueOrder
+from holdfast.venue.matching.orders import ZERO, NewOrder, Terms, VenueOrder
 from holdfast.venue.matching.rules import Rule
 
 _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
@@ -63,7 +63,7 @@ def assess(
     resting: list[VenueOrder],
     price: float | None,
     permissions: Permissions = UNRESTRICTED,
-) -> Decimal | Refusal:
+) -> Decimal:
     """Judge an order.
 
     Args:
@@ -75,13 +75,15 @@ def assess(
         permissions: What the account may do.
 
     Returns:
-        What each of its shares reserves of the buying power (USD; zero if it reduces a position), or the refusal.
+        What each of its shares reserves of the buying power (USD; zero if it reduces a position).
+
+    Raises:
+        Refusal: It may not be placed.
     """
-    configuration = account.configuration
-    if configuration.suspend_trade or not configuration.fractional_trading or permissions is not UNRESTRICTED:
-        rule = _forbidden(new, instrument, configuration, permissions)
+    if account.is_restricted or permissions is not UNRESTRICTED:
+        rule = _forbidden(new, instrument, account.configuration, permissions)
         if rule is not None:
-            return rule.refusal()
+            raise rule.refusal()
     terms = new.terms
     if new.limit_price is not None:
         reference = new.limit_price
@@ -90,15 +92,13 @@ def assess(
     elif price is not None:
         reference = Decimal(repr(price))
     else:
-        return Rule.NO_PRICE.refusal(symbol=instrument.symbol)  # only before the first trade of a replay
+        raise Rule.NO_PRICE.refusal(symbol=instrument.symbol)  # only before the first trade of a replay
     if not (instrument.takes_whole and new.quantity > _ONE):  # more than one whole share has no bounds of cost
         refusal = instrument.cost_refusal(new, new.quantity * reference)
         if refusal is not None:
-            return refusal
+            raise refusal
     if resting:
-        refusal = _wash_trade(new, resting)
-        if refusal is not None:
-            return refusal
+        _refuse_wash_trade(new, resting)
     return _position_effect(new, instrument, account, resting, reference, price, permissions)
 
 
@@ -110,16 +110,17 @@ def _position_effect(
     reference: Decimal,
     price: float | None,
     permissions: Permissions,
-) -> Decimal | Refusal:
+) -> Decimal:
     """What the order does to the position, and whether that may be."""
-    held = account.held(instrument.symbol)
+    position = account.positions.get(instrument.symbol)
+    held = position.quantity if position else ZERO
     buys = new.side is _BUY
     if new.terms is not None and new.terms.order_class is OrderClass.OCO:  # exits, and never an entry
-        return _too_much(new, instrument, max(-new.side.sign * held, ZERO), resting) or ZERO
+        return _reduce(new, instrument, max(-new.side.sign * held, ZERO), resting)
     if held < 0 if buys else held > 0 or instrument.is_crypto:
-        return _too_much(new, instrument, abs(held), resting) or ZERO
+        return _reduce(new, instrument, abs(held), resting)
     if not permissions.opening:
-        return Rule.CLOSING_ONLY.refusal()
+        raise Rule.CLOSING_ONLY.refusal()
     if buys:
         return _open_long(new, instrument, account, resting, reference)
     return _open_short(new, instrument, account, resting, reference if price is None else Decimal(repr(price)))
@@ -149,46 +150,50 @@ def is_exempt(order_type: OrderType, terms: Terms | None) -> bool:
 
 def _open_long(
     new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], reference: Decimal
-) -> Decimal | Refusal:
+) -> Decimal:
     if resting and any(order.side is _SELL and order.reserve_price for order in resting):
-        return Rule.LONG_BESIDE_SHORT.refusal()
+        raise Rule.LONG_BESIDE_SHORT.refusal()
     value = instrument.buy_value(new.limit_price, reference)
-    return _too_expensive(instrument, account, new.quantity * value) or value
+    _refuse_excess(instrument, account, new.quantity * value)
+    return value
 
 
 def _open_short(
     new: NewOrder, instrument: Instrument, account: Account, resting: list[VenueOrder], last_price: Decimal
-) -> Decimal | Refusal:
+) -> Decimal:
     if is_fractional(new):
-        return Rule.FRACTIONAL_SHORT.refusal()
+        raise Rule.FRACTIONAL_SHORT.refusal()
     if not instrument.is_borrowable:
-        return Rule.NOT_SHORTABLE.refusal(symbol=instrument.symbol)
+        raise Rule.NOT_SHORTABLE.refusal(symbol=instrument.symbol)
     if any(order.side is _BUY and order.reserve_price for order in resting):
-        return Rule.SHORT_BESIDE_LONG.refusal()
+        raise Rule.SHORT_BESIDE_LONG.refusal()
     if not account.view().shorting_enabled:
-        return Rule.NO_SHORTS.refusal()
+        raise Rule.NO_SHORTS.refusal()
     value = instrument.short_value(new.limit_price, last_price)
-    return _too_expensive(instrument, account, new.quantity * value) or value
+    _refuse_excess(instrument, account, new.quantity * value)
+    return value
 
 
-def _too_expensive(instrument: Instrument, account: Account, cost: Decimal) -> Refusal | None:
+def _refuse_excess(instrument: Instrument, account: Account, cost: Decimal) -> None:
     if account.affords(instrument, cost):
-        return Rule.CLOSING_ONLY.refusal() if account.overreaches(cost) else None
+        if account.overreaches(cost):
+            raise Rule.CLOSING_ONLY.refusal()
+        return
     view = account.view()
     power = view.non_marginable_buying_power if account.pays_cash(instrument) else view.buying_power
-    return Rule.BUYING_POWER.refusal({"buying_power": _text(power), "cost_basis": _text(cost)})
+    raise Rule.BUYING_POWER.refusal({"buying_power": _text(power), "cost_basis": _text(cost)})
 
 
-def _too_much(new: NewOrder, instrument: Instrument, held: Decimal, resting: list[VenueOrder]) -> Refusal | None:
+def _reduce(new: NewOrder, instrument: Instrument, held: Decimal, resting: list[VenueOrder]) -> Decimal:
     on_hold = held_for_orders(resting, new.side) if resting else ZERO
     available = held - on_hold
     if new.quantity <= available:
-        return None
+        return ZERO
     words = {"requested": _text(new.quantity), "available": _text(available)}
     if instrument.is_crypto:
         extras = {"available": _text(available), "balance": _text(held), "symbol": "USD"}
-        return Rule.BALANCE_TOO_SMALL.refusal(extras, coin=instrument.base, **words)
-    return Rule.QTY_UNAVAILABLE.refusal(
+        raise Rule.BALANCE_TOO_SMALL.refusal(extras, coin=instrument.base, **words)
+    raise Rule.QTY_UNAVAILABLE.refusal(
         {
             "available": _text(available),
             "existing_qty": _text(held),
@@ -200,9 +205,9 @@ def _too_much(new: NewOrder, instrument: Instrument, held: Decimal, resting: lis
     )
 
 
-def _wash_trade(new: NewOrder, resting: Iterable[VenueOrder]) -> Refusal | None:
+def _refuse_wash_trade(new: NewOrder, resting: Iterable[VenueOrder]) -> None:
     if is_exempt(new.order_type, new.terms):
-        return None
+        return
     side, limit_price = new.side, new.limit_price
     for order in resting:
         if order.side is side or is_exempt(order.order_type, order.terms):
@@ -213,10 +218,9 @@ def _wash_trade(new: NewOrder, resting: Iterable[VenueOrder]) -> Refusal | None:
             kind = "limit"
         else:
             continue
-        return Rule.WASH_TRADE.refusal(
+        raise Rule.WASH_TRADE.refusal(
             {"existing_order_id": order.id, "reject_reason": f"opposite side {kind} order exists"}
         )
-    return None
 
 
 def _text(amount: Decimal) -> str:

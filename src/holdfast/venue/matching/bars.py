@@ -74,7 +74,7 @@ class BarMatching(Aside):
         else:
             with Exact():
                 self._match_open(book, now, price, volume)
-        if not book.entries and not book.taken:
+        if not book.entries:
             self._forget(symbol)
 
     def close_bar(
@@ -108,10 +108,10 @@ class BarMatching(Aside):
                 prices[symbol] = bar.close
 
     def _match_open(self, book: Book, now: int, price: float, volume: float) -> None:
-        core = not book.bars_have_hours or self._is_core(book, now)
-        if not core and self._is_closed(book.instrument, now):
-            return
         instrument = book.instrument
+        core = not instrument.bars_have_hours or self._is_core(instrument, now)
+        if not core and self._is_closed(instrument, now):
+            return
         budget = offered = self._budget(book, volume)
         if book.aside:
             trade = Decimal(repr(price))
@@ -137,8 +137,9 @@ class BarMatching(Aside):
         self._end_moment(book, entries, now)
 
     def _match_close(self, book: Book, now: int, bar: tuple[float, float, float, float], volume: float) -> None:
-        core = not book.bars_have_hours or self._is_core(book, now - 1)
-        if not core and self._is_closed(book.instrument, now - 1):
+        instrument = book.instrument
+        core = not instrument.bars_have_hours or self._is_core(instrument, now - 1)
+        if not core and self._is_closed(instrument, now - 1):
             return
         budget = offered = self._budget(book, volume)
         struck: dict[str, Decimal | None] = {}
@@ -146,10 +147,10 @@ class BarMatching(Aside):
             _, high, low, close = (Decimal(repr(price)) for price in bar)
             self._wake_all(book, now, core=core)
             for order, saw_all in self._strike(book, low, high, close, now, core=core):
-                struck[order.id] = _price_when_struck(order, book.instrument, bar, saw_all=saw_all)
+                struck[order.id] = _price_when_struck(order, instrument, bar, saw_all=saw_all)
         entries = book.entries if core else extended(book.entries)
         for _, _, _, order in entries:
-            at = struck[order.id] if order.id in struck else _price_at_close(order, book.instrument, bar)
+            at = struck[order.id] if order.id in struck else _price_at_close(order, instrument, bar)
             if at is not None:
                 budget = self._execute(book, order, at, budget, now)
         if offered is not None and budget is not None:

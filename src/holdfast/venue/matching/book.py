@@ -30,44 +30,23 @@ class Book:
         halted: Whether the symbol does not trade now.
         traded_at: When it last traded in a session while orders were set aside (UTC ns) ...
         traded_left: ... and how much of that trade our orders left; None is any amount.
-        bars_have_hours: Whether its bars are short enough to lie before, in or after the session.
-        core: From when until when (UTC ns) the session is known to be open, or to be of no matter.
     """
 
-    __slots__ = (
-        "aside",
-        "ask_taken",
-        "bars_have_hours",
-        "bid_taken",
-        "core",
-        "entries",
-        "halted",
-        "instrument",
-        "taken",
-        "traded_at",
-        "traded_left",
-    )
+    # Most books live for an order and a bar, and never hear of most of this.
+    taken = bid_taken = ask_taken = ZERO
+    halted = False
+    traded_at = 0
+    traded_left: Decimal | None = ZERO
 
-    def __init__(self, instrument: Instrument, bars_have_hours: bool) -> None:
+    def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
-        self.bars_have_hours = bars_have_hours
-        self.core = (0, 0)
         self.entries: list[Entry] = []
         self.aside: list[VenueOrder] = []
-        self.traded_at = 0
-        self.traded_left: Decimal | None = ZERO
-        self.taken = self.bid_taken = self.ask_taken = ZERO
-        self.halted = False
 
     def resting(self) -> list[VenueOrder]:
         """The open orders."""
         resting = [entry[3] for entry in self.entries]
         return resting + self.aside if self.aside else resting
-
-    @property
-    def is_spent(self) -> bool:
-        """Whether it remembers nothing that matters, and may be forgotten."""
-        return not (self.entries or self.aside or self.taken or self.bid_taken or self.ask_taken or self.halted)
 
     def dump(self) -> list[Any]:
         """What is not said by the orders themselves, ready for JSON."""

@@ -23,14 +23,20 @@ from holdfast.model.decimals import EXACT, Exact
 from holdfast.model.enums import AssetClass, OrderClass, OrderSide, OrderStatus, OrderType, TimeInForce
 from holdfast.model.errors import VenueError, invariant
 from holdfast.model.market import Asset
-from holdfast.model.timestamps import NS_PER_HOUR
+from holdfast.model.timestamps import NS_PER_DAY, NS_PER_HOUR
 from holdfast.time import Sessions, sessions_for
 from holdfast.venue.matching.account import AccountView, Position, PositionView
 from holdfast.venue.matching.admission import UNRESTRICTED, Permissions, assess, held_for_orders
 from holdfast.venue.matching.amendments import Amendments
 from holdfast.venue.matching.bars import BarMatching
 from holdfast.venue.matching.book import Book
-from holdfast.venue.matching.forms import CLIENT_ORDER_ID_LENGTH_MAX, notional_refusal, refusal_of
+from holdfast.venue.matching.forms import (
+    AUCTIONS,
+    CLIENT_ORDER_ID_LENGTH_MAX,
+    is_plainly_good,
+    notional_refusal,
+    refusal_of,
+)
 from holdfast.venue.matching.hours import window_rule
 from holdfast.venue.matching.instruments import Instrument
 from holdfast.venue.matching.orders import (
@@ -63,7 +69,7 @@ __all__ = [
 ]
 
 _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
-_OPG, _CLS = TimeInForce.OPG, TimeInForce.CLS
+_CLS = TimeInForce.CLS
 _ACCEPTED, _HELD = OrderStatus.ACCEPTED, OrderStatus.HELD
 _CANCELED, _EXPIRED, _REPLACED = OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REPLACED
 _NONE_RESTING: list[VenueOrder] = []
@@ -149,13 +155,13 @@ class MatchingEngine(BarMatching, QuoteMatching):
             book, held_back = self._books.get(old.symbol), old.reserve_price * old.leaves_qty
             others = [order for order in book.resting() if order is not old] if book is not None else []
             account.reserve(instrument, old.side, -held_back)
-            judged = self._judge(new, instrument, others, now)
-            account.reserve(instrument, old.side, held_back)
-            if isinstance(judged, Refusal):
-                raise judged
+            try:
+                reserve_price = self._judge(new, instrument, others, now)
+            finally:
+                account.reserve(instrument, old.side, held_back)
             was_held, was_shelved = old.status is _HELD, self._is_shelved(old)
             self._close(old, _REPLACED, "replaced", now)
-            order = self._place(new, self._name(new), instrument, judged, now, held=was_held)
+            order = self._place(new, self._name(new), instrument, reserve_price, now, held=was_held)
             self._succeed(old, order)
             if was_held and was_shelved:
                 self._shelve(order, self._book(instrument))
@@ -181,11 +187,8 @@ class MatchingEngine(BarMatching, QuoteMatching):
         if terms is not None:
             new = self._completed(new, terms, instrument)
         book = self._books.get(instrument.symbol)
-        resting = book.resting() if book is not None else _NONE_RESTING
-        judged = self._judge(new, instrument, resting, now)
-        if isinstance(judged, Refusal):
-            raise judged
-        order = self._place(new, client_order_id, instrument, judged, now)
+        reserve_price = self._judge(new, instrument, _NONE_RESTING if book is None else book.resting(), now)
+        order = self._place(new, client_order_id, instrument, reserve_price, now)
         if terms is not None:
             self._bring_legs(order, now)
         return order
@@ -223,22 +226,22 @@ class MatchingEngine(BarMatching, QuoteMatching):
             new = msgspec.structs.replace(new, terms=trailed(terms, new.side, instrument, Decimal(repr(last))))
         return new
 
-    def _judge(self, new: NewOrder, instrument: Instrument, resting: list[VenueOrder], now: int) -> Decimal | Refusal:
-        """What each share of an order reserves of the buying power, or why it may not come."""
-        terms, symbol = new.terms, instrument.symbol
-        price = self.prices.get(symbol)
-        refusal = refusal_of(new, instrument, price)
-        if refusal is not None:
-            return refusal
-        time_in_force = new.time_in_force
-        if time_in_force is _OPG or time_in_force is _CLS:
-            rule = window_rule(time_in_force, self._sessions(instrument.asset_class), now)
-            if rule is not None:
-                return rule.refusal()
-        if terms is not None and terms.parent is not None:
-            return ZERO  # an exit reduces what its entry has opened
+    def _judge(self, new: NewOrder, instrument: Instrument, resting: list[VenueOrder], now: int) -> Decimal:
+        """What each share of an order reserves of the buying power. Raises why it may not come."""
+        terms = new.terms
+        price = self.prices.get(instrument.symbol)
+        if terms is not None or not is_plainly_good(new, instrument):
+            refusal = refusal_of(new, instrument, price)
+            if refusal is not None:
+                raise refusal
+            if new.time_in_force in AUCTIONS:
+                rule = window_rule(new.time_in_force, self._sessions(instrument.asset_class), now)
+                if rule is not None:
+                    raise rule.refusal()
+            if terms is not None and terms.parent is not None:
+                return ZERO  # an exit reduces what its entry has opened
         if self.quotes:
-            price = self._reference_price(symbol)
+            price = self._reference_price(instrument.symbol)
         return assess(new, instrument, self._account, resting, price, self.permissions)
 
     def _reference_price(self, symbol: str, side: OrderSide = _BUY) -> float | None:
@@ -330,9 +333,9 @@ class MatchingEngine(BarMatching, QuoteMatching):
 
     def set_periods(self, periods: Mapping[str, int]) -> None:
         """Tell the length of each symbol's bars (ns). Only those of an hour or less tell the session from its borders."""
-        self._short_bars = frozenset(symbol for symbol, period in periods.items() if period <= NS_PER_HOUR)
-        for symbol, book in self._books.items():
-            book.bars_have_hours = symbol in self._short_bars
+        for instrument in self._instruments.values():
+            is_short = periods.get(instrument.symbol, NS_PER_DAY) <= NS_PER_HOUR
+            instrument.bars_have_hours = is_short and not instrument.is_crypto
 
     def end_session(self) -> None:
         """The account's session has closed: what it is worth now is what it was worth "last day"."""
@@ -341,11 +344,8 @@ class MatchingEngine(BarMatching, QuoteMatching):
 
     def take_events(self) -> list[EngineEvent]:
         """What happened since the last call, in order."""
-        events = self._events
-        if events:
-            self._events = []
-            return events
-        return []
+        events, self._events = self._events, []
+        return events
 
     # ------------------------------------------------------------------ views
 
@@ -404,11 +404,14 @@ class MatchingEngine(BarMatching, QuoteMatching):
         wanted = None if symbols is None else {symbol.replace("/", "") for symbol in symbols}
         found: list[VenueOrder] = []
         orders = self._orders.values()
+        open_ahead = self.open_count
         for order in reversed(orders) if newest_first else orders:
-            if limit is not None and len(found) >= limit:
+            if (limit is not None and len(found) >= limit) or (status == "open" and not open_ahead):
                 break
+            is_open = order.status in OPEN_STATUSES
+            open_ahead -= is_open
             if (
-                (status == "all" or (status == "open") is (order.status in OPEN_STATUSES))
+                (status == "all" or (status == "open") is is_open)
                 and (wanted is None or order.symbol.replace("/", "") in wanted)
                 and (after is None or order.submitted_at > after)
                 and (until is None or order.submitted_at < until)

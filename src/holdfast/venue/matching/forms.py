@@ -27,7 +27,9 @@ _BUY, _SELL = OrderSide.BUY, OrderSide.SELL
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT
 _STOP, _STOP_LIMIT, _TRAILING = OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP
 _DAY, _GTC, _IOC = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC
-_AUCTIONS = (TimeInForce.OPG, TimeInForce.CLS)
+#: Orders for an auction, which may be sent at certain times only.
+AUCTIONS = (TimeInForce.OPG, TimeInForce.CLS)
+_CRYPTO_TIMES = (_GTC, _IOC)
 _SIMPLE, _BRACKET, _OCO, _OTO = OrderClass.SIMPLE, OrderClass.BRACKET, OrderClass.OCO, OrderClass.OTO
 
 _ONE = Decimal(1)
@@ -65,8 +67,6 @@ def refusal_of(new: NewOrder, instrument: Instrument, price: float | None) -> Re
         price: Last trade of the symbol, if any.
     """
     terms = new.terms
-    if terms is None and _is_plainly_good(new, instrument):
-        return None
     stated = terms or _PLAIN
     return (
         _amounts(new, stated)
@@ -77,18 +77,18 @@ def refusal_of(new: NewOrder, instrument: Instrument, price: float | None) -> Re
     )
 
 
-def _is_plainly_good(new: NewOrder, instrument: Instrument) -> bool:
-    """Whether an order without terms breaks no rule of form, at a glance: nearly all do not.
+def is_plainly_good(new: NewOrder, instrument: Instrument) -> bool:
+    """Whether an order without terms breaks no rule of form and may be sent at any time, at a glance: nearly all do.
 
     What it does not pass is judged by all the rules.
     """
-    quantity, limit_price, time_in_force = new.quantity, new.limit_price, new.time_in_force
+    quantity, limit_price = new.quantity, new.limit_price
     if not quantity.is_finite() or not ZERO < quantity < _AMOUNT_END:
         return False
     if instrument.takes_whole:
-        if quantity % _ONE:
+        if quantity % _ONE or new.time_in_force in AUCTIONS:
             return False
-    elif not instrument.is_crypto or not (time_in_force is _GTC or time_in_force is _IOC) or quantity % instrument.lot:
+    elif not instrument.is_crypto or new.time_in_force not in _CRYPTO_TIMES or quantity % instrument.lot:
         return False
     if new.order_type is _MARKET:
         return limit_price is None and instrument.asset.tradable
@@ -183,7 +183,7 @@ def _class(new: NewOrder, terms: Terms, instrument: Instrument) -> Refusal | Non
         refusal = _extended(new, terms)
     if refusal is not None:
         return refusal
-    if new.time_in_force in _AUCTIONS and new.order_type not in (_MARKET, _LIMIT):
+    if new.time_in_force in AUCTIONS and new.order_type not in (_MARKET, _LIMIT):
         return Rule.AUCTION_TYPE.refusal(time_in_force=new.time_in_force.value)
     return _group(new, terms)
 
@@ -191,7 +191,7 @@ def _class(new: NewOrder, terms: Terms, instrument: Instrument) -> Refusal | Non
 def _crypto(new: NewOrder, terms: Terms) -> Refusal | None:
     if new.order_type in (_STOP, _TRAILING):
         return Rule.CRYPTO_TYPE.refusal()
-    if new.time_in_force not in (_GTC, _IOC):
+    if new.time_in_force not in _CRYPTO_TIMES:
         return Rule.CRYPTO_TIME_IN_FORCE.refusal()
     return None if terms.order_class is _SIMPLE else Rule.CRYPTO_NOT_SIMPLE.refusal()
 

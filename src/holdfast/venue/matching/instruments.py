@@ -37,6 +37,10 @@ class Instrument:
         asset: What the venue says of the symbol. Crypto must be quoted in USD: the account has no other money.
         half_spread: Half the spread as a fraction of the price.
 
+    Attributes:
+        is_borrowable: Whether it may be sold short, until the stock becomes hard to borrow.
+        bars_have_hours: Whether its bars, once their length is told, are short enough to lie before, in or after the session.
+
     Raises:
         ConfigurationError: The asset cannot be traded by this engine.
     """
@@ -44,6 +48,7 @@ class Instrument:
     __slots__ = (
         "asset",
         "asset_class",
+        "bars_have_hours",
         "base",
         "half_spread",
         "is_borrowable",
@@ -69,7 +74,8 @@ class Instrument:
         self.tick = Decimal(asset.price_increment) if asset.price_increment else _NANO if self.is_crypto else None
         # An order for the day in whole shares breaks no rule of form, which spares most orders most of the checks.
         self.takes_whole = asset.tradable and not self.is_crypto and not _ONE % self.lot
-        self.is_borrowable = asset.shortable  # until the stock becomes hard to borrow
+        self.is_borrowable = asset.shortable
+        self.bars_have_hours = False
         self.is_marginable = asset.marginable and not self.is_crypto
 
     def tick_at(self, price: Decimal) -> Decimal:

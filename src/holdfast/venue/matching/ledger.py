@@ -19,6 +19,7 @@ from holdfast.time import Sessions
 from holdfast.venue.matching.account import NANO, Account
 from holdfast.venue.matching.admission import held_for_orders
 from holdfast.venue.matching.book import Book, Entry, entry_of
+from holdfast.venue.matching.forms import AUCTIONS
 from holdfast.venue.matching.hours import Phase, day_expiry, gtc_expiry, hours_at
 from holdfast.venue.matching.instruments import Instrument
 from holdfast.venue.matching.orders import (
@@ -36,14 +37,13 @@ from holdfast.venue.matching.stops import is_dormant
 
 _BUY = OrderSide.BUY
 _MARKET = OrderType.MARKET
-_GTC, _IOC, _FOK = TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK
-_OPG, _CLS = TimeInForce.OPG, TimeInForce.CLS
+_DAY, _GTC, _IOC, _FOK = TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK
+_ENDLESS = (_IOC, _FOK)  # they end with the first moment that they meet, and need no end of their own
 _ACCEPTED, _HELD = OrderStatus.ACCEPTED, OrderStatus.HELD
 _NEW, _PARTIALLY_FILLED, _FILLED = OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.FILLED
 _CANCELED, _EXPIRED, _REPLACED = OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REPLACED
 
 _CRYPTO_GTC_LIFE_NS = 90 * NS_PER_DAY
-_FOREVER = 1 << 62
 
 
 class OrderLedger:
@@ -100,11 +100,12 @@ class OrderLedger:
         # Books exist for symbols whose market matters: with open orders, or with a bar or a quote of which orders took
         # a share, or halted. What happens to all other symbols only moves a price.
         self._books: dict[str, Book] = {}
-        # (when, number, order), the earliest first; orders that closed otherwise stay until they come up.
+        # (when, number, order), the earliest first; orders that closed otherwise stay until they come up, or none is open.
         self._expiries: list[tuple[int, int, VenueOrder]] = []
+        # From when until when equities are known to be in session.
+        self._core = (0, 0)
         # Since when and until when an equity order without an end gets which one.
         self._gtc = (0, 0, 0)
-        self._short_bars: frozenset[str] = frozenset()
         # Entries of groups that were filled in the moment that is being matched.
         self._filled_entries: list[VenueOrder] = []
 
@@ -126,7 +127,15 @@ class OrderLedger:
         bound = new.limit_price
         if bound is None and instrument.is_crypto:
             bound = reserve_price or self._sale_collar(instrument)  # a buy reserves its collar, and no sale reserves
-        status, expires_at = self._begin(instrument, time_in_force, terms, now)
+        status: OrderStatus
+        expires_at: int | None
+        since, until = self._core
+        # Most orders come in a session that is known already, and end with it. (None for crypto is for the day.)
+        is_usual = time_in_force is _DAY and terms is None and since <= now < until
+        if is_usual:
+            status, expires_at = _NEW, until
+        else:
+            status, expires_at = self._begin(instrument, time_in_force, terms, now)
         order = VenueOrder(
             f"{self._order_id_head}{number:012x}",
             client_order_id,
@@ -149,6 +158,8 @@ class OrderLedger:
         if terms is not None:
             order.terms = terms
         self._orders[order.id] = self._by_client_id[client_order_id] = order
+        if not self.open_count:
+            self._expiries.clear()
         self.open_count += 1
         if expires_at is not None:
             heappush(self._expiries, (expires_at, number, order))
@@ -157,8 +168,8 @@ class OrderLedger:
         if held:
             order.status = _HELD
             return order
-        book = self._books.get(instrument.symbol) or self._book(instrument)
-        if status is _NEW and terms is None and time_in_force is not _OPG and time_in_force is not _CLS:
+        book = self._book(instrument)
+        if is_usual:
             insort(book.entries, entry_of(order))
         else:
             self._shelve(order, book)
@@ -173,12 +184,12 @@ class OrderLedger:
 
         What cannot trade before the next session is accepted, and new when its market is there.
         """
-        endless = time_in_force is _IOC or time_in_force is _FOK
+        endless = time_in_force in _ENDLESS
         if instrument.is_crypto:
             return _NEW, None if endless else now + _CRYPTO_GTC_LIFE_NS
+        extended = terms is not None and terms.extended_hours
         sessions = self._sessions(instrument.asset_class)
         session = sessions.at(now)
-        extended = terms is not None and terms.extended_hours
         status = _NEW
         if now < session.open and not (extended and not self._is_closed(instrument, now)):
             status = _ACCEPTED
@@ -196,18 +207,15 @@ class OrderLedger:
         """A symbol's book, made if need be."""
         book = self._books.get(instrument.symbol)
         if book is None:
-            symbol = instrument.symbol
-            book = self._books[symbol] = Book(instrument, symbol in self._short_bars)
+            book = self._books[instrument.symbol] = Book(instrument)
         return book
 
     @staticmethod
     def _shelve(order: VenueOrder, book: Book) -> None:
         """Put an open order where it belongs in its book."""
-        time_in_force = order.time_in_force
         if (
             (order.status is _NEW or order.status is _PARTIALLY_FILLED)
-            and time_in_force is not _OPG
-            and time_in_force is not _CLS
+            and order.time_in_force not in AUCTIONS
             and (order.terms is None or not is_dormant(order.order_type, order.terms))
         ):
             insort(book.entries, entry_of(order))
@@ -221,8 +229,7 @@ class OrderLedger:
             book.entries = [entry for entry in book.entries if entry[3] is not order]
             if book.aside:
                 book.aside = [other for other in book.aside if other is not order]
-            if book.is_spent:
-                del self._books[order.symbol]
+            self._forget(order.symbol)
         self.open_count -= 1
         if order.reserve_price:
             instrument = self._instruments[order.symbol]
@@ -314,13 +321,17 @@ class OrderLedger:
         leaves_qty = order.quantity - cum_qty
         order.filled_cost += cost
         average = price if cum_qty == quantity else (order.filled_cost / cum_qty).quantize(NANO)
-        kind: EventKind = "partial_fill"
-        status = _PARTIALLY_FILLED
-        if not leaves_qty:
+        kind: EventKind
+        if leaves_qty:
+            kind, status = "partial_fill", _PARTIALLY_FILLED
+        else:
             kind, status = "fill", _FILLED
             order.filled_at = now
             self.open_count -= 1
-        order.filled_qty, order.filled_avg_price, order.status, order.updated_at = cum_qty, average, status, now
+        order.status = status
+        order.updated_at = now
+        order.filled_qty = cum_qty
+        order.filled_avg_price = average
 
         executions = self._executions
         execution_id = f"{self._execution_id_head}{len(executions) + 1:012x}"
@@ -352,36 +363,32 @@ class OrderLedger:
 
     def _end_moment(self, book: Book, met: list[Entry], now: int) -> None:
         """These entries have met the market: filled ones leave the book, what is left of IOC and FOK ones is canceled."""
-        book.entries = [entry for entry in book.entries if entry[3].status is not _FILLED]
+        book.entries = [entry for entry in book.entries if entry[3].status is not _FILLED] if self.open_count else []
         if self._filled_entries:
             self._on_moment(now)
-        for _, _, _, order in met:
+        for entry in met:
+            order = entry[3]
             order.rested = True
-            time_in_force = order.time_in_force
-            if (time_in_force is _IOC or time_in_force is _FOK) and order.status in OPEN_STATUSES:
+            if order.time_in_force in _ENDLESS and order.status in OPEN_STATUSES:
                 self._close(order, _CANCELED, "canceled", now)
 
     def _miss_moment(self, book: Book, now: int) -> None:
         """There was a moment, and nothing could trade in it: orders that wait for nothing are canceled."""
         for _, _, _, order in book.entries:
-            if order.time_in_force in (_IOC, _FOK):
+            if order.time_in_force in _ENDLESS:
                 self._close(order, _CANCELED, "canceled", now)
 
     # ------------------------------------------------------------------ hours
 
-    def _is_core(self, book: Book, now: int) -> bool:
+    def _is_core(self, instrument: Instrument, now: int) -> bool:
         """Whether a moment lies in the symbol's session; for crypto every moment does."""
-        since, until = book.core
-        if since <= now < until:
-            return True
-        instrument = book.instrument
-        if instrument.is_crypto:
-            book.core = (0, _FOREVER)
+        since, until = self._core
+        if since <= now < until or instrument.is_crypto:
             return True
         session = self._sessions(instrument.asset_class).at(now)
         if now < session.open:
             return False
-        book.core = (session.open, session.close)
+        self._core = (session.open, session.close)
         return True
 
     def _is_closed(self, instrument: Instrument, now: int) -> bool:
@@ -394,7 +401,9 @@ class OrderLedger:
     def _forget(self, symbol: str) -> None:
         """Drop a book that remembers nothing that matters."""
         book = self._books.get(symbol)
-        if book is not None and book.is_spent:
+        if book is None or book.entries or book.aside:
+            return
+        if not (book.taken or book.bid_taken or book.ask_taken or book.halted):
             del self._books[symbol]
 
 

@@ -61,7 +61,7 @@ class QuoteMatching(Aside):
         if book is None or not book.aside:
             return
         with Exact():
-            core = self._is_core(book, now)
+            core = self._is_core(book.instrument, now)
             if not core and self._is_closed(book.instrument, now):
                 return
             exact = Decimal(repr(price))
@@ -87,18 +87,18 @@ class QuoteMatching(Aside):
         self._forget(symbol)
 
     def _match_quote(self, book: Book, now: int) -> None:
-        core = self._is_core(book, now)
-        if not core and self._is_closed(book.instrument, now):
+        instrument = book.instrument
+        core = self._is_core(instrument, now)
+        if not core and self._is_closed(instrument, now):
             return
         if book.aside:
             self._wake_all(book, now, core=core)
-        quote = self.quotes.get(book.instrument.symbol)
+        quote = self.quotes.get(instrument.symbol)
         if quote is None:
             self._miss_moment(book, now)
             return
         entries = book.entries if core else extended(book.entries)
         bid, bid_size, ask, ask_size = quote
-        instrument = book.instrument
         ask_price = instrument.round_up(Decimal(repr(ask))) if ask > 0 else None
         bid_price = instrument.round_down(Decimal(repr(bid))) if bid > 0 else None
         asked = asks = self._offered(ask_size, book.ask_taken)
