@@ -33,3 +33,54 @@ def test_time_goes_on_when_the_market_has_ended() -> None:
         assert pacer.now == at + 120 * NS_PER_SECOND
 
     run(follow)
+
+
+def test_who_asks_moves_the_time_and_wakes_nobody() -> None:
+    """A request does what is due by its moment; the pacer sleeps on until the next step of the market."""
+
+    async def follow(loop: VirtualLoop) -> None:
+        market = exchange(memory_book(1), {"BTC/USD": minutes("BTC/USD", 3)})
+        woken: list[float] = []
+        pacer = Pacer(market, 1.0, lambda: woken.append(loop.time()))
+        pacer.start()
+        running = asyncio.ensure_future(pacer.run())
+        await asyncio.sleep(1)
+        asleep_since = list(woken)
+        for _ in range(30):
+            await asyncio.sleep(1)
+            pacer.catch_up()
+            pacer.look_again()
+
+        assert market.now == pacer.now
+        assert woken == asleep_since
+        running.cancel()
+
+    run(follow)
+
+
+def test_what_is_due_earlier_than_was_known_wakes_the_pacer_in_time() -> None:
+    """A request may bring it about; without it the pacer would sleep until the end of the minute."""
+
+    async def follow(loop: VirtualLoop) -> None:
+        market = exchange(memory_book(1), {"BTC/USD": minutes("BTC/USD", 3)})
+        alarms: list[int] = []
+        rung: list[float] = []
+
+        def settle() -> None:
+            if alarms and alarms[0] <= market.now:
+                rung.append(loop.time())
+                alarms.clear()
+
+        pacer = Pacer(market, 1.0, settle, lambda: alarms[0] if alarms else None)
+        pacer.start()
+        running = asyncio.ensure_future(pacer.run())
+        await asyncio.sleep(10)
+        pacer.catch_up()
+        alarms.append(market.now + 5 * NS_PER_SECOND)
+        pacer.look_again()
+        await asyncio.sleep(20)
+
+        assert rung == [15.0]
+        running.cancel()
+
+    run(follow)

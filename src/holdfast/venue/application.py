@@ -131,7 +131,9 @@ class Venue:
         self._tell()
 
     def settle_soon(self) -> asyncio.Future[None] | None:
-        """Commit what has changed, together with what other requests of this turn of the loop change.
+        """Commit what a request has changed, together with what others of this turn of the loop change.
+
+        Where nothing happened but that time went on, which costs no sync, it is done at once.
 
         Whether the answer or the stream's message leaves first alternates, because at the real venue
         either may: a client that relies on one of them must find out here.
@@ -140,7 +142,12 @@ class Venue:
             Something to await before answering; None if there is nothing to wait for.
         """
         self.faults.carry_out()
+        if self.pacer is not None:
+            self.pacer.look_again()
         if not self._exchange.is_dirty:
+            return None
+        if not self._exchange.needs_sync:
+            self.settle()
             return None
         if self._flush is None:
             loop = asyncio.get_running_loop()

@@ -164,6 +164,11 @@ class Exchange:
         """Whether something waits for a commit."""
         return self._dirty
 
+    @property
+    def needs_sync(self) -> bool:
+        """Whether something waits for a commit that has to be synced: an input, or what happened to an order."""
+        return self._durable
+
     def next_at(self) -> int | None:
         """When the next step of the market is due (UTC ns); None at its end."""
         return self._replay.next_at()

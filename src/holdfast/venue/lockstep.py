@@ -140,6 +140,7 @@ class Pacer:
         self._alarm = alarm
         self._started = asyncio.Event()
         self._poked = asyncio.Event()
+        self._awaited: int | None = None  # the moment for which ``run`` waits
         self._paused = False
         self._anchor = (0.0, 0)
 
@@ -208,7 +209,11 @@ class Pacer:
         """Do what is due by now, because someone asks. The caller settles."""
         if self.is_running:
             self._exchange.run_until(self._target())
-            # What is asked may make an earlier step due, such as the next bar's opening for a new order.
+
+    def look_again(self) -> None:
+        """What was asked may have made something due earlier, such as the next bar's opening for a new order."""
+        nearest = self._nearest()
+        if nearest is not None and (self._awaited is None or nearest < self._awaited):
             self._poked.set()
 
     async def run(self) -> None:
@@ -226,12 +231,16 @@ class Pacer:
             if alarm is not None and alarm <= target and (due is None or due > target):
                 exchange.run_until(target)
             self._settle()
-            nearest = min((at for at in (due, self._alarm()) if at is not None), default=0)
-            wait = (nearest - self._target()) / NS_PER_SECOND / self._speed
+            self._awaited = self._nearest()
+            wait = ((self._awaited or 0) - self._target()) / NS_PER_SECOND / self._speed
             self._poked.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if self._paused else max(wait, 0.0)):
                     await self._poked.wait()
+
+    def _nearest(self) -> int | None:
+        """When something is due next, of the market or besides it (UTC ns)."""
+        return min((at for at in (self._exchange.next_at(), self._alarm()) if at is not None), default=None)
 
     def _target(self) -> int:
         real, venue = self._anchor

@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS cursor (
     events INTEGER NOT NULL
 );
 """
+_MOVE = "INSERT OR REPLACE INTO cursor VALUES (1, ?, ?, ?)"
 
 _RETRY_SECONDS = 0.05
 
@@ -152,6 +153,9 @@ class Book:
             if synced is not self._synced:
                 execute("PRAGMA synchronous = FULL" if synced else "PRAGMA synchronous = NORMAL")
                 self._synced = synced
+            if not self._added:
+                execute(_MOVE, (cursor.steps, cursor.now, cursor.events))  # one statement is a transaction of its own
+                return
             execute("BEGIN")
             for entry in self._added:
                 self._count += 1
@@ -160,7 +164,7 @@ class Book:
                     "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (self._count, at.steps, at.now, entry.account, entry.kind, entry.body, at.events),
                 )
-            execute("INSERT OR REPLACE INTO cursor VALUES (1, ?, ?, ?)", (cursor.steps, cursor.now, cursor.events))
+            execute(_MOVE, (cursor.steps, cursor.now, cursor.events))
             execute("COMMIT")
         except sqlite3.Error as error:
             message = f"the venue's book {self.path} cannot be written: {error}"

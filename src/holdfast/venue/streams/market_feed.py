@@ -142,7 +142,7 @@ class MarketFeed:
         """The symbols whose ticks somebody gets."""
         found: dict[str, None] = {}
         for session in audience:
-            asked = frozenset().union(*(session.wanted(channel) for channel in _TICK_CHANNELS))
+            asked = {symbol for channel in _TICK_CHANNELS for symbol in session.wanted(channel)}
             if asked:
                 found.update(dict.fromkeys(self._named(asked, session.feed.market)))
         return list(found)
