@@ -12,6 +12,8 @@ from holdfast.model.errors import StrategyError
 from holdfast.model.events import Event, OrderFilled, OrderUpdated, ReconcileRequested, ShutdownStarted, TimerFired
 from holdfast.state.order_tracker import InFlightOrder
 from holdfast.testing import Held, InProcessBot, time_out_before
+from holdfast.testing.sim.loop import VirtualLoop
+from holdfast.testing.sim.loop import run as simulated
 from tests.runner.helpers import Scripted, bar, buy, sell, trading, turns, until
 
 
@@ -119,6 +121,28 @@ async def test_a_long_row_of_bars_is_flushed_on_its_way() -> None:
 
     assert bot.journal.syncs == 2
     assert bot.journal.unsynced < 2_000
+
+
+def test_what_is_recorded_waits_for_a_second_at_most() -> None:
+    """A bar alone is worth no sync of its own, and is durable a second after it came."""
+
+    async def follow(_loop: VirtualLoop) -> None:
+        bot = await trading()
+        running = asyncio.ensure_future(bot.runner.run())
+        await asyncio.sleep(10)
+        before = bot.journal.syncs
+        bot.runner.inbox.post_bar(bar(2))
+        await asyncio.sleep(0.9)
+        assert bot.journal.unsynced
+        await asyncio.sleep(0.2)
+        assert not bot.journal.unsynced
+        await asyncio.sleep(60)
+
+        assert bot.journal.syncs == before + 1
+        bot.runner.pause()
+        await running
+
+    simulated(follow)
 
 
 ##### Signals from outside

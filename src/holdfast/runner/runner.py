@@ -38,7 +38,6 @@ from holdfast.runner.outbox import Outbox, Timing
 from holdfast.runner.ports import AlertPort, Brake, BrokerPort
 from holdfast.runner.recovery import Recovery, recover
 from holdfast.runner.snapshots import SNAPSHOT_EVERY, Snapshots
-from holdfast.runner.waiting import first_of
 from holdfast.time import Clock
 
 _log = structlog.get_logger(__name__)
@@ -102,6 +101,7 @@ class Runner:
         self._verdicts: dict[int, asyncio.Future[Verdict]] = {}
         self._ended = False
         self._buffered = 0
+        self._unsynced = asyncio.Event()
 
     # -- a run's beginning ----------------------------------------------------------------------
 
@@ -318,6 +318,7 @@ class Runner:
         for observe in self.observers:
             observe(event)
         self._buffered += 1
+        self._unsynced.set()
         if not commands:
             return
         self._buffered += 1
@@ -339,6 +340,7 @@ class Runner:
 
     async def _sync(self) -> None:
         self._buffered = 0
+        self._unsynced.clear()
         try:
             await self.journal.sync()
         except JournalError:
@@ -346,7 +348,9 @@ class Runner:
             raise
 
     async def _flush_regularly(self) -> None:
+        """A record waits for a second at most; where there is none, nobody wakes."""
         while True:
+            await self._unsynced.wait()
             await asyncio.sleep(_FLUSH_SECONDS)
             if self._buffered:
                 try:
@@ -362,7 +366,16 @@ class Runner:
         if due is None:
             await self.inbox.activity.wait()
             return
-        await first_of(self.inbox.activity.wait(), self.clock.wait_until(due))
+        alarm = asyncio.ensure_future(self.clock.wait_until(due))
+        alarm.add_done_callback(self._on_alarm)
+        try:
+            await self.inbox.activity.wait()
+        finally:
+            alarm.cancel()
+
+    def _on_alarm(self, alarm: asyncio.Future[None]) -> None:
+        if not alarm.cancelled():
+            self.inbox.activity.set()
 
     def _end(self) -> None:
         self._ended = True
