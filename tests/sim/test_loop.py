@@ -112,3 +112,18 @@ def test_a_task_that_fails_unheard_is_kept() -> None:
 
     assert len(errors) == 1
     assert "unheard" in errors[0]
+
+
+def test_of_two_timers_for_one_moment_the_older_one_is_first() -> None:
+    """However many there are, and whatever was cancelled among them."""
+    woken: list[int] = []
+
+    async def main(loop: VirtualLoop) -> None:
+        timers = [loop.call_at(1.0, woken.append, number) for number in range(200)]
+        for timer in timers[::3]:
+            timer.cancel()
+        await asyncio.sleep(2.0)
+
+    run(main)
+
+    assert woken == [number for number in range(200) if number % 3]

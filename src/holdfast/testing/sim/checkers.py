@@ -189,7 +189,7 @@ def within_limits(world: World) -> Iterator[str]:
 def only_approved(world: World) -> Iterator[str]:
     """P7: every order at the venue's door has an approving verdict in the journal, given before it."""
     approved: set[str] = set()
-    for _, commands in world.recorded():
+    for _, commands in world.recorded:
         for verdict in _verdicts(commands):
             if verdict.approved and verdict.client_order_id:
                 approved.add(verdict.client_order_id)
@@ -224,7 +224,7 @@ def no_stale_entries(world: World) -> Iterator[str]:
         return
     age_max = round(limit.total_seconds() * 1e9)
     seen: dict[str, int] = {}
-    for event, commands in world.recorded():
+    for event, commands in world.recorded:
         symbol, ts = getattr(event, "symbol", None), event.ts
         if type(event).__name__ in {"Bar", "Quote"} and symbol is not None:
             seen[symbol] = max(seen.get(symbol, 0), ts)
@@ -255,7 +255,7 @@ def not_too_late(world: World) -> Iterator[str]:
 def asks_after_gaps(world: World) -> Iterator[str]:
     """Whatever was streamed while nobody listened was streamed to nobody: every reconnect asks for it."""
     has_account = False
-    for event, commands in world.recorded():
+    for event, commands in world.recorded:
         if type(event) in (AccountUpdated, BrokerReported):
             has_account = True
         elif (
@@ -279,7 +279,7 @@ def listening(world: World) -> Iterator[str]:
 def halts_hold(world: World) -> Iterator[str]:
     """P7: while the journal says halted no order is decided on, and while it says reducing none that opens."""
     state = TradingState.ACTIVE
-    for event, commands in world.recorded():
+    for event, commands in world.recorded:
         if type(event) is TradingStateChanged:
             state = event.state
         for command in commands:

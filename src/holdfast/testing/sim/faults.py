@@ -7,7 +7,7 @@ testing: a run in which everything fails all the time never gets anywhere, and f
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from holdfast.testing.sim.chance import Chance
 
@@ -78,6 +78,9 @@ FAULTS: dict[str, Fault] = {
 }
 # fmt: on
 
+_AT: dict[Place, tuple[str, ...]] = {
+    place: tuple(name for name, fault in FAULTS.items() if fault.place == place) for place in get_args(Place)
+}
 # A kind is left out of a run with this chance.
 _LEFT_OUT = 0.45
 
@@ -105,9 +108,7 @@ class Faults:
         if not self.active:
             return None
         roll = self._chance.random()
-        for name, fault in FAULTS.items():
-            if fault.place != place:
-                continue
+        for name in _AT[place]:
             roll -= self.rates.get(name, 0.0)
             if roll < 0:
                 self.counts[name] += 1

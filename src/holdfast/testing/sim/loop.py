@@ -11,9 +11,12 @@ of its tasks and nothing else.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from contextvars import Context, ContextVar
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 from holdfast.model.errors import HoldfastError
@@ -34,6 +37,8 @@ class Killed(BaseException):
     """
 
 
+# Two moments closer than this are one (s). Times stay below a few days, so a float tells them apart.
+_ONE_MOMENT = 1e-9
 # Forget tasks that have ended only now and then: a callback for each would cost a turn of the loop.
 _TIDY_EVERY = 512
 
@@ -75,24 +80,6 @@ def context_of(owner: Owner) -> Context:
     return context
 
 
-class _NoSelector:
-    """Where other loops wait for sockets, this one lets time pass."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            message = "everything in the simulation waits for something that will never happen"
-            raise SimulationError(message)
-        if timeout > 0:
-            self._loop.jump()
-        return []
-
-    def close(self) -> None:
-        pass
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module.
 
@@ -103,9 +90,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        # Two moments closer than this are one. Times stay below a few days, so a float tells them apart.
-        self._clock_resolution = 1e-9
-        self._selector = _NoSelector(self)
+        self._ready: deque[asyncio.Handle] = deque()
+        # With a number, so that of two timers for one moment the older one is first.
+        self._scheduled: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._numbers = count()
         self.errors: list[str] = []
         self.set_exception_handler(_collect)
         self.set_task_factory(_make_task)
@@ -118,9 +106,42 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The same in nanoseconds."""
         return round(self._now * NS_PER_SECOND)
 
-    def jump(self) -> None:
-        """Move on to the next timer."""
-        self._now = max(self._now, self._scheduled[0].when())  # type: ignore[attr-defined]  # the base class has it
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Call it in the next turn."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call it at this moment."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heappush(self._scheduled, (when, next(self._numbers), timer))
+        return timer
+
+    def _run_once(self) -> None:
+        """One turn: all that is ready; where nothing is, time jumps to the next timer first.
+
+        In place of the base class's, which waits for sockets and reads a clock.
+        """
+        scheduled, ready = self._scheduled, self._ready
+        while scheduled and scheduled[0][2].cancelled():
+            heappop(scheduled)
+        if not ready:
+            if not scheduled:
+                message = "everything in the simulation waits for something that will never happen"
+                raise SimulationError(message)
+            self._now = max(self._now, scheduled[0][0])
+        due = self._now + _ONE_MOMENT
+        while scheduled and scheduled[0][0] < due:
+            ready.append(heappop(scheduled)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()  # noqa: SLF001 - what the base class calls
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
         """Call it now: a thread would finish whenever it likes."""
@@ -135,12 +156,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """There are no threads."""
         message = "a thread reached into the simulation"
         raise SimulationError(message)
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        pass
-
-    def _write_to_self(self) -> None:
-        pass
 
 
 def _collect(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -216,7 +216,7 @@ class Network:
         elif fault == "unknown_word" and answer.status == 200 and name.startswith("GET /v2/orders?"):
             body = self._with_unknown_word(body)
         headers = [(key, value) for key, value in answer.headers if key != b"content-length"]
-        return httpx.Response(answer.status, headers=headers, content=body)
+        return httpx.Response(answer.status, headers=headers, stream=httpx.ByteStream(body))
 
     async def _carry(
         self,

@@ -29,7 +29,7 @@ class Replayed:
 
     Args:
         kernel: New.
-        records: The journal's.
+        told: What the journal tells.
 
     Attributes:
         difference: The first decision that comes out otherwise; empty if none does.
@@ -37,14 +37,14 @@ class Replayed:
         denied: Orders that were once closed as refused or never sent, with status and evidence.
     """
 
-    def __init__(self, kernel: Kernel, records: Iterable[Record]) -> None:
+    def __init__(self, kernel: Kernel, told: Iterable[tuple[Event, tuple[Command, ...]]]) -> None:
         self.kernel = kernel
         self.difference = ""
         self.reopened: list[str] = []
         self.denied: dict[str, tuple[OrderStatus, str]] = {}
         self._open: dict[str, InFlightOrder] = {}
         self._closed: dict[str, OrderStatus] = {}
-        for event, commands in recorded(records):
+        for event, commands in told:
             try:
                 self._compare_hash(event)
                 differences = kernel.follow(event, commands)

@@ -10,7 +10,7 @@ A supervisor restarts the bot whenever it ends, as a service manager would, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -192,15 +192,16 @@ class World:
         """Of our account."""
         return KEY
 
-    def recorded(self) -> Iterator[tuple[Event, tuple[Command, ...]]]:
-        """What the journal on the disk tells."""
-        return recorded(self.disk.records())
+    @cached_property
+    def recorded(self) -> tuple[tuple[Event, tuple[Command, ...]], ...]:
+        """What the journal on the disk tells; ask for it when the run is over."""
+        return tuple(recorded(self.disk.records()))
 
     @cached_property
     def replayed(self) -> Replayed:
-        """The journal followed by a new kernel; ask for it when the run is over."""
+        """The journal followed by a new kernel; likewise."""
         clock = RealTimeClock(wall_ns=self.wall.now_ns, monotonic_ns=self.loop.now_ns)
-        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=clock), self.disk.records())
+        return Replayed(self.parts.kernel(self.config, self.strategies(), clock=clock), self.recorded)
 
     # -- the run --------------------------------------------------------------------------------
 
