@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from itertools import repeat
 from math import sqrt
 
 import numpy as np
@@ -50,15 +51,18 @@ def make_bars(seed: int, count: int) -> BarSeries:
     return BarSeries(SYMBOL, NS_PER_MINUTE, ends, open_, high, low, close, volume)
 
 
-def columns(series: BarSeries) -> list[tuple[int, float, float, float]]:
-    """What the hand-written loop reads: end, open, close, volume."""
-    return list(
-        zip(series.ts.tolist(), series.open.tolist(), series.close.tolist(), series.volume.tolist(), strict=True)
-    )
+#: A bar as the loop reads it: the number of its rule, end, open, high, low, close, volume.
+Row = tuple[int, int, float, float, float, float, float]
+
+
+def rows_of(series: BarSeries) -> list[Row]:
+    """The bars as the rows of the loop, which are made beforehand."""
+    columns = (series.ts, series.open, series.high, series.low, series.close, series.volume)
+    return list(zip(repeat(0), *(column.tolist() for column in columns), strict=False))
 
 
 class HandWritten:
-    """The rule without an engine: state in attributes, one method a bar."""
+    """The rule without an engine: state in attributes, one method a bar, which is given the whole bar."""
 
     __slots__ = ("bars", "day", "m2", "mean", "pending", "position", "price_volume", "volume")
 
@@ -66,7 +70,7 @@ class HandWritten:
         self.day, self.bars, self.position, self.pending = -1, 0, 0, 0
         self.price_volume = self.volume = self.mean = self.m2 = 0.0
 
-    def on_bar(self, ts: int, close: float, volume: float) -> None:
+    def on_bar(self, ts: int, _open: float, _high: float, _low: float, close: float, volume: float) -> None:
         """Update the sums; decide what to do at the next open."""
         day = ts // NS_PER_DAY
         if day != self.day:
@@ -86,18 +90,19 @@ class HandWritten:
             self.pending = -100
 
 
-def run_by_hand(rows: list[tuple[int, float, float, float]]) -> tuple[int, float]:
-    """Round trips and the change of cash."""
-    rule = HandWritten()
+def run_by_hand(rows: list[Row]) -> tuple[int, float]:
+    """Round trips and the change of cash. A rule a symbol, as whoever trades more than one would write it."""
+    rules = [HandWritten()]
     cash, trips = 0.0, 0
-    for ts, open_, close, volume in rows:
+    for number, ts, open_, high, low, close, volume in rows:
+        rule = rules[number]
         quantity = rule.pending
         if quantity:
             cash -= quantity * open_
             rule.position += quantity
             rule.pending = 0
             trips += quantity < 0
-        rule.on_bar(ts, close, volume)
+        rule.on_bar(ts, open_, high, low, close, volume)
     return trips, cash
 
 

@@ -142,7 +142,7 @@ class Bot:
         assert ours == theirs
         await container.reconcile_orders()
         assert container.kernel.reconciliation.drift == ()
-        assert container.order_tracker.missing_count == 0
+        assert not container.order_tracker.missing
 
     @property
     def market(self) -> MarketStream:

@@ -116,7 +116,7 @@ DERIVED = {
         *("settings", "strategies", "gate", "_path", "_handlers"),  # how it was made
         "_groups",  # holds nothing of its own
         *("_books", "_tracker"),  # other names of the portfolio's
-        *("_out", "_recorded"),  # empty between two events
+        *("commands", "_recorded"),  # empty between two events
         "_hears",  # follows from the settings
         "looks",  # its one number is written as full_look_at
     },

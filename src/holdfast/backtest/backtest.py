@@ -16,9 +16,9 @@ import msgspec
 from holdfast.backtest.broker import InProcessBroker
 from holdfast.kernel import Kernel
 from holdfast.model import BarSeries
-from holdfast.model.commands import Command, Reconcile
+from holdfast.model.commands import Reconcile
 from holdfast.model.decimals import EXACT
-from holdfast.model.events import EpochStarted, Event, ShutdownStarted, TimerFired
+from holdfast.model.events import EpochStarted, ShutdownStarted, TimerFired
 from holdfast.time import SessionsFor, sessions_for
 from holdfast.venue.market.replay import Replay
 from holdfast.venue.matching.engine import MatchingEngine
@@ -63,8 +63,7 @@ class Backtest:
         self._replay = Replay(engine, series, sessions)
         self._journal_id = journal_id
         self._cancel_open_orders = cancel_open_orders
-        self._commands: list[Command] = []
-        self._broker = InProcessBroker(engine, self._handle, terse=True)
+        self._broker = InProcessBroker(engine, kernel.dispatch, terse=True)
 
     def run(self) -> BacktestResult:
         """Run to the end of the data.
@@ -85,24 +84,22 @@ class Backtest:
 
     def _run(self) -> BacktestResult:
         started_at = self._replay.now
-        self._handle(EpochStarted(ts=started_at, epoch=1, journal_id=self._journal_id))
+        self.kernel.dispatch(EpochStarted(ts=started_at, epoch=1, journal_id=self._journal_id))
         self._drain(started_at)
         self._run_bars()
         ended_at = self._run_out_timers(self._replay.now)
-        self._commands.append(Reconcile(reason="end", since=self.kernel.reconciliation.since))
+        self.kernel.commands.append(Reconcile(reason="end", since=self.kernel.reconciliation.since))
         self._drain(ended_at)
-        self._handle(ShutdownStarted(ts=ended_at, cancel_orders=self._cancel_open_orders))
+        self.kernel.dispatch(ShutdownStarted(ts=ended_at, cancel_orders=self._cancel_open_orders))
         self._drain(ended_at)
         return BacktestResult(kernel=self.kernel, engine=self._engine, started_at=started_at, ended_at=ended_at)
 
     def _run_bars(self) -> None:
         """The hot loop. While no order is open and no timer is set, bars go straight to the kernel."""
         replay, engine, broker = self._replay, self._engine, self._broker
-        kernel, timers, commands = self.kernel, self.kernel.timers, self._commands
-        on_bar, on_bars = kernel.on_bar, kernel.on_bars
+        kernel, timers, commands = self.kernel, self.kernel.timers, self.kernel.commands
         while not replay.done:
-            if engine.is_idle and not timers and replay.coast(on_bars, engine.prices):
-                commands.extend(kernel.take_commands())
+            if engine.is_idle and not timers and replay.coast(kernel.on_bars, engine.prices):
                 now = replay.now
                 self._drain(now)
                 if engine.open_count and not timers and replay.open_at_once():
@@ -119,20 +116,13 @@ class Backtest:
             if commands:
                 self._drain(now)
             for bar in step.bars:
-                out = on_bar(bar)
-                if out:
-                    commands.extend(out)
+                kernel.dispatch(bar)
+                if commands:
                     self._drain(now)
-
-    def _handle(self, event: Event) -> None:
-        self.kernel.dispatch(event)
-        out = self.kernel.take_commands()
-        if out:
-            self._commands.extend(out)
 
     def _drain(self, now: int) -> None:
         """Carry out commands in their order; what comes of one is handled before the next."""
-        commands, actions = self._commands, self._broker.actions
+        commands, actions = self.kernel.commands, self._broker.actions
         for command in commands:  # it grows meanwhile
             action = actions.get(command.__class__)
             if action is not None:
@@ -145,7 +135,7 @@ class Backtest:
             name = min(timers, key=timers.__getitem__)
             if timers[name] > now:
                 return
-            self._handle(TimerFired(ts=now, name=name))
+            self.kernel.dispatch(TimerFired(ts=now, name=name))
             self._drain(now)
 
     def _run_out_timers(self, now: int) -> int:

@@ -89,15 +89,16 @@ class InProcessBroker:
 
     def deliver_events(self, now: int) -> None:
         """Hand over what the engine has done since the last call."""
-        terse, deliver = self._terse, self._deliver
+        deliver = self._deliver
         for event in self._engine.take_events():
-            if event.kind == "trade_bust" and event.execution is not None:
-                deliver(VenueAdjusted(ts=now, activity=_busted(event.execution, event.at)))
-            elif event.execution is not None:
-                report = None if terse else _report_at(event)
-                deliver(OrderFilled(ts=now, execution=_execution(event.execution), source=_STREAM, report=report))
-            else:
+            execution = event.execution
+            if execution is None:
                 deliver(OrderUpdated(ts=now, report=_report_at(event), source=_STREAM))
+            elif event.kind == "trade_bust":
+                deliver(VenueAdjusted(ts=now, activity=_busted(execution, event.at)))
+            else:
+                report = None if self._terse else _report_at(event)
+                deliver(OrderFilled(ts=now, execution=_execution(execution), source=_STREAM, report=report))
 
     # -- one method a command -------------------------------------------------------------------
 

@@ -178,7 +178,7 @@ class Flattening:
         self._touched.clear()
 
     def _emit(self, command: Command) -> None:
-        self._kernel._out.append(command)  # noqa: SLF001 - a part of the kernel, in a module of its own
+        self._kernel.commands.append(command)
 
     # -- the rounds -----------------------------------------------------------------------------
 

@@ -124,6 +124,7 @@ class Kernel(MarketFlow, Restorable):
         tracker: What holds the orders; default: a new one.
 
     Attributes:
+        commands: What ``dispatch`` and ``on_bars`` led to and nobody has taken yet; their driver empties it.
         unknowns_kind: What deals with unknown outcomes; a subclass of the kernel may name another.
         reconciliation_kind: What compares the books, likewise.
     """
@@ -162,7 +163,7 @@ class Kernel(MarketFlow, Restorable):
         self._path = SignalPath(self.portfolio, protections, gate)
         self._books = self.portfolio.books
         self._tracker = self.portfolio.tracker
-        self._out: list[Command] = []
+        self.commands: list[Command] = []
         self._recorded: RecordedDecisions | None = None
         self._next_intent = 1
         self._day_ends_at = 0
@@ -224,7 +225,7 @@ class Kernel(MarketFlow, Restorable):
         return self.take_commands()
 
     def dispatch(self, event: Event) -> None:
-        """``handle`` for drivers that have made the Decimal context exact; commands are fetched with ``take_commands``."""
+        """``handle`` for drivers that have made the Decimal context exact; what follows is in ``commands``."""
         self._handlers[event.__class__](event)
 
     def follow(self, event: Event, commands: Sequence[Command]) -> tuple[str, ...]:
@@ -240,7 +241,7 @@ class Kernel(MarketFlow, Restorable):
                 self._enact(self.portfolio.book(decision.verdict.signal.symbol), decision, request)
         finally:
             self._recorded = None
-            self._out = []
+            self.commands = []
         return recorded.differences()
 
     @property
@@ -331,7 +332,7 @@ class Kernel(MarketFlow, Restorable):
         """The side effects of a decision, in one place: counters, tracker, commands."""
         verdict, intent = decision.verdict, decision.intent
         self.recent_verdicts.append(verdict)
-        self._out.append(RecordVerdict(verdict=verdict, request=request))
+        self.commands.append(RecordVerdict(verdict=verdict, request=request))
         if intent is not None:
             if self._recorded is None:
                 self._next_intent += 1
@@ -344,9 +345,9 @@ class Kernel(MarketFlow, Restorable):
             if intent.replaces:
                 old = self._tracker.get(intent.replaces)
                 broker_id = (old.broker_id if old is not None else None) or ""
-                self._out.append(ReplaceOrder(intent=intent, broker_id=broker_id, deadline=deadline))
+                self.commands.append(ReplaceOrder(intent=intent, broker_id=broker_id, deadline=deadline))
             else:
-                self._out.append(SubmitOrder(intent=intent, deadline=deadline))
+                self.commands.append(SubmitOrder(intent=intent, deadline=deadline))
             if book.order_listeners:
                 self._tell_order(book, order)
         elif not verdict.approved:
@@ -355,7 +356,7 @@ class Kernel(MarketFlow, Restorable):
             if verdict.stage is Stage.PROTECTIONS:
                 self._alert("protections", f"{verdict.signal.symbol}: protection active", verdict.reason)
             elif verdict.guard == RULES_NOT_LOADED:
-                self._out.append(LoadSecurity(symbol=verdict.signal.symbol))
+                self.commands.append(LoadSecurity(symbol=verdict.signal.symbol))
         elif decision.waits:
             held = self.portfolio.positions.quantity(book.symbol)
             book.exit = PendingExit(verdict.signal, request, everything=verdict.signal.quantity >= abs(held))
@@ -401,9 +402,9 @@ class Kernel(MarketFlow, Restorable):
         order = self._tracker.accept(event.client_order_id, event.broker_id, event.ts)
         if order is not None:
             if self._tracker.adopted:
-                self._take_counted()
+                self._take_adopted()
             book = self._books[order.symbol]
-            if book.order_listeners or book.exit is not None or self.unknowns.has_any:
+            if book.order_listeners or book.exit is not None or self.unknowns.has_any():
                 self._order_changed(order)
 
     def _on_order_filled(self, event: OrderFilled) -> None:
@@ -412,9 +413,13 @@ class Kernel(MarketFlow, Restorable):
         if self._hears:
             self.hearing.take_execution(event.execution, event.source, event.ts, news=order is not None)
         if order is not None:
-            self._take_counted((order, event.execution))
+            if self._tracker.adopted:
+                self._take_adopted((order, event.execution))
+            else:
+                self._book_execution(order, event.execution)
+                self._tell_execution(order, event.execution)
         elif self._tracker.adopted:
-            self._take_counted()
+            self._take_adopted()
         elif self._tracker.is_orphan(event.execution.execution_id):
             self.others.on_orphan(event.execution)
         if event.report is not None:
@@ -422,28 +427,35 @@ class Kernel(MarketFlow, Restorable):
         elif self._tracker.discrepancies:
             self._report_discrepancies()
 
-    def _take_counted(self, *counted: tuple[InFlightOrder, Execution]) -> None:
-        """Book what the tracker has just counted, and with it the executions that were orphans until now.
+    def _take_adopted(self, *counted: tuple[InFlightOrder, Execution]) -> None:
+        """Book the executions that were orphans until now, behind one that has just been counted.
 
         All of it before anyone is told: whoever decides on the first must see the position after the last.
         """
-        if self._tracker.adopted:
-            adopted = self._tracker.take_adopted()
-            for _, execution in adopted:
-                self.others.give_back(execution)
-            counted += tuple(adopted)
-        portfolio, books = self.portfolio, self._books
+        adopted = self._tracker.take_adopted()
+        for _, execution in adopted:
+            self.others.give_back(execution)
+        counted += tuple(adopted)
         for order, execution in counted:
-            before = portfolio.equity
-            portfolio.book_fill(books[order.symbol], order, execution)
-            if self.adjustments.state.waiting:
-                self.adjustments.on_counted(execution)
-            self._observe_equity(before)
-        self.counters.executions += len(counted)
+            self._book_execution(order, execution)
         for order, execution in counted:
-            for strategy in books[order.symbol].fill_listeners:
-                tell(strategy, "on_fill", execution, order)
-            self._order_changed(order)
+            self._tell_execution(order, execution)
+
+    def _book_execution(self, order: InFlightOrder, execution: Execution) -> None:
+        """Book what the tracker has counted, and tell the protections what it did to the equity."""
+        portfolio = self.portfolio
+        before = portfolio.equity
+        portfolio.book_fill(self._books[order.symbol], order, execution)
+        if self.adjustments.state.waiting:
+            self.adjustments.on_counted(execution)
+        if portfolio.account is not None:
+            self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
+        self.counters.executions += 1
+
+    def _tell_execution(self, order: InFlightOrder, execution: Execution) -> None:
+        for strategy in self._books[order.symbol].fill_listeners:
+            tell(strategy, "on_fill", execution, order)
+        self._order_changed(order)
 
     def _take_report(self, report: OrderReport, source: Source) -> None:
         order = self._tracker.get(report.client_order_id) or self._tracker.by_broker_id(report.broker_id)
@@ -458,7 +470,7 @@ class Kernel(MarketFlow, Restorable):
             news = changed and order.is_closed and before in OPEN
             self.hearing.take_report(report, source, self.portfolio.now_ns, news=news)
         if self._tracker.adopted:
-            self._take_counted()
+            self._take_adopted()
         if self._tracker.discrepancies:
             self._report_discrepancies()
         if changed:
@@ -515,7 +527,7 @@ class Kernel(MarketFlow, Restorable):
         elif event.name == UNHEARD:
             mute = self.hearing.verdict(event.ts)
             if mute is not None:
-                self._out.append(mute)
+                self.commands.append(mute)
         elif event.name.startswith(LOOKUP_TIMER):
             self.unknowns.on_timer(event.name.removeprefix(LOOKUP_TIMER))
 
@@ -535,8 +547,8 @@ class Kernel(MarketFlow, Restorable):
         for book in self._books.values():
             if book.exit is not None:
                 book.exit.request = None  # whoever waited for its verdict is gone
-        self._out.extend(LoadSecurity(symbol=symbol) for symbol in self._books)
-        self._out.append(QueryAccount())
+        self.commands.extend(LoadSecurity(symbol=symbol) for symbol in self._books)
+        self.commands.append(QueryAccount())
         self.unknowns.on_restart()
         self.reconciliation.begin(event.ts)
         self._reconcile("start")
@@ -574,7 +586,7 @@ class Kernel(MarketFlow, Restorable):
     # -- reconciliation -------------------------------------------------------------------------
 
     def _reconcile(self, reason: str) -> None:
-        self._out.append(self.looks.ask(reason, self.portfolio.now_ns))
+        self.commands.append(self.looks.ask(reason, self.portfolio.now_ns))
 
     def _on_broker_reported(self, event: BrokerReported) -> None:
         self._advance(event.ts)
@@ -639,19 +651,19 @@ class Kernel(MarketFlow, Restorable):
         return handle
 
     def _emit(self, command: Command) -> None:
-        self._out.append(command)
+        self.commands.append(command)
 
     def _order_changed(self, order: InFlightOrder) -> None:
         symbol, portfolio, tracker = order.symbol, self.portfolio, self._tracker
         book = self._books[symbol]
-        if self.timers or self.unknowns.has_any:
+        if self.timers or self.unknowns.has_any():
             self.unknowns.on_heard(order)
         if (book.fee_uncertainty or portfolio.cash_uncertainty) and order.status in CLOSED:
             self.timers.setdefault(RECHECK, portfolio.now_ns + self.settings.recheck_after)
         book.busy = (
             book.exit is not None
             or tracker.has_open(symbol)
-            or (tracker.missing_count > 0 and bool(portfolio.closed_with_fills_missing(symbol)))
+            or (bool(tracker.missing) and bool(portfolio.closed_with_fills_missing(symbol)))
         )
         if book.order_listeners:
             self._tell_order(book, order)
@@ -665,7 +677,7 @@ class Kernel(MarketFlow, Restorable):
             tell(strategy, "on_order", order)
 
     def _alert(self, channel: str, title: str, details: str = "") -> None:
-        self._out.append(SendAlert(channel=channel, title=title, details=details))
+        self.commands.append(SendAlert(channel=channel, title=title, details=details))
 
 
 _UNTRUSTWORTHY = frozenset({DiscrepancyKind.MISMATCH, DiscrepancyKind.SECOND_ORDER})

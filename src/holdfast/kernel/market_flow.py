@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import islice
 
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.boundary import strategy_error, tell
@@ -30,21 +29,21 @@ class MarketFlow(ABC):
     protections: ProtectionManager
     counters: Counters
     _books: dict[str, SymbolBook]
-    _out: list[Command]
+    commands: list[Command]
     _day_ends_at: int
 
     def take_commands(self) -> Sequence[Command]:
-        """What ``on_bars`` led to; ``handle`` has returned its own."""
-        if not self._out:
+        """What ``dispatch`` or ``on_bars`` led to; ``handle`` has returned its own."""
+        if not self.commands:
             return _NOTHING
-        out, self._out = self._out, []
+        out, self.commands = self.commands, []
         return out
 
     def on_bars(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
         """``handle`` for each of ``bars[start:stop]``, which are of one symbol, up to the first that leads to commands.
 
         For drivers that show half a million bars and have made the Decimal context exact: one call a stretch and not
-        one a bar. Commands are fetched with ``take_commands``.
+        one a bar. What follows is in ``commands``.
 
         Returns:
             The index after the last bar shown, and whether there are commands.
@@ -52,17 +51,20 @@ class MarketFlow(ABC):
         Raises:
             StrategyError: A strategy raised; names it and the place.
         """
-        book = self.portfolio.book(bars[start].symbol)
-        if len(book.strategies) != 1 or not book.last_bar_at < bars[start].ts <= book.boundary:
+        first = bars[start]
+        book = self._books.get(first.symbol)
+        if book is None or len(book.strategies) != 1 or not book.last_bar_at < first.ts <= book.boundary:
             return self._on_bars_one_by_one(bars, start, stop)
         strategy = book.strategies[0]
-        portfolio, guards, out = self.portfolio, self.protections, self._out
+        portfolio, guards, out = self.portfolio, self.protections, self.commands
         show, boundary, latest = strategy.on_bar, book.boundary, book.last_bar_at
         # Nothing fills within a stretch, so what is held stands still; what the strategy may ask for is kept up to date.
-        held, mark, equity = book.position_float, book.mark, portfolio.equity
-        low, top, until, highest = guards.quiet
+        held = book.position_float
+        if held:
+            mark, equity = book.mark, portfolio.equity
+            low, top, until, highest = guards.quiet
         index = start
-        for index, bar in enumerate(islice(bars, start, stop), start):
+        for index, bar in enumerate(bars[start:stop], start):
             ts = bar.ts
             if not latest < ts <= boundary:
                 break
@@ -95,14 +97,9 @@ class MarketFlow(ABC):
         book = self.portfolio.book(bars[start].symbol)
         for index in range(start, stop):
             self._on_bar(bars[index])
-            if self._out or (len(book.strategies) == 1 and bars[index].ts <= book.boundary):
-                return index + 1, bool(self._out)
+            if self.commands or (len(book.strategies) == 1 and bars[index].ts <= book.boundary):
+                return index + 1, bool(self.commands)
         return stop, False
-
-    def on_bar(self, bar: Bar) -> Sequence[Command]:
-        """``handle`` for a bar, for drivers that have made the Decimal context exact."""
-        self._on_bar(bar)
-        return self.take_commands()
 
     def _on_bar(self, bar: Bar) -> None:
         book = self._books.get(bar.symbol)

@@ -198,7 +198,7 @@ class Portfolio:
 
     def closed_with_fills_missing(self, symbol: str) -> Sequence[InFlightOrder]:
         """Orders that are over, of which the venue has told more than we have counted: the position is not final."""
-        if not self.tracker.missing_count:
+        if not self.tracker.missing:
             return ()
         missing = self.tracker.orders_with_missing_fills()
         return [
@@ -226,7 +226,7 @@ class Portfolio:
     def position_quantity(self, symbol: str) -> Decimal:
         """Signed quantity held plus all that is open, in flight or unknown, in the direction that makes it larger."""
         held = self.positions.quantity(symbol)
-        if self.tracker.missing_count:
+        if self.tracker.missing:
             for order in self.closed_with_fills_missing(symbol):
                 held += order.side.sign * (order.reported_filled_qty - order.filled_quantity)
         if not self.adopted_orders and not self.tracker.has_open(symbol):

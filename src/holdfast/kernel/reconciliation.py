@@ -181,7 +181,7 @@ class Reconciliation:
         again: int | None = None
         if len(found) > len(confirmed) or shadows or awaited:
             again = self._settings.recheck_after
-        elif self._portfolio.tracker.missing_count:
+        elif self._portfolio.tracker.missing:
             again = self._settings.open_order_interval
         return Outcome(self.drift, tuple(shadows.values()), again, over)
 
@@ -252,7 +252,7 @@ class Reconciliation:
         """Cash is compared to the cent, when nothing is under way that could move it."""
         portfolio = self._portfolio
         ours = portfolio.positions.cash
-        under_way = portfolio.tracker.open_count or portfolio.tracker.missing_count or portfolio.cash_uncertainty
+        under_way = portfolio.tracker.open_count or portfolio.tracker.missing or portfolio.cash_uncertainty
         if abs(theirs - ours) < _CENT or (under_way and CASH not in self._suspected):
             return []
         return [Drift(CASH, ours, theirs)]

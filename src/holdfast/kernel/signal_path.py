@@ -223,7 +223,7 @@ class SignalPath:
             if not order.reduce_only or order.order_type is not OrderType.MARKET or order.cancel_requested:
                 return EXIT_WAITS, "cancels what rests on the symbol first"
             leaving += order.remaining
-        if self._tracker.missing_count and self._portfolio.closed_with_fills_missing(book.symbol):
+        if self._tracker.missing and self._portfolio.closed_with_fills_missing(book.symbol):
             return EXIT_WAITS, "the venue has told of fills that have not come yet"
         if leaving and leaving >= abs(held):
             return EXIT_IN_FLIGHT, "orders in flight already close the position"

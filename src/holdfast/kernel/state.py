@@ -139,7 +139,7 @@ class Restorable:
     _next_intent: int
     _day_ends_at: int
     _stopping: bool
-    _out: list[Command]
+    commands: list[Command]
     _recorded: RecordedDecisions | None
 
     def save_state(self) -> KernelState | None:
@@ -201,7 +201,7 @@ class Restorable:
         """For whoever reads the journal: nothing follows from it, or a state could not be hashed without changing."""
 
     def _written(self) -> KernelState:
-        invariant(not self._out and self._recorded is None, "a state is taken between two events only")
+        invariant(not self.commands and self._recorded is None, "a state is taken between two events only")
         return KernelState(
             form=STATE_FORM,
             journal_id=self.journal_id,

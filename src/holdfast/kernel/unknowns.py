@@ -180,7 +180,6 @@ class Unknowns:
 
     # -- what else tells -------------------------------------------------------------------------
 
-    @property
     def has_any(self) -> bool:
         """Whether anything is remembered of any order; where nothing is, ``on_heard`` has only a timer to remove."""
         state = self.state

@@ -70,6 +70,7 @@ class OrderTracker(WrittenTracker, OwnCode):
     """All orders of ours, and what is known of them.
 
     Attributes:
+        missing: Orders of which the venue has told more than we counted, by client order id. Read only.
         discrepancies: What did not fit since ``take_discrepancies`` was called; look at it after every call.
         adopted: Executions that were orphans until their order's venue id became known, counted since
             ``take_adopted`` was called. They concern positions as much as those that ``apply_execution`` counts.
@@ -81,7 +82,6 @@ class OrderTracker(WrittenTracker, OwnCode):
         "_exits",
         "_forgotten",
         "_forgotten_broker_ids",
-        "_missing",
         "_open",
         "_open_by_symbol",
         "_orders",
@@ -90,6 +90,7 @@ class OrderTracker(WrittenTracker, OwnCode):
         "_unnamed",
         "adopted",
         "discrepancies",
+        "missing",
     )
 
     def __init__(self) -> None:
@@ -98,7 +99,7 @@ class OrderTracker(WrittenTracker, OwnCode):
         # Open orders, twice, in the order of their creation, so that asking costs what is open and not what ever was.
         self._open: dict[str, InFlightOrder] = {}
         self._open_by_symbol: dict[str, dict[str, InFlightOrder]] = {}
-        self._missing: dict[str, InFlightOrder] = {}
+        self.missing: dict[str, InFlightOrder] = {}
         self._exits: dict[str, list[InFlightOrder]] = {}
         self._unnamed: dict[str, InFlightOrder] = {}
         # Ids of all executions ever, counted or orphaned. A dict, because a set has no order to write down.
@@ -332,18 +333,13 @@ class OrderTracker(WrittenTracker, OwnCode):
         """Orders whose submit has no verdict, oldest first."""
         return [order for order in self._open.values() if order.status is OrderStatus.UNKNOWN]
 
-    @property
-    def missing_count(self) -> int:
-        """Of how many orders the venue has told more than we counted."""
-        return len(self._missing)
-
     def orders_with_missing_fills(self) -> list[InFlightOrder]:
         """Orders of which the venue has told more than we counted, open or closed, oldest first."""
-        return sorted(self._missing.values(), key=_sequence)
+        return sorted(self.missing.values(), key=_sequence)
 
     def unsettled(self) -> list[InFlightOrder]:
         """Orders about which anything is open: status, outcome or fills. Oldest first."""
-        return sorted({**self._open, **self._missing}.values(), key=_sequence)
+        return sorted({**self._open, **self.missing}.values(), key=_sequence)
 
     def orphan_executions(self) -> list[Execution]:
         """Executions of orders that are unknown here, in the order in which they came."""
@@ -393,7 +389,7 @@ class OrderTracker(WrittenTracker, OwnCode):
             "held": len(self._orders),
             "open": len(self._open),
             "unknown": by_status[OrderStatus.UNKNOWN.value],
-            "fills_missing": len(self._missing),
+            "fills_missing": len(self.missing),
             "orphan_executions": len(self._orphans),
             "by_status": {status.value: by_status[status.value] for status in OrderStatus if by_status[status.value]},
         }
@@ -420,7 +416,7 @@ class OrderTracker(WrittenTracker, OwnCode):
             order
             for order in self._orders.values()
             if order.status in VENUE_CLOSED
-            and order.client_order_id not in self._missing
+            and order.client_order_id not in self.missing
             and order.last_event_at < before_ns
             and (order.closed_at or 0) < before_ns
         ]
@@ -464,9 +460,9 @@ class OrderTracker(WrittenTracker, OwnCode):
             order.evidence = "execution"
             self._move(order, target, order.last_event_at)
         if known > filled:
-            self._missing[order.client_order_id] = order
-        elif self._missing:
-            self._missing.pop(order.client_order_id, None)
+            self.missing[order.client_order_id] = order
+        elif self.missing:
+            self.missing.pop(order.client_order_id, None)
 
     def _take_word(
         self, order: InFlightOrder, word: OrderStatus, filled_qty: Decimal, evidence: str, at: int, *, refused: bool
@@ -482,7 +478,7 @@ class OrderTracker(WrittenTracker, OwnCode):
         raised = filled_qty > known
         if raised:
             order.reported_filled_qty = filled_qty
-            self._missing[order.client_order_id] = order
+            self.missing[order.client_order_id] = order
         if at > order.last_event_at:  # noqa: PLR1730 - on every report; max() costs three times as much
             order.last_event_at = at
         if word in VENUE_CLOSED and filled_qty < order.filled_quantity:

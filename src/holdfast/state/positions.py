@@ -134,7 +134,7 @@ class Position:
         """Set the two floats from the Decimals; to make a float of a Decimal costs more than to multiply two."""
         if self.quantity:
             self.quantity_float = float(self.quantity)
-            self.average_price_float = float(self.average_price)
+            self.average_price_float = float(self.lots[0].price if len(self.lots) == 1 else self.average_price)
         else:
             self.quantity = _ZERO  # not 0.00
             self.quantity_float = self.average_price_float = 0.0

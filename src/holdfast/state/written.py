@@ -143,7 +143,7 @@ class WrittenTracker(Groups):
     discrepancies: list[Discrepancy]
     _open: dict[str, InFlightOrder]
     _open_by_symbol: dict[str, dict[str, InFlightOrder]]
-    _missing: dict[str, InFlightOrder]
+    missing: dict[str, InFlightOrder]
     _seen: dict[str, None]
     _orphans: dict[str, Execution]
     _forgotten: dict[str, Forgotten]
@@ -190,7 +190,7 @@ class WrittenTracker(Groups):
             if order.broker_id is not None:
                 self._by_broker_id[order.broker_id] = order
             if order.fills_missing:
-                self._missing[order.client_order_id] = order
+                self.missing[order.client_order_id] = order
             if order.parent is not None:
                 self._join_group(order, order.parent)
             elif order.terms is not None:

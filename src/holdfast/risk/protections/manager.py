@@ -56,6 +56,9 @@ class ProtectionManager:
         protections: In the order in which they are asked. Names must differ.
         clock: Asked where ``check`` is given no ``now``; default: real time.
 
+    Attributes:
+        lookback_ns: How long after its close a trade can still matter (ns), given that the equity is observed.
+
     Raises:
         ConfigurationError: Two protections have the same name.
     """
@@ -71,7 +74,7 @@ class ProtectionManager:
         asked = [protection for protection in self.protections if protection.mode is not GuardMode.OFF]
         self._by_equity = [protection for protection in asked if isinstance(protection, EquityProtection)]
         self._by_trades = [protection for protection in asked if not isinstance(protection, EquityProtection)]
-        self._lookback = max((protection.lookback_ns for protection in self._by_trades), default=0)
+        self.lookback_ns = max((protection.lookback_ns for protection in self._by_trades), default=0)
         # An observation before ``quiet_until`` and between the two levels changes nothing but the last and the highest
         # equity known: whoever observes once a bar may skip it, if he raises ``quiet_highest`` to it where it is higher,
         # and tells the last one before asking.
@@ -80,11 +83,6 @@ class ProtectionManager:
         self._unheard: float | None = None  # the last quiet observation that the protections were not told
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
-
-    @property
-    def lookback_ns(self) -> int:
-        """How long after its close a trade can still matter (ns), given that the equity is observed."""
-        return self._lookback
 
     @property
     def quiet(self) -> tuple[float, float, int, float]:
@@ -97,7 +95,8 @@ class ProtectionManager:
         ``before`` is the level just before, for a caller that skips quiet observations.
         """
         if self.quiet_low < equity < self.quiet_top and now_ns < self.quiet_until:
-            self.quiet_highest = max(self.quiet_highest, equity)
+            if equity > self.quiet_highest:  # noqa: PLR1730 - on every fill and every opening; max() costs three times as much
+                self.quiet_highest = equity
             self._unheard = equity
             return
         self._tell_unheard(before)
@@ -152,7 +151,7 @@ class ProtectionManager:
         unreadable: Hold | None = None
         if completed_trades and self._by_trades:
             try:
-                closes = closes_between(completed_trades, now_ns - self._lookback, now_ns)
+                closes = closes_between(completed_trades, now_ns - self.lookback_ns, now_ns)
             except DataError as error:
                 unreadable = Hold(f"cannot judge: {error}", None, ProtectionTrigger.MISSING_DATA)
         return self.judge(symbol, completed_trades, closes, now_ns, unreadable)

@@ -359,7 +359,7 @@ class SendsAgainAfterARestart(Kernel):
                 limit_price=order.limit_price,
                 reduce_only=order.reduce_only,
             )
-            self._out.append(SubmitOrder(intent=intent, deadline=event.ts + self.settings.submit_deadline))
+            self.commands.append(SubmitOrder(intent=intent, deadline=event.ts + self.settings.submit_deadline))
 
 
 class CountsIntentsAnew(Kernel):
