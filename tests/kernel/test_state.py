@@ -133,14 +133,14 @@ DERIVED = {
     },
     "Reconciliation": {"_portfolio", "_settings", "_others"},  # how it was made
     "ProtectionManager": {
-        *("protections", "_clock", "_by_trades", "_lookback"),  # how it was made
+        *("protections", "_clock", "_by_trades", "lookback_ns"),  # how it was made
     },
     "OrderTracker": {
         *(
             "_by_broker_id",
             "_open",
             "_open_by_symbol",
-            "_missing",
+            "missing",
             "_forgotten_broker_ids",
             "_exits",
             "_unnamed",
