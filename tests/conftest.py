@@ -1,7 +1,9 @@
-"""What every test shares: one Hypothesis profile, and logs that no test leaves set for the next one."""
+"""What every test shares: one Hypothesis profile, one reading of certificates, and logs as they were."""
 
 from __future__ import annotations
 
+import functools
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +13,14 @@ from hypothesis import HealthCheck, settings
 # A busy machine is slow, not wrong: no property fails for the time that it took.
 settings.register_profile("house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_read_once() -> Iterator[None]:
+    """Every HTTP client reads all certificates of the world when it is made, and the tests make thousands of clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(autouse=True)

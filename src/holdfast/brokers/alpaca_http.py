@@ -28,6 +28,7 @@ from holdfast.model.errors import BrokerError, OrderDroppedError, OutcomeUnknown
 from holdfast.model.timestamps import NS_PER_SECOND
 from holdfast.net import Backoff, Throttler
 from holdfast.net.throttler import Mark
+from holdfast.net.tls import trusted_by
 from holdfast.time import Clock
 
 Admit = Callable[[], str | None]
@@ -106,6 +107,7 @@ class AlpacaHttp:
             trust_env=not all(is_loopback(url) for url in base_urls),
             follow_redirects=False,
             transport=transport,
+            verify=trusted_by(*base_urls),
         )
         self._requests = self._retried = self._refused = self._unknown = 0
         self._last_request_id: str | None = None

@@ -16,6 +16,7 @@ from websockets.exceptions import WebSocketException
 from holdfast.brokers.alpaca_endpoints import check_key, is_loopback, trade_stream_url
 from holdfast.brokers.alpaca_errors import failure_of
 from holdfast.model.errors import BrokerError
+from holdfast.net.tls import trusted_by
 from holdfast.time import Clock, RealTimeClock
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 15.0
@@ -71,6 +72,7 @@ class Side:
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
             trust_env=not (is_loopback(trading) and is_loopback(data)),
             follow_redirects=False,
+            verify=trusted_by(trading, data),
         )
         self._stack = contextlib.AsyncExitStack()
         self._heard = asyncio.Event()

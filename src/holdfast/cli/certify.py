@@ -28,6 +28,7 @@ from holdfast.di.config import load
 from holdfast.di.places import account_keys, trading_url
 from holdfast.model.errors import HoldfastError, VenueError
 from holdfast.model.timestamps import NS_PER_MINUTE, format_rfc3339, parse_rfc3339
+from holdfast.net.tls import trusted_by
 
 _BUILT_IN = "holdfast-venue"
 # Cheap, liquid, and known to every venue.
@@ -83,7 +84,7 @@ async def _about(url: str) -> dict[str, Any]:
     if not is_loopback(url):
         return {}
     try:
-        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=trusted_by(url)) as client:
             found = (await client.get(url + "/")).json()
     except httpx.HTTPError as error:
         message = f"no venue answers at {url}: {str(error) or type(error).__name__}"

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from holdfast.cli.state_dir import last_status_url, token_path
 from holdfast.model.errors import ConfigurationError, HoldfastError
+from holdfast.net.tls import trusted_by
 from holdfast.web.live import render
 
 
@@ -30,7 +31,11 @@ def status(url: str | None, token: str | None, *, as_json: bool) -> None:
             raise ConfigurationError(message) from None
     try:
         response = httpx.get(
-            address.rstrip("/") + "/status", headers={"Authorization": f"Bearer {token}"}, timeout=5.0, trust_env=False
+            address.rstrip("/") + "/status",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=5.0,
+            trust_env=False,
+            verify=trusted_by(address),
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         message = f"no bot answers at {address}: {error}"

@@ -42,6 +42,7 @@ from holdfast.model.errors import (
 from holdfast.model.market import Bar, Quote, Trade
 from holdfast.model.timestamps import NS_PER_MS
 from holdfast.net import Backoff, Throttler
+from holdfast.net.tls import trusted_by
 from holdfast.time import Clock, RealTimeClock
 
 log = structlog.get_logger(__name__)
@@ -205,6 +206,7 @@ class PolygonProvider:
             timeout=timeout_seconds,
             trust_env=urlsplit(self._base_url).hostname not in _LOOPBACK,
             follow_redirects=False,  # a redirect could carry the key elsewhere
+            verify=trusted_by(self._base_url),
             transport=transport,
         )
 

@@ -12,6 +12,7 @@ from holdfast.di.container import Container
 from holdfast.di.venue_link import discover_venue
 from holdfast.model import TradingState
 from holdfast.model.errors import VenueError
+from holdfast.net.tls import trusted_by
 from holdfast.runner.lockstep import LockstepClock, LockstepDriver, LockstepLink
 
 _END_POLL_SECONDS = 0.25
@@ -178,7 +179,7 @@ class Session:
             await asyncio.Event().wait()
             return
         admin = venue.admin
-        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=trusted_by(admin)) as client:
             while True:
                 try:
                     state = (await client.get(admin + "/")).json()

@@ -7,6 +7,7 @@ import msgspec
 
 from holdfast.brokers.alpaca_endpoints import is_loopback
 from holdfast.model.errors import VenueError
+from holdfast.net.tls import trusted_by
 
 
 class VenueInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ async def discover_venue(base_url: str | None) -> VenueInfo | None:
     if base_url is None or not is_loopback(base_url):
         return None
     try:
-        async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=5.0, trust_env=False, verify=trusted_by(base_url)) as client:
             response = await client.get(base_url + "/")
     except httpx.HTTPError as error:
         message = f"no venue answers at {base_url}: {str(error) or type(error).__name__}"

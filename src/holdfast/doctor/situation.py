@@ -23,6 +23,7 @@ from holdfast.journal import Owner, read_owner
 from holdfast.journal.places import DatabaseUrl, Place
 from holdfast.model.enums import AssetClass
 from holdfast.model.errors import JournalError
+from holdfast.net.tls import trusted_by
 from holdfast.time import Clock, RealTimeClock
 
 #: What a bot trades that was told no symbol.
@@ -243,6 +244,7 @@ class Situation:
                 timeout=httpx.Timeout(limits.answer, connect=limits.connect),
                 trust_env=not all(map(is_loopback, (self.trading, self.data))),
                 follow_redirects=False,
+                verify=trusted_by(self.trading, self.data),
             )
         headers = dict(zip(("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"), self.keys, strict=True)) if keys else {}
         asked_at = self.clock.now_ns()

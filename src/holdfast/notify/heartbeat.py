@@ -26,6 +26,7 @@ import httpx
 import structlog
 
 from holdfast.model.errors import ConfigurationError
+from holdfast.net.tls import trusted_by
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +80,10 @@ class Heartbeat:
         """Beat until cancelled."""
         # No proxy stands between us and our own machine.
         async with httpx.AsyncClient(
-            timeout=self._timeout, trust_env=not self._is_local, transport=self._transport
+            timeout=self._timeout,
+            trust_env=not self._is_local,
+            transport=self._transport,
+            verify=trusted_by(self._url),
         ) as client:
             while True:
                 await self.beat(client)

@@ -30,6 +30,7 @@ from holdfast.model.enums import Source
 from holdfast.model.events import Event, OrderFilled, ReconcileRequested
 from holdfast.model.timestamps import NS_PER_MS, format_rfc3339
 from holdfast.net import Backoff
+from holdfast.net.tls import trusted_by
 from holdfast.time import Clock
 
 PATH = "/v2beta1/events/activities"
@@ -134,7 +135,9 @@ class ActivityStream:
         """Read, and begin again after every cut."""
         trust = not is_loopback(self._url)
         try:
-            async with httpx.AsyncClient(headers=self._headers, timeout=self._timeout, trust_env=trust) as client:
+            async with httpx.AsyncClient(
+                headers=self._headers, timeout=self._timeout, trust_env=trust, verify=trusted_by(self._url)
+            ) as client:
                 while await self._connect(client):
                     self.state = "waiting"
                     await self._sleep(self._backoff.next())

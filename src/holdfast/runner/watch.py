@@ -41,6 +41,7 @@ from holdfast.journal.places import Place
 from holdfast.model import BrokerPosition, OrderReport
 from holdfast.model.errors import BrokerError, HoldfastError, JournalError
 from holdfast.model.orders import with_legs
+from holdfast.net.tls import trusted_by
 from holdfast.runner.liveness import Liveness, age_seconds, read_liveness
 from holdfast.runner.ports import AlertPort
 
@@ -210,7 +211,10 @@ class Watch:
         if beat.status_url:
             try:
                 async with httpx.AsyncClient(
-                    timeout=_HEALTH_SECONDS, trust_env=False, transport=self._transport
+                    timeout=_HEALTH_SECONDS,
+                    trust_env=False,
+                    transport=self._transport,
+                    verify=trusted_by(beat.status_url),
                 ) as client:
                     response = await client.get(
                         beat.status_url + "/healthz", headers={"Authorization": f"Bearer {self._token}"}

@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 
 from holdfast.model.errors import VenueError
+from holdfast.net.tls import trusted_by
 
 
 class VenueAdmin:
@@ -28,7 +29,7 @@ class VenueAdmin:
     """
 
     def __init__(self, url: str, *, timeout: float = 30.0) -> None:
-        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=timeout, trust_env=False, verify=trusted_by(url))
 
     def __enter__(self) -> Self:
         return self
