@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from holdfast.journal import MemoryJournal, Record
 from holdfast.model import OrderIntent, OrderSide, OrderType, TimeInForce
 from holdfast.model.commands import SubmitOrder
 from holdfast.testing.kills import complaints, main
-from holdfast.testing.processes import VenueBooks
+from holdfast.testing.processes import ProcessFailedError, VenueBooks, VenueProcess
 
 
 def _intent(number: int, quantity: str) -> OrderIntent:
@@ -25,6 +26,18 @@ def _intent(number: int, quantity: str) -> OrderIntent:
         time_in_force=TimeInForce.GTC,
         created_at=0,
     )
+
+
+def test_a_process_that_is_waited_for_in_vain_says_where_it_was(tmp_path: Path) -> None:
+    """What hangs once in a thousand kills is not seen again: its last words are all there is."""
+    venue = VenueProcess(tmp_path, "venue", ["--synthetic", "SPY"])
+
+    with pytest.raises(
+        ProcessFailedError, match=r"(?s)venue is waited for in vain.*most recent call first.*run_forever"
+    ):
+        venue.until(lambda: None, 0.0)
+
+    assert venue.has_ended
 
 
 class Case:

@@ -19,10 +19,13 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from holdfast.net.tls import trusted_by
+
 T = TypeVar("T")
 
 #: The account that ``holdfast paper`` opens on a built-in venue where no keys are configured.
 LOCAL_KEYS = {"APCA-API-KEY-ID": "HOLDFAST-LOCAL", "APCA-API-SECRET-KEY": "local-venue-only"}
+_LAST_WORDS_SECONDS = 10.0
 _PATIENCE_SECONDS = 120.0
 _TICK_SECONDS = 0.02
 _ORDERS_PAGE = 500
@@ -70,7 +73,7 @@ class Command:
                 stdout=out,
                 stderr=err,
                 cwd=folder,
-                env={**own_environment(folder / "home"), **(environment or {})},
+                env={**own_environment(folder / "home"), "PYTHONFAULTHANDLER": "1", **(environment or {})},
             )
 
     @property
@@ -93,20 +96,30 @@ class Command:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_TICK_SECONDS)
 
-    def until(self, look: Callable[[], T | None]) -> T:
+    def until(self, look: Callable[[], T | None], seconds: float = _PATIENCE_SECONDS) -> T:
         """What ``look`` finds, as soon as it finds something.
 
         Raises:
-            ProcessFailedError: The process ended before, or nothing was found in two minutes.
+            ProcessFailedError: The process ended before, or nothing was found in so many seconds: then it is ended, and
+                has said in which line each of its threads was.
         """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + seconds
         while not (found := look()):
-            if self.has_ended or time.monotonic() > deadline:
-                state = f"ended with {self.process.returncode}" if self.has_ended else "is waited for in vain"
-                message = f"{self._out.stem} {state}; it said: {self.err[-2_000:]}"
+            if self.has_ended:
+                message = f"{self._out.stem} ended with {self.process.returncode}; it said: {self.err[-2_000:]}"
+                raise ProcessFailedError(message)
+            if time.monotonic() > deadline:
+                message = f"{self._out.stem} is waited for in vain; it said: {self._last_words()[-4_000:]}"
                 raise ProcessFailedError(message)
             self.tick()
         return found
+
+    def _last_words(self) -> str:
+        """End it so that it says where it was: without that, what hung can only be guessed at."""
+        self.process.send_signal(signal.SIGABRT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_LAST_WORDS_SECONDS)
+        return self.err
 
     def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
@@ -187,7 +200,7 @@ def own_environment(home: Path) -> dict[str, str]:
 def venue_state(url: str) -> dict[str, Any] | None:
     """What a venue says of itself; None while nobody answers."""
     try:
-        found: dict[str, Any] = httpx.get(url + "/", timeout=5.0, trust_env=False).json()
+        found: dict[str, Any] = httpx.get(url + "/", timeout=5.0, trust_env=False, verify=trusted_by(url)).json()
     except (httpx.HTTPError, ValueError):
         return None
     return found
@@ -204,7 +217,9 @@ class VenueBooks(msgspec.Struct, frozen=True):
     @classmethod
     def ask(cls, url: str, keys: Mapping[str, str] | None = None) -> VenueBooks:
         """All of it, page by page; of the account that ``holdfast paper`` opens, unless keys are given."""
-        with httpx.Client(base_url=url, headers=keys or LOCAL_KEYS, timeout=30.0, trust_env=False) as client:
+        with httpx.Client(
+            base_url=url, headers=keys or LOCAL_KEYS, timeout=30.0, trust_env=False, verify=trusted_by(url)
+        ) as client:
             return cls(
                 orders=list(_pages(client, "/v2/orders", {"status": "all", "limit": "500"}, "after_order_id")),
                 fills=list(_pages(client, "/v2/account/activities/FILL", {"page_size": "100"}, "page_token")),
