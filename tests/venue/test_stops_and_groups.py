@@ -232,7 +232,7 @@ def test_canceling_one_of_a_bracket_cancels_the_rest(which: int) -> None:
     group = (parent, *exits_of(engine, parent))
     engine.cancel(group[which].id, NOON)
     assert [member.status for member in group] == [CANCELED] * 3
-    assert (engine.open_count, engine.is_idle, engine.account().buying_power) == (0, True, *usd(200_000))
+    assert (engine.open_count, engine.dump()["books"], engine.account().buying_power) == (0, {}, *usd(200_000))
 
 
 def test_exits_end_with_their_day_and_with_each_other() -> None:
@@ -399,6 +399,21 @@ def test_the_opening_auction_is_the_sessions_first_trade() -> None:
         assert (dear.status, engine.open_count) == (CANCELED, 0)
 
 
+def test_what_the_opening_auction_took_of_a_bar_is_gone_for_whoever_comes_during_it() -> None:
+    """Also where the auction leaves nothing behind that rests: the bar's share is given out once."""
+    engine = make_engine(participation=Decimal("0.1"))
+    engine.set_periods({"SPY": MINUTE})
+    auctioned = engine.submit(order(time_in_force=OPG), 9 * HOUR)
+    engine.open_bar("SPY", 10 * HOUR, 100.0, 50.0)
+    assert (auctioned.status, auctioned.filled_qty) == (CANCELED, Decimal(5))
+
+    late = engine.submit(order(), 10 * HOUR)
+    engine.close_bar("SPY", 10 * HOUR + MINUTE, 100.0, 100.0, 100.0, 100.0, 50.0)
+    assert late.filled_qty == 0
+    bar(engine, 100.0, 100.0, 100.0, 100.0, at=10 * HOUR + MINUTE)
+    assert late.filled_qty == 10
+
+
 def test_the_closing_auction_is_the_sessions_last_price() -> None:
     """It is held when the session ends; without a trade in the session there is none."""
     for bars in (True, False):
@@ -418,7 +433,7 @@ def test_the_closing_auction_is_the_sessions_last_price() -> None:
     quiet = make_engine()
     placed = quiet.submit(order(time_in_force=CLS), NOON)
     quiet.expire_day_orders(20 * HOUR)
-    assert (placed.status, quiet.open_count, quiet.is_idle) == (CANCELED, 0, True)
+    assert (placed.status, quiet.open_count, quiet.dump()["books"]) == (CANCELED, 0, {})
 
 
 def test_an_order_by_notional_buys_what_its_money_buys() -> None:

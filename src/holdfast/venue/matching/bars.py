@@ -134,6 +134,8 @@ class BarMatching(Aside):
             budget = self._execute(book, order, at, budget, now)
         if offered is not None and budget is not None:
             book.taken += offered - budget
+            # What an auction did not fill is canceled at once, and may have been the last that the book held.
+            self._books[instrument.symbol] = book
         self._end_moment(book, entries, now)
 
     def _match_close(self, book: Book, now: int, bar: tuple[float, float, float, float], volume: float) -> None:
