@@ -99,10 +99,10 @@ class Backtest:
         replay, engine, broker = self._replay, self._engine, self._broker
         kernel, timers, commands = self.kernel, self.kernel.timers, self.kernel.commands
         while not replay.done:
-            if engine.is_idle and not timers and replay.coast(kernel.on_bars, engine.prices):
+            if not engine.open_count and not timers and replay.coast(kernel.on_bars):
                 now = replay.now
                 self._drain(now)
-                if engine.open_count and not timers and replay.open_at_once():
+                if not timers and replay.open_at_once():
                     broker.deliver_events(now)
                     if commands:
                         self._drain(now)

@@ -240,16 +240,21 @@ class Replay:
     def open_at_once(self) -> bool:
         """The first trade of a bar that begins at this very moment, where that is the next step; returns whether it was.
 
-        It is ``advance`` for whoever has coasted here, has just sent an order, and has no limit at this moment: all that
+        It is ``advance`` for whoever has coasted here, may have sent an order, and has no limit at this moment: all that
         is open came at this moment, so that nothing expires at it. Markets of several symbols are left to ``advance``.
         """
         opening = self._chunk_start + self._index
-        if not self._is_single or self._next_close != self._now + self._period or self._opened > opening:
+        if (
+            not self._engine.open_count
+            or not self._is_single
+            or self._next_close != self._now + self._period
+            or self._opened > opening
+        ):
             return False
         self._open(opening)
         return True
 
-    def coast(self, show: Show, prices: dict[str, float]) -> bool:
+    def coast(self, show: Show) -> bool:
         """Show bar after bar while nothing else can happen: the same as ``advance`` without orders, and much quicker.
 
         Only for a caller without a limit, whose market has no open order. Stops where ``show`` says so, so that the
@@ -258,8 +263,7 @@ class Replay:
 
         Args:
             show: Called with stretches of bars. The replay's own ``now`` stands still meanwhile; the bar's ``ts`` is
-                the time.
-            prices: The market's last prices, kept up to date here.
+                the time. The market hears of the last bar of each: that is its price, and the end of the bar in progress.
 
         Returns:
             Whether ``show`` said to stop.
@@ -268,8 +272,8 @@ class Replay:
             bars = self._bars
             shown, stopped = show(bars, self._index, self._coast_end)
             last = bars[shown - 1]
-            prices[last.symbol] = last.close
             self._now = last.ts
+            self._engine.close_bars((last,), last.ts)
             self._index = shown
             if shown == len(bars):
                 self._load()

@@ -173,11 +173,6 @@ class MatchingEngine(BarMatching, QuoteMatching):
         book = self._books.get(symbol)
         return book is not None and bool(book.entries or book.aside)
 
-    @property
-    def is_idle(self) -> bool:
-        """No order is open, and none took part in the bar in progress: the next bars change ``prices`` and nothing else."""
-        return not self._books
-
     def _submit(self, new: NewOrder, now: int) -> VenueOrder:
         client_order_id = self._name(new)
         instrument = self._instruments.get(new.symbol)
