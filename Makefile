@@ -13,6 +13,9 @@ PYTHON  ?=
 WORKERS ?= 3
 ARGS    ?=
 
+# The checks start hundreds of processes: what they import is compiled once, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
+
 CREATED := $(VENV)/.stamp-created
 RUNTIME := $(VENV)/.stamp-runtime
 DEV     := $(VENV)/.stamp-dev

@@ -238,6 +238,7 @@ def test_an_order_with_a_leg_that_cannot_be_read_is_kept_with_it() -> None:
     assert met.value.payload is order
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(READERS)))
 def test_whatever_a_reader_is_given_it_reads_it_or_says_that_it_cannot(data: st.DataObject, name: str) -> None:

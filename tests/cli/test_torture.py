@@ -74,6 +74,7 @@ def strategies(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_one_seed_prints_its_digest_and_repeats_it(commands: Commands) -> None:
     """From another process, the same to the last byte."""
     first, second = (commands.run("torture", "--seed", "13", "--json").json for _ in range(2))
@@ -118,6 +119,7 @@ def test_an_unsound_strategy_is_found_and_shown(
     assert "failed seeds: 3" in said
 
 
+@pytest.mark.slow
 def test_a_violation_is_a_non_zero_exit_and_a_wrong_name_one_sentence(commands: Commands, strategies: Path) -> None:
     """No traceback, whatever is wrong."""
     found = commands.run("torture", "--seed", "3", "--strategy", f"{strategies}:Broken", "--json")

@@ -234,6 +234,7 @@ async def test_a_full_or_slow_disk_is_told(look: Look, tmp_path: Path, threshold
 # -- people ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_alerts_that_reach_nobody_are_told(commands: Commands) -> None:
     """No channel, a webhook that is none, and, when a test is asked for, one where nobody answers. The address is not shown."""
 

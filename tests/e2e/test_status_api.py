@@ -37,6 +37,11 @@ def until_healthy(bot: Command) -> dict[str, Any]:
     return bot.until(lambda: answer.json() if (answer := ask(bot, "/healthz")).status_code == 200 else None)
 
 
+def until_it_has_seen_all(bot: Command, token: str) -> dict[str, Any]:
+    """Its status once the hour is over: a bot is healthy before."""
+    return bot.until(lambda: said if (said := ask(bot, token=token).json())["counters"]["bars"] == 60 else None)
+
+
 def start(commands: Commands, *more: object, env: dict[str, str] | None = None) -> Command:
     """A bot on an hour of a calm market, which stays after its end."""
     data = save_waves(commands.folder / "waves.csv", 60)
@@ -58,12 +63,10 @@ def test_the_status_needs_its_token_and_tells_everything(commands: Commands) -> 
     assert ask(bot, "/nothing").status_code == 401
     assert ask(bot, "/nothing", token).status_code == 404
 
-    answer = ask(bot, token=token)
-    assert answer.status_code == 200
-    status = answer.json()
+    assert ask(bot, token=token).status_code == 200
+    status = until_it_has_seen_all(bot, token)
     assert set(status) >= KEYS
     assert set(status["clock"]) == {"current_time", "is_market_hours"}
-    assert status["counters"]["bars"] == 60
     assert status["throttler"]["alpaca_trading"]["total_calls"] > 0
     assert SAMPLE_SYMBOL in str(status["securities"])
 
@@ -73,6 +76,7 @@ def test_holdfast_status_finds_the_bot_by_itself(commands: Commands) -> None:
     """The last one started here; as JSON the same as over HTTP, else for people; a wrong token is told."""
     bot = start(commands)
     until_healthy(bot)
+    until_it_has_seen_all(bot, (commands.home / "status.token").read_text().strip())
     told = commands.run("status", "--json").json
     assert set(told) >= KEYS
     assert told["counters"]["bars"] == 60
@@ -102,6 +106,6 @@ def test_a_token_of_ones_own_from_the_environment(commands: Commands) -> None:
     token = "a-token-of-my-own-0123456789"
     bot = start(commands, env={"HOLDFAST_STATUS__TOKEN": token})
     until_healthy(bot)
-    assert ask(bot, token=token).status_code == 200
+    until_it_has_seen_all(bot, token)
     told = commands.run("status", "--json", "--url", bot.status_url(), env={"HOLDFAST_STATUS__TOKEN": token})
     assert told.json["counters"]["bars"] == 60

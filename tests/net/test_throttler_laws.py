@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -260,6 +261,7 @@ def plans(draw: st.DrawFn, *, reserves: bool = False) -> Plan:
     return plan
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(plan=plans())
 def test_every_call_starts_at_exactly_the_moment_of_the_model(plan: Plan, drive: Drive) -> None:
@@ -280,6 +282,7 @@ def test_every_call_starts_at_exactly_the_moment_of_the_model(plan: Plan, drive:
             assert stats[name]["total_calls"] == len(mine)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(plan=plans(reserves=True))
 def test_with_a_reserve_every_call_starts_at_exactly_the_moment_of_the_model(plan: Plan, drive: Drive) -> None:

@@ -388,6 +388,7 @@ _OPERATIONS: dict[str, Callable[[VenueAdmin], Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_what_an_operator_did_survives_sigkill(start_venue: StartVenue, tmp_path: Path) -> None:
     """Killed after each operation, the venue comes back as it was, and in the end trades as one that never died."""
     ends = []

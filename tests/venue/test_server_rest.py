@@ -570,6 +570,7 @@ BODIES = st.binary(max_size=40) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(method=METHODS, path=PATHS, query=QUERIES, body=BODIES)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_is_more_than_a_4xx(
