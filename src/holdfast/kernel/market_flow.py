@@ -8,7 +8,9 @@ both do the same is a law that the tests hold them to.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import Sequence
+from operator import attrgetter
 
 from holdfast.kernel.book import SymbolBook
 from holdfast.kernel.boundary import strategy_error, tell
@@ -20,6 +22,7 @@ from holdfast.model.events import BarRevised
 from holdfast.risk.protections import ProtectionManager
 
 _NOTHING: tuple[Command, ...] = ()
+_end = attrgetter("ts")
 
 
 class MarketFlow(ABC):
@@ -40,7 +43,7 @@ class MarketFlow(ABC):
         return out
 
     def on_bars(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
-        """``handle`` for each of ``bars[start:stop]``, which are of one symbol, up to the first that leads to commands.
+        """``handle`` for each of ``bars[start:stop]``, of one symbol and one after the other, up to the first that leads to commands.
 
         For drivers that show half a million bars and have made the Decimal context exact: one call a stretch and not
         one a bar. What follows is in ``commands``.
@@ -57,18 +60,16 @@ class MarketFlow(ABC):
             return self._on_bars_one_by_one(bars, start, stop)
         strategy = book.strategies[0]
         portfolio, guards, out = self.portfolio, self.protections, self.commands
-        show, boundary, latest = strategy.on_bar, book.boundary, book.last_bar_at
+        show = strategy.on_bar
+        if bars[stop - 1].ts > book.boundary:
+            stop = bisect_right(bars, book.boundary, start, stop, key=_end)
         # Nothing fills within a stretch, so what is held stands still; what the strategy may ask for is kept up to date.
         held = book.position_float
         if held:
             mark, equity = book.mark, portfolio.equity
             low, top, until, highest = guards.quiet
-        index = start
-        for index, bar in enumerate(bars[start:stop], start):
-            ts = bar.ts
-            if not latest < ts <= boundary:
-                break
-            portfolio.now_ns = book.last_bar_at = book.last_price_at = latest = ts
+        for index, bar in enumerate(bars[start:stop], start + 1):  # noqa: B007 - how far it came, when it is over
+            portfolio.now_ns = book.last_price_at = ts = bar.ts
             book.last_price = close = bar.close
             if held:
                 before = equity
@@ -85,10 +86,8 @@ class MarketFlow(ABC):
             except (Exception, SystemExit) as error:
                 raise strategy_error(strategy, "on_bar", error) from error
             if out:
-                index += 1  # noqa: PLW2901 - it was shown
                 break
-        else:
-            index = stop
+        book.last_bar_at = ts
         book.bars += index - start
         return index, bool(out)
 

@@ -111,21 +111,20 @@ class VwapMeanReversion(Strategy):
             s.start(view.session_close, view.session_close - self.flat_minutes * NS_PER_MINUTE)
         close, traded = bar.close, bar.volume
         held = view.position_float
-        s.price_volume += close * traded
+        s.price_volume = price_volume = s.price_volume + close * traded
         s.volume = volume = s.volume + traded
         if volume > 0.0:
             n = s.bars = s.bars + 1
-            distance = close - s.price_volume / volume
-            delta = distance - s.mean
-            s.mean = mean = s.mean + delta / n
+            distance = close - price_volume / volume
+            mean = s.mean
+            delta = distance - mean
+            s.mean = mean = mean + delta / n
             s.m2 = m2 = s.m2 + delta * (distance - mean)
             if not held:
-                if n >= self.warmup_bars and bar.ts < s.flat_from:
-                    threshold = self.deviations * sqrt(m2 / n)
-                    if distance < -threshold:
-                        self._enter(bar.symbol, s, below=True)
-                    elif self.allow_short and distance > threshold:
-                        self._enter(bar.symbol, s, below=False)
+                below = distance < 0.0
+                may_enter = n >= self.warmup_bars and bar.ts < s.flat_from and (below or self.allow_short)
+                if may_enter and abs(distance) > self.deviations * sqrt(m2 / n):
+                    self._enter(bar.symbol, s, below=below)
                 return
             reverted = distance >= 0.0 if held > 0.0 else distance <= 0.0
         else:
