@@ -399,9 +399,12 @@ class Mine(Strategy):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("speed", ["max", "1200"])
-def test_a_strategy_that_raises_loses_nothing(commands: Commands, speed: str) -> None:
-    """Its place is named; the journal keeps everything; the mended strategy goes on from there with equal books."""
+@pytest.mark.parametrize(("speed", "least"), [("max", 6), ("1200", 1)])
+def test_a_strategy_that_raises_loses_nothing(commands: Commands, speed: str, least: int) -> None:
+    """Its place is named; the journal keeps everything; the mended strategy goes on from there with equal books.
+
+    A market that does not wait goes on while the bot is down: how much of it is left to trade is the machine's affair.
+    """
     journal, source = commands.folder / "journal", commands.folder / "mine.py"
     source.write_text(RAISES_IN_MID_RUN.format(flaw="if self.seen == 33: self.missing += 1"))
     venue = commands.venue(*hour(commands), "--speed", speed)
@@ -424,7 +427,7 @@ def test_a_strategy_that_raises_loses_nothing(commands: Commands, speed: str) ->
     source.write_text(RAISES_IN_MID_RUN.format(flaw=""))
     summary = commands.run(*arguments).json
     assert summary["bars"] == 60
-    assert len(summary["orders"]) >= 6
+    assert len(summary["orders"]) >= least
     assert_same_on_both_sides(summary, VenueBooks.ask(venue.url), journal)
 
 
