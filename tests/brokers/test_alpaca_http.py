@@ -63,6 +63,7 @@ async def test_an_accepted_order_is_reported(desk: MakeDesk, order: dict[str, An
     assert (request.method, str(request.url)) == ("POST", "https://paper-api.alpaca.markets/v2/orders")
     assert request.headers["APCA-API-KEY-ID"] == "AK"
     assert request.headers["APCA-API-SECRET-KEY"] == "hush"
+    assert request.headers["Content-Type"] == request.headers["Accept"] == "application/json"
     assert b'"client_order_id":"hf-1"' in request.content
     assert d.granted("alpaca_orders") == 1
 
@@ -239,6 +240,15 @@ async def test_a_read_is_not_tried_again_where_that_changes_nothing(
         await d.connector.get_account()
 
     assert len(d.requests) == 1
+
+
+async def test_no_cookie_is_kept(desk: MakeDesk) -> None:
+    """What one answer sets is not sent with the next request."""
+    cookie = {"Set-Cookie": "session=1; Path=/"}
+    d = desk(*(httpx.Response(200, json=[], headers=cookie) for _ in range(2)))
+    for _ in range(2):
+        await d.connector.fetch_positions()
+    assert ["Cookie" in request.headers for request in d.requests] == [False, False]
 
 
 async def test_a_read_gives_up_after_so_many_tries(desk: MakeDesk) -> None:
