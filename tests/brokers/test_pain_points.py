@@ -345,7 +345,7 @@ async def test_07_the_cancel_of_a_brackets_leg_that_was_never_streamed_is_found(
     ]
     assert OrderStatus.CANCELED not in {report.status for report in streamed}
     assert [one.status(order) for order in (entry, take_profit)] == [OrderStatus.FILLED] * 2
-    assert one.container.order_tracker.open_count == 0
+    assert len(one.container.order_tracker.open) == 0
     assert await one.container.broker.fetch_open_orders() == ()
     assert one.container.position_store.quantity(SHARE) == 0
     await one.nothing_is_lost()
@@ -507,7 +507,7 @@ async def test_15_an_order_that_sticks_in_pending_cancel_is_still_open_until_the
 
     assert one.admin.struck(rule) == 1
     assert one.status(order) is OrderStatus.PENDING_CANCEL
-    assert one.container.order_tracker.open_count == 1
+    assert len(one.container.order_tracker.open) == 1
     one.admin.remove_fault(rule)
     await one.until(lambda: one.status(order) is OrderStatus.CANCELED)
     await one.nothing_is_lost()

@@ -138,7 +138,7 @@ DERIVED = {
     "OrderTracker": {
         *(
             "_by_broker_id",
-            "_open",
+            "open",
             "_open_by_symbol",
             "missing",
             "_forgotten_broker_ids",
@@ -355,7 +355,7 @@ def test_what_holds_on_to_the_parts_sees_the_restored_state() -> None:
     assert (view.position, view.busy, held.quantity) == (Decimal(-4), True, Decimal(-4))
     assert kernel.portfolio.tracker is tracker
     assert kernel.portfolio.positions is positions
-    assert tracker.open_count == bench.kernel.portfolio.tracker.open_count > 0
+    assert list(tracker.open) == list(bench.kernel.portfolio.tracker.open) != []
 
 
 def test_p8_the_hash_does_not_depend_on_the_hash_seed() -> None:

@@ -548,7 +548,7 @@ def test_open_orders_are_listed_by_symbol_in_order_of_creation(make: Makers) -> 
     tracker.apply_report(make.report(S.REJECTED), STREAM, 2)
     assert [order.client_order_id for order in tracker.open_orders("SPY")] == ["C"]
     assert [order.client_order_id for order in tracker.orders()] == ["A", "B", "C"]
-    assert (tracker.has_open("SPY"), tracker.has_open("IWM"), tracker.open_count) == (True, False, 2)
+    assert (tracker.has_open("SPY"), tracker.has_open("IWM"), len(tracker.open)) == (True, False, 2)
 
 
 def test_stats_count_what_happened(make: Makers) -> None:

@@ -98,7 +98,7 @@ class Backtest:
         """The hot loop. While no order is open and no timer is set, bars go straight to the kernel."""
         replay, engine, broker = self._replay, self._engine, self._broker
         kernel, timers, commands = self.kernel, self.kernel.timers, self.kernel.commands
-        while not replay.done:
+        while replay.next_close is not None:
             if not engine.open_count and not timers and replay.coast(kernel.on_bars):
                 now = replay.now
                 self._drain(now)

@@ -87,7 +87,6 @@ class SymbolBook:
 
     __slots__ = (
         "_positions",
-        "_properties",
         "asset_class",
         "average_price_float",
         "bars",
@@ -102,6 +101,7 @@ class SymbolBook:
         "mark",
         "order_listeners",
         "position_float",
+        "properties",
         "session_close",
         "session_open",
         "sessions",
@@ -120,7 +120,7 @@ class SymbolBook:
         # Only those that have something to say: a call that does nothing still costs a call.
         self.fill_listeners = tuple(s for s in strategies if overrides(s, "on_fill"))
         self.order_listeners = tuple(s for s in strategies if overrides(s, "on_order"))
-        self._properties: SymbolProperties | None = None
+        self.properties: SymbolProperties | None = None  # the venue's rules of the symbol; None before it has told them
         # As the venue says; before it has spoken, by the form of the symbol.
         self.asset_class = asset_class_of(symbol)
         self.shortable = False
@@ -140,15 +140,9 @@ class SymbolBook:
             0
         )  # coins by which the venue's fees may differ from our model, since last settled
 
-    @property
-    def properties(self) -> SymbolProperties | None:
-        """The venue's rules of the symbol; None before it has told them."""
-        return self._properties
-
-    @properties.setter
-    def properties(self, properties: SymbolProperties | None) -> None:
-        self._properties = properties
-        self.asset_class = asset_class_of(self.symbol) if properties is None else properties.asset_class
+    def take_properties(self, properties: SymbolProperties) -> None:
+        """The venue has told the symbol's rules."""
+        self.properties, self.asset_class = properties, properties.asset_class
 
     @property
     def position(self) -> Decimal:
@@ -184,7 +178,9 @@ class SymbolBook:
         for name in _PLAIN:
             setattr(self, name, getattr(state, name))
         rules, waiting = state.properties, state.exit
-        self.properties = None if rules is None else SymbolProperties(**msgspec.structs.asdict(rules))
+        self.properties, self.asset_class = None, asset_class_of(self.symbol)
+        if rules is not None:
+            self.take_properties(SymbolProperties(**msgspec.structs.asdict(rules)))
         self.exit = (
             None if waiting is None else PendingExit(waiting.signal, waiting.request, everything=waiting.everything)
         )

@@ -296,7 +296,7 @@ class Kernel(MarketFlow, Restorable):
     def _on_security_loaded(self, event: SecurityLoaded) -> None:
         self._advance(event.ts)
         book = self.portfolio.book(event.asset.symbol)
-        book.properties = SymbolProperties.from_asset(event.asset)
+        book.take_properties(SymbolProperties.from_asset(event.asset))
         book.shortable = event.asset.shortable
 
     def _on_security_unavailable(self, event: SecurityUnavailable) -> None:
@@ -416,8 +416,9 @@ class Kernel(MarketFlow, Restorable):
             if self._tracker.adopted:
                 self._take_adopted((order, event.execution))
             else:
-                self._book_execution(order, event.execution)
-                self._tell_execution(order, event.execution)
+                book = self._books[order.symbol]
+                self._book_execution(book, order, event.execution)
+                self._tell_execution(book, order, event.execution)
         elif self._tracker.adopted:
             self._take_adopted()
         elif self._tracker.is_orphan(event.execution.execution_id):
@@ -437,23 +438,23 @@ class Kernel(MarketFlow, Restorable):
             self.others.give_back(execution)
         counted += tuple(adopted)
         for order, execution in counted:
-            self._book_execution(order, execution)
+            self._book_execution(self._books[order.symbol], order, execution)
         for order, execution in counted:
-            self._tell_execution(order, execution)
+            self._tell_execution(self._books[order.symbol], order, execution)
 
-    def _book_execution(self, order: InFlightOrder, execution: Execution) -> None:
+    def _book_execution(self, book: SymbolBook, order: InFlightOrder, execution: Execution) -> None:
         """Book what the tracker has counted, and tell the protections what it did to the equity."""
         portfolio = self.portfolio
         before = portfolio.equity
-        portfolio.book_fill(self._books[order.symbol], order, execution)
+        portfolio.book_fill(book, order, execution)
         if self.adjustments.state.waiting:
             self.adjustments.on_counted(execution)
         if portfolio.account is not None:
             self.protections.observe_equity(portfolio.now_ns, portfolio.equity, before=before)
         self.counters.executions += 1
 
-    def _tell_execution(self, order: InFlightOrder, execution: Execution) -> None:
-        for strategy in self._books[order.symbol].fill_listeners:
+    def _tell_execution(self, book: SymbolBook, order: InFlightOrder, execution: Execution) -> None:
+        for strategy in book.fill_listeners:
             tell(strategy, "on_fill", execution, order)
         self._order_changed(order)
 

@@ -68,7 +68,8 @@ class MarketFlow(ABC):
         if held:
             mark, equity = book.mark, portfolio.equity
             low, top, until, highest = guards.quiet
-        for index, bar in enumerate(bars[start:stop], start + 1):  # noqa: B007 - how far it came, when it is over
+        for index in range(start, stop):  # and no slice: of what is left of the session, most is not shown
+            bar = bars[index]
             portfolio.now_ns = book.last_price_at = ts = bar.ts
             book.last_price = close = bar.close
             if held:
@@ -88,8 +89,9 @@ class MarketFlow(ABC):
             if out:
                 break
         book.last_bar_at = ts
-        book.bars += index - start
-        return index, bool(out)
+        shown = index + 1
+        book.bars += shown - start
+        return shown, bool(out)
 
     def _on_bars_one_by_one(self, bars: Sequence[Bar], start: int, stop: int) -> tuple[int, bool]:
         """The same for stretches that need a closer look; one bar at least."""

@@ -310,8 +310,8 @@ class Portfolio:
             quantity = position.quantity_float
             if quantity:
                 total += abs(quantity * self.books[position.symbol].mark)
-        if self.tracker.open_count:
-            for order in self.tracker.open_orders():
+        if self.tracker.open:
+            for order in self.tracker.open.values():
                 if not order.reduce_only and (order.broker_id or not known_to_venue) and order is not self.left_out:
                     rest = order.remaining if order.replaces is None and order.terms is None else self._rest(order)
                     total += float(rest) * self.book(order.symbol).last_price
@@ -323,8 +323,8 @@ class Portfolio:
     def _reserved(self, *, known_to_venue: bool = False) -> Decimal:
         """What open buys that add to a position may cost, USD."""
         total = _ZERO
-        if self.tracker.open_count:
-            for order in self.tracker.open_orders():
+        if self.tracker.open:
+            for order in self.tracker.open.values():
                 if order.reduce_only or order.side.sign < 0 or order is self.left_out:
                     continue
                 if order.broker_id or not known_to_venue:
@@ -341,11 +341,11 @@ class Portfolio:
     def open_order_count(self) -> int:
         """Orders open, in flight or unknown; one and the order that is to take its place are one, and so are the exits of a group."""
         tracker = self.tracker
-        count = tracker.open_count + len(self.adopted_orders)
-        if tracker.open_count:
+        count = len(tracker.open) + len(self.adopted_orders)
+        if tracker.open:
             count -= sum(
                 self._counts_with_another(order)
-                for order in tracker.open_orders()
+                for order in tracker.open.values()
                 if order.replaces is not None or order.terms is not None
             )
         return count - (self.left_out is not None)
@@ -371,7 +371,7 @@ class Portfolio:
         if account is None:
             return None
         moved = account.multiplier * (self.equity - self._equity_then) - (self._exposure() - self._exposure_then)
-        return account.buying_power + Decimal(moved)
+        return account.buying_power + Decimal(repr(moved))
 
     @property
     def cash_power(self) -> Decimal | None:

@@ -252,14 +252,14 @@ class Reconciliation:
         """Cash is compared to the cent, when nothing is under way that could move it."""
         portfolio = self._portfolio
         ours = portfolio.positions.cash
-        under_way = portfolio.tracker.open_count or portfolio.tracker.missing or portfolio.cash_uncertainty
+        under_way = portfolio.tracker.open or portfolio.tracker.missing or portfolio.cash_uncertainty
         if abs(theirs - ours) < _CENT or (under_way and CASH not in self._suspected):
             return []
         return [Drift(CASH, ours, theirs)]
 
     def _settle_cash(self, theirs: Decimal) -> None:
         portfolio = self._portfolio
-        if not portfolio.cash_uncertainty or portfolio.tracker.open_count:
+        if not portfolio.cash_uncertainty or portfolio.tracker.open:
             return
         difference = theirs - portfolio.positions.cash
         if abs(difference) <= _FEE_ROUNDING + portfolio.cash_uncertainty:

@@ -13,20 +13,23 @@ class AssetClass(StrEnum):
 
 
 class OrderSide(StrEnum):
-    """Which way an order trades."""
+    """Which way an order trades.
+
+    Attributes:
+        sign: +1 for a buy, -1 for a sell.
+        opposite: The other side.
+    """
+
+    sign: int
+    opposite: OrderSide
 
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy, -1 for a sell."""
-        return 1 if self is OrderSide.BUY else -1
 
-    @property
-    def opposite(self) -> OrderSide:
-        """The other side."""
-        return OrderSide.SELL if self is OrderSide.BUY else OrderSide.BUY
+# Attributes of the two, and no properties: they are asked on every order's path.
+OrderSide.BUY.sign, OrderSide.SELL.sign = 1, -1
+OrderSide.BUY.opposite, OrderSide.SELL.opposite = OrderSide.SELL, OrderSide.BUY
 
 
 class OrderType(StrEnum):

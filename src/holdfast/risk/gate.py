@@ -338,7 +338,7 @@ class QuickPass:
             return False
         if self.position < inf:
             held = view.position_quantity(symbol)
-            if held is None or not abs(float(held)) * price + worth <= self.position:
+            if held is None or not (abs(float(held)) * price + worth if held else worth) <= self.position:
                 return False
         if self.exposure < inf:
             exposure = view.gross_exposure()

@@ -76,7 +76,7 @@ class Flatten:
     def _is_flat_here(self) -> bool:
         """By our own books: nothing held, nothing open."""
         portfolio = self._runner.kernel.portfolio
-        return not portfolio.positions.get_all() and not portfolio.tracker.open_count
+        return not portfolio.positions.get_all() and not portfolio.tracker.open
 
     @property
     def _was_answered(self) -> bool:

@@ -225,7 +225,7 @@ class Runner:
     async def _settle_fees(self, patience_seconds: float) -> None:
         """What the last fills were charged can be told once nothing is open: compare the books a last time."""
         kernel = self.kernel
-        if RECHECK not in kernel.timers or kernel.portfolio.tracker.open_count:
+        if RECHECK not in kernel.timers or kernel.portfolio.tracker.open:
             return
         compared = kernel.reconciliation.count
         await self._process(ReconcileRequested(ts=self.clock.now_ns(), reason=REASONS[RECHECK]))

@@ -70,6 +70,7 @@ class OrderTracker(WrittenTracker, OwnCode):
     """All orders of ours, and what is known of them.
 
     Attributes:
+        open: Orders that are not closed, by client order id, in the order of their creation. Read only.
         missing: Orders of which the venue has told more than we counted, by client order id. Read only.
         discrepancies: What did not fit since ``take_discrepancies`` was called; look at it after every call.
         adopted: Executions that were orphans until their order's venue id became known, counted since
@@ -82,7 +83,6 @@ class OrderTracker(WrittenTracker, OwnCode):
         "_exits",
         "_forgotten",
         "_forgotten_broker_ids",
-        "_open",
         "_open_by_symbol",
         "_orders",
         "_orphans",
@@ -91,13 +91,14 @@ class OrderTracker(WrittenTracker, OwnCode):
         "adopted",
         "discrepancies",
         "missing",
+        "open",
     )
 
     def __init__(self) -> None:
         self._orders: dict[str, InFlightOrder] = {}
         self._by_broker_id: dict[str, InFlightOrder] = {}
         # Open orders, twice, in the order of their creation, so that asking costs what is open and not what ever was.
-        self._open: dict[str, InFlightOrder] = {}
+        self.open: dict[str, InFlightOrder] = {}
         self._open_by_symbol: dict[str, dict[str, InFlightOrder]] = {}
         self.missing: dict[str, InFlightOrder] = {}
         self._exits: dict[str, list[InFlightOrder]] = {}
@@ -198,7 +199,7 @@ class OrderTracker(WrittenTracker, OwnCode):
 
     def in_place_of(self, order: InFlightOrder) -> InFlightOrder | None:
         """The order whose place this one was asked to take, while both are open: only one of them can trade in whole."""
-        return None if order.replaces is None else self._open.get(order.replaces)
+        return None if order.replaces is None else self.open.get(order.replaces)
 
     # --- What the venue says --------------------------------------------------------------------------------------
 
@@ -308,18 +309,13 @@ class OrderTracker(WrittenTracker, OwnCode):
     def open_orders(self, symbol: str | None = None) -> list[InFlightOrder]:
         """Orders that are not closed, oldest first; of one symbol, or of all."""
         if symbol is None:
-            return list(self._open.values())
+            return list(self.open.values())
         orders = self._open_by_symbol.get(symbol)
         return list(orders.values()) if orders else []
 
     def has_open(self, symbol: str) -> bool:
         """Whether an order of the symbol is open."""
         return bool(self._open_by_symbol.get(symbol))
-
-    @property
-    def open_count(self) -> int:
-        """How many orders are open."""
-        return len(self._open)
 
     def orders(self) -> list[InFlightOrder]:
         """All orders that are held, oldest first."""
@@ -331,7 +327,7 @@ class OrderTracker(WrittenTracker, OwnCode):
 
     def unknown_orders(self) -> list[InFlightOrder]:
         """Orders whose submit has no verdict, oldest first."""
-        return [order for order in self._open.values() if order.status is OrderStatus.UNKNOWN]
+        return [order for order in self.open.values() if order.status is OrderStatus.UNKNOWN]
 
     def orders_with_missing_fills(self) -> list[InFlightOrder]:
         """Orders of which the venue has told more than we counted, open or closed, oldest first."""
@@ -339,7 +335,7 @@ class OrderTracker(WrittenTracker, OwnCode):
 
     def unsettled(self) -> list[InFlightOrder]:
         """Orders about which anything is open: status, outcome or fills. Oldest first."""
-        return sorted({**self._open, **self.missing}.values(), key=_sequence)
+        return sorted({**self.open, **self.missing}.values(), key=_sequence)
 
     def orphan_executions(self) -> list[Execution]:
         """Executions of orders that are unknown here, in the order in which they came."""
@@ -377,7 +373,7 @@ class OrderTracker(WrittenTracker, OwnCode):
         there = {client_order_id_of(order): None for order in broker_orders.values()}
         return {
             client_order_id: order
-            for client_order_id, order in self._open.items()
+            for client_order_id, order in self.open.items()
             if order.status in VENUE_OPEN and order.broker_id not in broker_orders and client_order_id not in there
         }
 
@@ -387,7 +383,7 @@ class OrderTracker(WrittenTracker, OwnCode):
         return {
             **msgspec.structs.asdict(self._counts),
             "held": len(self._orders),
-            "open": len(self._open),
+            "open": len(self.open),
             "unknown": by_status[OrderStatus.UNKNOWN.value],
             "fills_missing": len(self.missing),
             "orphan_executions": len(self._orphans),
@@ -509,7 +505,7 @@ class OrderTracker(WrittenTracker, OwnCode):
             order.closed_at = at
             if was in OPEN:
                 client_order_id = order.client_order_id
-                del self._open[client_order_id]
+                del self.open[client_order_id]
                 del self._open_by_symbol[order.symbol][client_order_id]
         elif was in CLOSED:
             order.closed_at = None
@@ -517,7 +513,7 @@ class OrderTracker(WrittenTracker, OwnCode):
 
     def _relist(self) -> None:
         """Make the lists of open orders anew, so that a reopened one stands where it was created. Rare."""
-        self._open.clear()
+        self.open.clear()
         self._open_by_symbol.clear()
         for order in self._orders.values():
             if order.status in OPEN:

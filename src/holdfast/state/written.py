@@ -141,7 +141,7 @@ class WrittenTracker(Groups):
 
     adopted: list[tuple[InFlightOrder, Execution]]
     discrepancies: list[Discrepancy]
-    _open: dict[str, InFlightOrder]
+    open: dict[str, InFlightOrder]
     _open_by_symbol: dict[str, dict[str, InFlightOrder]]
     missing: dict[str, InFlightOrder]
     _seen: dict[str, None]
@@ -209,7 +209,7 @@ class WrittenTracker(Groups):
     def _enlist(self, order: InFlightOrder) -> None:
         """Put an order, the newest so far, into the lists of open ones."""
         client_order_id = order.client_order_id
-        self._open[client_order_id] = order
+        self.open[client_order_id] = order
         of_symbol = self._open_by_symbol.get(order.symbol)
         if of_symbol is None:
             of_symbol = self._open_by_symbol[order.symbol] = {}

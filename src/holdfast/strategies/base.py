@@ -81,6 +81,17 @@ class StrategyContext(Protocol):
         ...
 
 
+class _NotRunning:
+    """The context of a strategy that has no kernel yet."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+
+    def __getattr__(self, name: str) -> Any:
+        message = f"{self._strategy.name} is not running: nothing can be asked or traded yet"
+        raise StrategyError(message)
+
+
 class Strategy:
     """Base class of strategies.
 
@@ -103,7 +114,7 @@ class Strategy:
             raise ConfigurationError(message)
         self.symbols = tuple(symbols)
         self.name = self.name or type(self).__name__
-        self._context: StrategyContext | None = None
+        self._context: StrategyContext = _NotRunning(self)
 
     # -- what the kernel calls ------------------------------------------------------------------
 
@@ -149,19 +160,12 @@ class Strategy:
 
     @property
     def context(self) -> StrategyContext:
-        """The kernel's side.
-
-        Raises:
-            StrategyError: The strategy is used before it was bound to a kernel.
-        """
-        if self._context is None:
-            message = f"{self.name or type(self).__name__} is not running: nothing can be asked or traded yet"
-            raise StrategyError(message)
+        """The kernel's side. Whatever is asked of it before the strategy was bound to a kernel raises StrategyError."""
         return self._context
 
     def view(self, symbol: str) -> SymbolView:
         """What may be known of a symbol. The object stays valid: keep it."""
-        return self.context.view(symbol)
+        return self._context.view(symbol)
 
     def buy(
         self,
@@ -342,7 +346,7 @@ class Strategy:
             price = float(named) if named is not None else self.view(symbol).last_price
             # Before the first price there is nothing to size by: zero is refused, with its reason, by the symbol rules.
             quantity = float(notional or 0) / price if price > 0.0 else 0.0
-        return self.context.submit(
+        return self._context.submit(
             Signal(
                 symbol=symbol,
                 side=side,
@@ -378,8 +382,9 @@ def _leave(
     reason: str,
 ) -> Verdict:
     """Ask to reduce what a strategy holds of a symbol."""
-    held = strategy.view(symbol).position
-    return strategy.context.submit(
+    context = strategy.context
+    held = context.view(symbol).position
+    return context.submit(
         Signal(
             symbol=symbol,
             side=OrderSide.SELL if held >= 0 else OrderSide.BUY,

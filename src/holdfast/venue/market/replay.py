@@ -121,6 +121,10 @@ def account_class_of(symbols: Iterable[str]) -> AssetClass:
 class Replay:
     """Bars of many symbols, merged, driving a market. See the module's first lines for the order of things.
 
+    Attributes:
+        now: The replay's time (UTC ns). It starts when the first bar begins. Read only.
+        next_close: When the next bars end (UTC ns); None when done. Read only.
+
     Args:
         engine: What the bars meet.
         series: The bars, by symbol. Periods may differ.
@@ -152,41 +156,36 @@ class Replay:
         self._first_at = _NEVER
 
         if position is None:
-            self._now = int(tape.begins[0])
+            self.now = int(tape.begins[0])
             closed = self._opened = 0
-            self._session_close = self._sessions.at(self._now).close
+            self._session_close = self._sessions.at(self.now).close
             self._tell_first_prices()
         else:
-            self._now, closed, self._opened, self._session_close = (int(part) for part in position)
+            self.now, closed, self._opened, self._session_close = (int(part) for part in position)
             if not (0 <= closed <= tape.moments and 0 <= self._opened <= len(tape.begins)):
                 message = f"the position {list(position)} does not belong to these {len(tape.begins)} bars"
                 raise DataError(message)
             # What has begun by then has its price in the state that belongs to the position.
-            self._firsts = [first for first in self._firsts if tape.begins.item(first) > self._now]
+            self._firsts = [first for first in self._firsts if tape.begins.item(first) > self.now]
             self._first_at = tape.begins.item(self._firsts[-1]) if self._firsts else _NEVER
         self._bars: list[Bar] = []  # a chunk: the bars of the next moments
         self._cuts: list[int] = []  # where in the chunk each of those moments begins; not kept for a single symbol
         self._chunk_start = closed  # the chunk's first moment
         self._index = 0  # how many moments of the chunk are closed
         self._coast_end = 0  # where in the chunk coasting ends; for several symbols it never begins
-        self._next_close: int | None = None
+        self.next_close: int | None = None
         self._await_session_close(self._session_close)
         self._load()
 
     @property
-    def now(self) -> int:
-        """The replay's time (UTC ns). It starts when the first bar begins."""
-        return self._now
-
-    @property
     def done(self) -> bool:
         """Whether the last bar has ended."""
-        return self._next_close is None
+        return self.next_close is None
 
     @property
     def position(self) -> tuple[int, int, int, int]:
         """Where the replay is: now, moments closed, openings passed, the session close that is awaited."""
-        return self._now, self._closed, self._passed(), self._session_close
+        return self.now, self._closed, self._passed(), self._session_close
 
     @property
     def session_close(self) -> int:
@@ -195,24 +194,24 @@ class Replay:
 
     def next_at(self) -> int | None:
         """When the next step happens (UTC ns); None when done."""
-        if self._engine.open_count and self._next_close is not None:
-            return self._next_with_orders(self._next_close)[0]
-        return self._next_close
+        if self._engine.open_count and self.next_close is not None:
+            return self._next_with_orders(self.next_close)[0]
+        return self.next_close
 
     def advance(self, limit: int | None = None) -> Step:
         """Do the next step, if it lies before ``limit``; else only move time there.
 
         A limit in the past moves nothing. Without limit, and when done, nothing happens either.
         """
-        at = self._next_close
+        at = self.next_close
         kind: StepKind = "close"
         opening = 0
         if at is not None and self._engine.open_count:
             at, kind, opening = self._next_with_orders(at)
         if at is None or (limit is not None and limit <= at):
-            if limit is not None and limit > self._now:
+            if limit is not None and limit > self.now:
                 self._move(limit)
-            return Step(self._now, (), "limit")
+            return Step(self.now, (), "limit")
         self._move(at)
         if kind == "open":
             self._open(opening)
@@ -247,7 +246,7 @@ class Replay:
         if (
             not self._engine.open_count
             or not self._is_single
-            or self._next_close != self._now + self._period
+            or self.next_close != self.now + self._period
             or self._opened > opening
         ):
             return False
@@ -272,13 +271,13 @@ class Replay:
             bars = self._bars
             shown, stopped = show(bars, self._index, self._coast_end)
             last = bars[shown - 1]
-            self._now = last.ts
+            self.now = last.ts
             self._engine.close_bars((last,), last.ts)
             self._index = shown
             if shown == len(bars):
                 self._load()
             else:
-                self._next_close = bars[shown].ts
+                self.next_close = bars[shown].ts
             if stopped:
                 return True
         return False
@@ -291,7 +290,7 @@ class Replay:
     def _tell_first_prices(self) -> None:
         """What has begun to trade has a price from then on: orders can be valued before a bar has ended."""
         tape, firsts = self._tape, self._firsts
-        while firsts and tape.begins.item(firsts[-1]) <= self._now:
+        while firsts and tape.begins.item(firsts[-1]) <= self.now:
             symbol, _, price, _ = tape.opening(firsts.pop())
             self._engine.prices.setdefault(symbol, price)
         self._first_at = tape.begins.item(firsts[-1]) if firsts else _NEVER
@@ -310,7 +309,7 @@ class Replay:
         if after == len(bars):
             self._load()
         else:
-            self._next_close = bars[after].ts
+            self.next_close = bars[after].ts
         return closing
 
     def _open(self, opening: int) -> None:
@@ -318,7 +317,7 @@ class Replay:
         self._opened = opening + 1
         if self._is_single:
             bar = self._bars[self._index]
-            self._engine.open_bar(bar.symbol, self._now, bar.open, bar.volume)
+            self._engine.open_bar(bar.symbol, self.now, bar.open, bar.volume)
         else:
             self._engine.open_bar(*self._tape.opening(opening))
 
@@ -332,7 +331,7 @@ class Replay:
         if to > self._session_close:
             self._engine.end_session()
             self._await_session_close(self._sessions.at(to - 1).close)
-        self._now = to
+        self.now = to
         if to >= self._first_at:
             self._tell_first_prices()
 
@@ -344,7 +343,7 @@ class Replay:
             return self._tape.begins.item(opening), "open", opening
         if expiry is not None and expiry < close:
             # An order can be accepted with an expiry in the past only by a caller whose clock runs behind.
-            return max(expiry, self._now), "expiry", 0
+            return max(expiry, self.now), "expiry", 0
         return close, "close", 0
 
     def _next_opening(self, before: int) -> int | None:
@@ -353,7 +352,7 @@ class Replay:
         if self._is_single:
             # One symbol: the only opening before the next close is that of the bar which is next to end.
             first = self._closed
-            is_ahead = self._opened <= first and self._now <= tape.begins.item(first) < before
+            is_ahead = self._opened <= first and self.now <= tape.begins.item(first) < before
             return first if is_ahead and has_open(tape.names[0]) else None
         begins, ranks, names = tape.begins, tape.opening_ranks, tape.names
         first = self._passed()
@@ -372,8 +371,8 @@ class Replay:
         # A bar that has ended began before now, so at least as many openings are over; often no more.
         passed = max(self._opened, self._tape.rows_ended(self._closed))
         begins = self._tape.begins
-        if passed < len(begins) and begins.item(passed) < self._now:
-            passed = max(passed, int(begins.searchsorted(self._now)))
+        if passed < len(begins) and begins.item(passed) < self.now:
+            passed = max(passed, int(begins.searchsorted(self.now)))
         self._opened = passed
         return passed
 
@@ -381,7 +380,7 @@ class Replay:
         """Make the bars of the next moments."""
         self._chunk_start, self._index = self._closed, 0
         self._bars, self._cuts = self._tape.chunk(self._chunk_start)
-        self._next_close = self._bars[0].ts if self._bars else None
+        self.next_close = self._bars[0].ts if self._bars else None
         self._set_coast_end()
 
     def _set_coast_end(self) -> None:

@@ -96,16 +96,13 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.market_value - self.cost_basis
 
 
-class Position:
-    """What is held of one symbol; never zero."""
+class Position(msgspec.Struct, eq=False, gc=False):
+    """What is held of one symbol; never zero. ``units`` is the quantity again, once an estimate has asked for it."""
 
-    __slots__ = ("average", "instrument", "quantity", "units")
-
-    def __init__(self, instrument: Instrument, quantity: Decimal, average: Decimal) -> None:
-        self.instrument = instrument
-        self.quantity = quantity
-        self.average = average
-        self.units: float | None = None  # the quantity again, for the estimate, once it was asked for
+    instrument: Instrument
+    quantity: Decimal
+    average: Decimal
+    units: float | None = None
 
 
 class Account:

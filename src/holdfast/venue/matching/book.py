@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from holdfast.model.enums import OrderSide, OrderType
 from holdfast.venue.matching.instruments import Instrument
 from holdfast.venue.matching.orders import ZERO, VenueOrder
@@ -17,7 +19,7 @@ _MARKET = OrderType.MARKET
 Entry = tuple[int, Decimal, int, VenueOrder]
 
 
-class Book:
+class Book(msgspec.Struct, eq=False):
     """One symbol's open orders by priority, and what they took of the market in front of them.
 
     Attributes:
@@ -32,16 +34,15 @@ class Book:
         traded_left: ... and how much of that trade our orders left; None is any amount.
     """
 
-    # Most books live for an order and a bar, and never hear of most of this.
-    taken = bid_taken = ask_taken = ZERO
-    halted = False
-    traded_at = 0
+    instrument: Instrument
+    entries: list[Entry] = []
+    aside: list[VenueOrder] = []
+    taken: Decimal = ZERO
+    bid_taken: Decimal = ZERO
+    ask_taken: Decimal = ZERO
+    halted: bool = False
+    traded_at: int = 0
     traded_left: Decimal | None = ZERO
-
-    def __init__(self, instrument: Instrument) -> None:
-        self.instrument = instrument
-        self.entries: list[Entry] = []
-        self.aside: list[VenueOrder] = []
 
     def resting(self) -> list[VenueOrder]:
         """The open orders."""

@@ -192,7 +192,7 @@ class MatchingEngine(BarMatching, QuoteMatching):
         """The client order id of an order: its own, or the next one of ours."""
         client_order_id = new.client_order_id
         if client_order_id is None:
-            client_order_id = f"{self._client_order_id_head}{len(self._orders) + 1:012x}"
+            client_order_id = self._client_order_id_head + str(len(self._orders) + 1).zfill(12)
         elif len(client_order_id) > CLIENT_ORDER_ID_LENGTH_MAX:
             raise Rule.CLIENT_ORDER_ID_TOO_LONG.refusal()
         if client_order_id in self._by_client_id:

@@ -65,8 +65,8 @@ class Groups(OrderLedger):
         number = len(self._orders) + 1
         order_class = OrderClass.SIMPLE if parent.terms is None else parent.terms.order_class
         leg = VenueOrder(
-            f"{self._order_id_head}{number:012x}",
-            f"{self._client_order_id_head}{number:012x}",
+            self._order_id_head + str(number).zfill(12),
+            self._client_order_id_head + str(number).zfill(12),
             number,
             parent.symbol,
             parent.asset_class,

@@ -1,7 +1,8 @@
 """The life of an order at the venue: how it comes, fills and ends, and what that does to the account.
 
 What makes it trade is told elsewhere: ``bars`` and ``quotes`` find who trades at which price, and both end here, so
-that an order lives the same life whatever the market is made of. Ids are UUIDs made of the namespace and a counter.
+that an order lives the same life whatever the market is made of. Ids are UUIDs made of the namespace and a counter,
+which is written in decimal: its digits are hexadecimal ones, too.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class OrderLedger:
         else:
             status, expires_at = self._begin(instrument, time_in_force, terms, now)
         order = VenueOrder(
-            f"{self._order_id_head}{number:012x}",
+            self._order_id_head + str(number).zfill(12),
             client_order_id,
             number,
             instrument.symbol,
@@ -334,7 +335,7 @@ class OrderLedger:
         order.filled_avg_price = average
 
         executions = self._executions
-        execution_id = f"{self._execution_id_head}{len(executions) + 1:012x}"
+        execution_id = self._execution_id_head + str(len(executions) + 1).zfill(12)
         execution = VenueExecution(
             execution_id,
             order.id,
