@@ -67,7 +67,7 @@ class MarketFlow(ABC):
         held = book.position_float
         if held:
             mark, equity = book.mark, portfolio.equity
-            low, top, until, highest = guards.quiet
+            low, top, until, highest = guards.quiet()
         for index in range(start, stop):  # and no slice: of what is left of the session, most is not shown
             bar = bars[index]
             portfolio.now_ns = book.last_price_at = ts = bar.ts
@@ -81,7 +81,7 @@ class MarketFlow(ABC):
                         highest = guards.quiet_highest = equity
                 else:
                     guards.observe_equity(ts, equity, before=before)
-                    low, top, until, highest = guards.quiet
+                    low, top, until, highest = guards.quiet()
             try:
                 show(bar)
             except (Exception, SystemExit) as error:

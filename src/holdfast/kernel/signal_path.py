@@ -24,6 +24,7 @@ from holdfast.model import (
     AssetClass,
     OrderClass,
     OrderIntent,
+    OrderSide,
     OrderStatus,
     OrderTerms,
     OrderType,
@@ -48,6 +49,7 @@ NOT_REPLACEABLE = "not_replaceable"
 _REPLACEABLE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED, OrderStatus.HELD})
 
 _ZERO = Decimal(0)
+_BUY, _MARKET = OrderSide.BUY, OrderType.MARKET
 _DEFAULT_TIF = {AssetClass.US_EQUITY: TimeInForce.DAY, AssetClass.CRYPTO: TimeInForce.GTC}
 
 
@@ -87,7 +89,7 @@ class SignalPath:
             return self._decide_replacement(signal, book, held, client_order_id)
         if signal.reduce_only:
             return self._decide_reduction(signal, book, held, client_order_id)
-        if held and (held > 0) != (signal.side.sign > 0):
+        if held and (held > _ZERO) is not (signal.side is _BUY):
             # The other side of what we hold: as long as it only reduces, no guard may block it.
             if signal.quantity <= self._reducible(book, held):
                 reduction = msgspec.structs.replace(signal, reduce_only=True)
@@ -183,7 +185,7 @@ class SignalPath:
         waiting = self._what_rests(book, held) if not signal.replaces else None
         if waiting is not None:
             return self._defer(signal, *waiting)
-        if held and (held > 0) == (signal.side.sign > 0):
+        if held and (held > _ZERO) is (signal.side is _BUY):
             reason = f"{signal.side} does not reduce a position of {held}"
             return self._refuse(signal, Stage.POSITION, "wrong_side", reason)
         quantity = signal.quantity
@@ -198,7 +200,7 @@ class SignalPath:
     def _accept_reduction(self, signal: Signal, book: SymbolBook, quantity: Decimal, client_order_id: str) -> Decision:
         """Round what is to be sent and send it, unless its very form is wrong."""
         price, terms, properties = signal.price, signal.terms, book.properties
-        flaw = "" if quantity > 0 and (price is None or price > 0) else "quantity and price must be positive"
+        flaw = "" if quantity > _ZERO and (price is None or price > _ZERO) else "quantity and price must be positive"
         if properties is not None:
             quantity, price, flaw = properties.round_then_validate(
                 quantity=quantity,
@@ -349,7 +351,7 @@ class SignalPath:
             symbol=signal.symbol,
             side=signal.side,
             quantity=quantity,
-            order_type=order_type_of(price, terms),
+            order_type=_MARKET if price is None and terms is None else order_type_of(price, terms),
             time_in_force=signal.time_in_force or _DEFAULT_TIF[book.asset_class],
             created_at=now,
             limit_price=price,

@@ -375,8 +375,8 @@ class SymbolProperties:
 
     def _short_or_crossing(self, quantity: Decimal, side: OrderSide, position: Decimal) -> str:
         selling = side is _SELL
-        if (position > 0 and selling and quantity > position) or (
-            position < 0 and not selling and quantity > -position
+        if (position > _ZERO and selling and quantity > position) or (
+            position < _ZERO and not selling and quantity > -position
         ):
             return f"{self.symbol}: a {side.value} of {quantity} would carry the position {position} through zero; close it first"
         if selling and position <= _ZERO and not self.shortable:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Number = int | float | Decimal
 
+_ZERO = Decimal(0)
+
 
 class SymbolView(Protocol):
     """What a strategy may know of one symbol; always current while the strategy is being called."""
@@ -351,7 +353,7 @@ class Strategy:
                 symbol=symbol,
                 side=side,
                 quantity=to_decimal(quantity),
-                price=_decimal_or_none(limit),
+                price=None if limit is None else to_decimal(limit),
                 time_in_force=time_in_force,
                 strategy_id=self.name,
                 reason=reason,
@@ -387,9 +389,9 @@ def _leave(
     return context.submit(
         Signal(
             symbol=symbol,
-            side=OrderSide.SELL if held >= 0 else OrderSide.BUY,
+            side=OrderSide.BUY if held < _ZERO else OrderSide.SELL,
             quantity=abs(held) if quantity is None else to_decimal(quantity),
-            price=_decimal_or_none(limit),
+            price=None if limit is None else to_decimal(limit),
             time_in_force=time_in_force,
             reduce_only=True,
             strategy_id=strategy.name,

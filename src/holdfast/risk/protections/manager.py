@@ -84,7 +84,6 @@ class ProtectionManager:
         self._last: dict[str, Hold] = {}
         self._blocks: dict[str, int] = {}
 
-    @property
     def quiet(self) -> tuple[float, float, int, float]:
         """``quiet_low``, ``quiet_top``, ``quiet_until`` and ``quiet_highest``."""
         return self.quiet_low, self.quiet_top, self.quiet_until, self.quiet_highest

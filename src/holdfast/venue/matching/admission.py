@@ -84,22 +84,15 @@ def assess(
         rule = _forbidden(new, instrument, account.configuration, permissions)
         if rule is not None:
             raise rule.refusal()
-    terms = new.terms
-    if new.limit_price is not None:
-        reference = new.limit_price
-    elif terms is not None and terms.stop_price is not None:
-        reference = terms.stop_price
-    elif price is not None:
-        reference = Decimal(repr(price))
-    else:
+    if price is None and _named_price(new) is None:
         raise Rule.NO_PRICE.refusal(symbol=instrument.symbol)  # only before the first trade of a replay
     if not (instrument.takes_whole and new.quantity > _ONE):  # more than one whole share has no bounds of cost
-        refusal = instrument.cost_refusal(new, new.quantity * reference)
+        refusal = instrument.cost_refusal(new, new.quantity * _reference(new, price))
         if refusal is not None:
             raise refusal
     if resting:
         _refuse_wash_trade(new, resting)
-    return _position_effect(new, instrument, account, resting, reference, price, permissions)
+    return _position_effect(new, instrument, account, resting, price, permissions)
 
 
 def _position_effect(
@@ -107,7 +100,6 @@ def _position_effect(
     instrument: Instrument,
     account: Account,
     resting: list[VenueOrder],
-    reference: Decimal,
     price: float | None,
     permissions: Permissions,
 ) -> Decimal:
@@ -117,13 +109,25 @@ def _position_effect(
     buys = new.side is _BUY
     if new.terms is not None and new.terms.order_class is OrderClass.OCO:  # exits, and never an entry
         return _reduce(new, instrument, max(-new.side.sign * held, ZERO), resting)
-    if held < 0 if buys else held > 0 or instrument.is_crypto:
+    if held < ZERO if buys else held > ZERO or instrument.is_crypto:
         return _reduce(new, instrument, abs(held), resting)
     if not permissions.opening:
         raise Rule.CLOSING_ONLY.refusal()
     if buys:
-        return _open_long(new, instrument, account, resting, reference)
-    return _open_short(new, instrument, account, resting, reference if price is None else Decimal(repr(price)))
+        return _open_long(new, instrument, account, resting, _reference(new, price))
+    last_price = _reference(new, None) if price is None else Decimal(repr(price))
+    return _open_short(new, instrument, account, resting, last_price)
+
+
+def _named_price(new: NewOrder) -> Decimal | None:
+    """The limit that an order names, or else its stop."""
+    return new.limit_price if new.limit_price is not None or new.terms is None else new.terms.stop_price
+
+
+def _reference(new: NewOrder, price: float | None) -> Decimal:
+    """What a share of the order counts for: the price that it names, or else the market's."""
+    named = _named_price(new)
+    return Decimal(repr(price)) if named is None else named
 
 
 def _forbidden(

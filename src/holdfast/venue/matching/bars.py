@@ -112,7 +112,7 @@ class BarMatching(Aside):
         core = not instrument.bars_have_hours or self._is_core(instrument, now)
         if not core and self._is_closed(instrument, now):
             return
-        budget = offered = self._budget(book, volume)
+        budget = offered = None if self._participation is None else self._budget(book, volume)
         if book.aside:
             trade = Decimal(repr(price))
             self._wake_all(book, now, core=core)
