@@ -15,6 +15,12 @@ settings.register_profile("house", deadline=None, print_blob=True, suppress_heal
 settings.load_profile("house")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that may take longer than others begin first: at the end, one worker alone would be waited for."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _certificates_read_once() -> Iterator[None]:
     """Every HTTP client reads all certificates of the world when it is made, and the tests make thousands of clients."""
