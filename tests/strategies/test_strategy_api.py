@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from decimal import Decimal
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.model import OrderSide
-from holdfast.strategies import Strategy
+from holdfast.model.errors import StrategyError
+from holdfast.strategies import Strategy, VwapMeanReversion
 from holdfast.strategies.base import to_decimal
-from tests.kernel.helpers import SPY, Bench, leave
+from tests.kernel.helpers import SPY, Bench, leave, make_kernel
 
 
 def test_a_strategy_is_named_after_its_class_unless_it_says_otherwise() -> None:
@@ -25,6 +30,22 @@ def test_a_strategy_is_named_after_its_class_unless_it_says_otherwise() -> None:
 
     assert Plain([SPY]).name == "Plain"
     assert Named([SPY]).name == "my edge"
+
+
+def through_a_pickle(strategy: Strategy) -> Strategy:
+    """As one reaches another process."""
+    return cast("Strategy", pickle.loads(pickle.dumps(strategy)))  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, through_a_pickle])
+def test_a_strategy_that_is_not_running_can_be_copied(again: Callable[[Strategy], Strategy]) -> None:
+    """Whoever runs one many times makes copies of it; each says of itself that it is not running."""
+    copied = again(VwapMeanReversion([SPY], quantity=7))
+    assert (copied.symbols, vars(copied)["quantity"]) == ((SPY,), 7)
+    with pytest.raises(StrategyError, match="VwapMeanReversion is not running"):
+        copied.buy(SPY, 1)
+    kernel = make_kernel([copied])
+    assert copied.view(SPY) is kernel.view(SPY)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -90,6 +90,8 @@ class _NotRunning:
         self._strategy = strategy
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)  # whoever copies or pickles a strategy asks for what it may not have
         message = f"{self._strategy.name} is not running: nothing can be asked or traded yet"
         raise StrategyError(message)
 
