@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from holdfast.model.errors import ConfigurationError
+from holdfast.model.timestamps import NS_PER_HOUR, to_ns
 from holdfast.net import Backoff
 from holdfast.notify import CHANNELS, Notifier, RecordingSender, SendError
 from holdfast.time import BacktestClock
@@ -106,6 +107,23 @@ class TestTelling:
             "failed": 0,
             "dropped": 0,
         }
+
+    async def test_what_is_kept_bears_the_time_of_the_session(self) -> None:
+        """A replayed one has its own; repeats are counted by the reader's."""
+        begin, clock = datetime(2022, 1, 24, tzinfo=UTC), BacktestClock(T0)
+        session = BacktestClock(begin)
+        notifier = make(clock=clock, session=session)
+        await notifier.send_message("trading", "a")
+        session.advance(timedelta(hours=9))
+        for _ in range(2):
+            await notifier.send_message("trading", "a")
+        await notifier.send_message("trading", "b")
+        clock.advance(timedelta(minutes=2))
+        await notifier.send_message("trading", "c")
+
+        early, late = to_ns(begin), to_ns(begin) + 9 * NS_PER_HOUR
+        kept = [(notice.title, notice.repeats, notice.at) for notice in notifier.recent()]
+        assert kept == [("a", 0, early), ("b", 0, late), ("a", 2, late), ("c", 0, late)]
 
     async def test_an_unknown_channel_falls_back_to_system(self) -> None:
         """A slip in a strategy must not stop trading; it is told, and logged."""

@@ -109,8 +109,8 @@ class Container:
         self._strategies = make_strategies(config) if strategies is None else tuple(strategies)
         self._clock = clock or get_clock({"clock": config.clock})
         self._throttler = parts.throttler(config.limits, clock=self._clock)
-        # People read messages in real time, however fast a replayed session runs.
-        self._notifier = parts.notifier(config.notify.channels(), RealTimeClock())
+        # People read messages in real time, however fast a replayed session runs; what happened in it has its time.
+        self._notifier = parts.notifier(config.notify.channels(), RealTimeClock(), session=self._clock)
         self.control = Control(config, journal)
         keys = account_keys(config)
         self._broker = parts.connector(

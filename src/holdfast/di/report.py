@@ -151,7 +151,7 @@ def snapshot(container: Container) -> dict[str, Any]:
         "notifier": container.notifier.get_stats(),
         "alerts_recent": [
             {
-                "at": to_datetime(notice.ts),
+                "at": to_datetime(notice.at),
                 "level": "info" if notice.channel == "trading" else "warning",
                 "channel": notice.channel,
                 "title": notice.title,

@@ -26,6 +26,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         title: What happened.
         details: The rest; may be empty.
         repeats: 0 for a first occurrence; N for a summary of N more of the same.
+        at: When it was told, in the time of the session that it is about (UTC ns); 0 before.
     """
 
     ts: int
@@ -33,6 +34,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     details: str = ""
     repeats: int = 0
+    at: int = 0
 
 
 def make_notice(ts: int, channel: str, title: str, details: object = "") -> Notice:

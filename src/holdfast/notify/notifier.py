@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from holdfast.model.errors import ConfigurationError
@@ -41,7 +42,8 @@ class Notifier:
     Args:
         channels: Channel -> URL or URLs, such as the webhook address that Discord shows, or anything that
             Apprise understands. A channel without a URL is logged only.
-        clock: The time of notices and of the coalescing window; default real time.
+        clock: The time of the coalescing window; default real time.
+        session: Whose time notices bear, for a replayed session has its own; default: the clock's.
         sender: Delivers a message; default Apprise.
         window_seconds: Equal notices within it become one message with a count; 0 tells every one.
         queue_size: How many messages may wait for one webhook.
@@ -60,6 +62,7 @@ class Notifier:
         channels: Mapping[str, str | Sequence[str]] | None = None,
         clock: Clock | None = None,
         *,
+        session: Clock | None = None,
         sender: Sender | None = None,
         window_seconds: float = 60.0,
         queue_size: int = 256,
@@ -69,6 +72,7 @@ class Notifier:
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self._clock: Clock = clock if clock is not None else RealTimeClock()
+        self._session: Clock = session if session is not None else self._clock
         self._sender: Sender = sender if sender is not None else AppriseSender()
         self._coalescer = Coalescer(round(window_seconds * NS_PER_SECOND))
         self._recent: deque[Notice] = deque(maxlen=recent_size)
@@ -154,7 +158,7 @@ class Notifier:
             details=notice.details,
             **({"repeats": notice.repeats} if notice.repeats else {}),
         )
-        self._recent.append(notice)
+        self._recent.append(msgspec.structs.replace(notice, at=self._session.now_ns()))
         self._told[notice.channel] += 1
         for lane in self._lanes[notice.channel]:
             if self._stopped:

@@ -146,7 +146,7 @@ class Process:
             connector=connector,
             user_stream=on_network(parts.user_stream),
             market_stream=on_network(parts.market_stream),
-            notifier=lambda channels, clock: SimNotifier(channels, clock, note=self._note_alert),
+            notifier=lambda channels, clock, **others: SimNotifier(channels, clock, note=self._note_alert, **others),
         )
 
     def _note_alert(self, channel: str, text: str) -> None:
