@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from holdfast.brokers import AlpacaConnector
 from holdfast.di import Container
+from holdfast.di.report import snapshot
 from holdfast.di.venue_link import discover_venue
 from holdfast.journal import MemoryJournal, SqliteJournal
 from holdfast.market import SecurityCache
@@ -71,6 +73,15 @@ async def test_the_guides_names_are_there(make: MakeContainer) -> None:
     assert container.order_tracker is container.kernel.portfolio.tracker
     assert container.venue_name == "Alpaca paper"
     assert not container.is_lockstep
+
+
+async def test_what_it_tells_bears_the_time_of_its_clock(make: MakeContainer) -> None:
+    """In a replayed session an alert stands beside the orders that it is about."""
+    began = datetime(2022, 1, 24, 15, 0, tzinfo=UTC)
+    container = make(clock=BacktestClock(began))
+    await container.notifier.send_alert("a title", "details")
+
+    assert [alert["at"] for alert in snapshot(container)["alerts_recent"]] == [began]
 
 
 async def test_a_container_that_was_never_started_stops_quietly(make: MakeContainer) -> None:
