@@ -104,6 +104,15 @@ def test_streams_and_alerts_are_in_sight() -> None:
     assert "drift in BTC/USD  ours 0.043, venue 0.042" in text
 
 
+def test_an_alert_that_sums_up_others_says_how_many() -> None:
+    """In the view and in a log; else the same words would stand there twice."""
+    alert = {**SNAPSHOT["alerts_recent"][0], "repeats": 30}
+
+    assert "drift in BTC/USD, 30 more times  ours 0.043" in drawn({**SNAPSHOT, "alerts_recent": [alert]})
+    assert alert_line(alert) == "14:30:59 warning: drift in BTC/USD, 30 more times (ours 0.043, venue 0.042)"
+    assert "1 more time (" in alert_line({**alert, "repeats": 1})
+
+
 def test_an_empty_snapshot_is_a_view_of_dashes() -> None:
     """A bot that has only just begun has nothing to show, and that is no error."""
     text = drawn({})
@@ -138,7 +147,7 @@ def test_words_from_elsewhere_cannot_steer_the_terminal() -> None:
         "orders_recent": [{"symbol": hostile, "status": hostile, "reason": hostile, "side": hostile}],
         "protections": {hostile: {"last_until": "2999-01-01T00:00:00Z", "last_reason": hostile, "mode": hostile}},
         "counters": {"blocked": {hostile: 1}},
-        "alerts_recent": [{"title": hostile, "details": hostile, "level": hostile}],
+        "alerts_recent": [{"title": hostile, "details": hostile, "level": hostile, "repeats": hostile}],
     }
     text = drawn(snapshot) + summary(snapshot) + alert_line(snapshot["alerts_recent"][0])
 
@@ -154,7 +163,7 @@ def test_odd_amounts_and_times_are_shown_as_dashes(odd: object) -> None:
         "clock": {"current_time": odd},
         "positions": [{"symbol": odd, "quantity": odd, "average_price": odd, "unrealised_pnl": odd}],
         "orders_recent": [{"at": odd, "quantity": odd, "limit_price": odd, "status": odd}],
-        "alerts_recent": [{"at": odd, "title": odd, "details": odd}],
+        "alerts_recent": [{"at": odd, "title": odd, "details": odd, "repeats": odd}],
         "protections": {"x": {"last_until": odd, "mode": odd}},
         "user_stream": {"last_message_at": odd, "state": odd},
     }

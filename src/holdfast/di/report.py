@@ -156,6 +156,7 @@ def snapshot(container: Container) -> dict[str, Any]:
                 "channel": notice.channel,
                 "title": notice.title,
                 "details": notice.details,
+                "repeats": notice.repeats,
             }
             for notice in container.notifier.recent()[-_RECENT:]
         ],

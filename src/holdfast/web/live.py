@@ -84,7 +84,7 @@ def summary(snapshot: Mapping[str, Any]) -> str:
 def alert_line(alert: Mapping[str, Any]) -> str:
     """One alert in one line, for a log."""
     details = alert.get("details")
-    text = f"{_hour(alert.get('at'))} {alert.get('level', 'info')}: {alert.get('title', _DASH)}"
+    text = f"{_hour(alert.get('at'))} {alert.get('level', 'info')}: {alert.get('title', _DASH)}{_repeated(alert)}"
     return _clean(f"{text} ({details})" if details else text)
 
 
@@ -292,6 +292,12 @@ def _load(item: tuple[str, Mapping[str, Any]]) -> tuple[int, float]:
     return limit.get("queued", 0), limit.get("in_window", 0) / (limit.get("limit", 0) or 1)
 
 
+def _repeated(alert: Mapping[str, Any]) -> str:
+    """How often more the same was told, where an alert sums that up."""
+    repeats = alert.get("repeats")
+    return f", {repeats} more time{'' if repeats == 1 else 's'}" if repeats else ""
+
+
 def _alerts(alerts: Sequence[Mapping[str, Any]], rows: _Rows) -> Panel:
     shown = list(alerts)[-rows.alerts :][::-1]
     lines = Text(overflow="ellipsis", no_wrap=True)
@@ -300,6 +306,7 @@ def _alerts(alerts: Sequence[Mapping[str, Any]], rows: _Rows) -> Panel:
             lines.append("\n")
         lines.append(f"{_hour(alert.get('at'))}  ", style="dim")
         lines.append(_clean(str(alert.get("title") or _DASH)), style=_LEVEL_STYLES.get(str(alert.get("level")), ""))
+        lines.append(_clean(_repeated(alert)), style="dim")
         if details := alert.get("details"):
             lines.append(f"  {_clean(str(details))}", style="dim")
     return _panel(lines, _title("Alerts", len(shown), len(alerts)))

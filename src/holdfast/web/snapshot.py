@@ -118,13 +118,19 @@ class StreamView(TypedDict, total=False):
 
 
 class AlertView(TypedDict, total=False):
-    """One alert as it was told to the operator; ``level`` is info, warning or error."""
+    """One alert as it was told to the operator.
+
+    Attributes:
+        level: info, warning or error.
+        repeats: 0 for a first occurrence; N where it sums up N more of the same.
+    """
 
     at: Moment
     level: str
     channel: str
     title: str
     details: str
+    repeats: int
 
 
 class Snapshot(TypedDict, total=False):
