@@ -16,6 +16,7 @@ from holdfast.runner.halt_file import HaltFile, make_order, operator
 
 GUIDE: dict[str, Any] = {"alpaca": {"api_key": "PKTEST", "api_secret": "secret"}}
 PING = "https://example.org/ping/secret-id"
+HOOK = "https://discord.com/api/webhooks/1234567890/s3cr3t-t0ken"
 
 MakeContainer = Callable[..., Container]
 
@@ -75,7 +76,24 @@ async def test_a_request_names_who_made_it(make: MakeContainer) -> None:
 
 async def test_a_heartbeat_is_made_where_a_url_is_set(make: MakeContainer) -> None:
     """And not otherwise."""
-    assert make().control.heartbeat is None
+    assert make().control.heartbeats == []
+
+
+async def test_a_heartbeat_on_a_channel_says_how_the_bot_stands(make: MakeContainer) -> None:
+    """Where somebody reads it: a channel without a URL would reach nobody, and is refused."""
+    with pytest.raises(ConfigurationError, match=r"heartbeat\.channel is 'trading', for which notify has no URL"):
+        make({"heartbeat": {"channel": "trading"}, "notify": {"system": [HOOK]}})
+    container = make({"heartbeat": {"channel": "system"}, "notify": {"system": [HOOK]}})
+    (heart,) = container.control.heartbeats
+    container.control.proof_seconds = 0.01
+    await heart.beat()
+
+    assert (heart.sent, heart.withheld) == (0, 1), "a bot that does not run is not well"
+    assert container.notifier.recent() == []
+    await heart._send()
+    (notice,) = container.notifier.recent()
+    said = (notice.channel, notice.title, notice.details)
+    assert said == ("system", "The bot is well", "active; equity unknown; flat; 0 orders open")
 
 
 async def test_a_heartbeat_that_cannot_be_leaves_the_journal_alone(make: MakeContainer) -> None:

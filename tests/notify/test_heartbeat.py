@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from holdfast.model.errors import ConfigurationError
-from holdfast.notify.heartbeat import Heartbeat
+from holdfast.notify.heartbeat import ChannelHeartbeat, Heartbeat, UrlHeartbeat
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 BROKEN = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -69,24 +69,24 @@ class Bot:
         return self.reasons
 
 
-async def beats(heart: Heartbeat, count: int = 1) -> None:
-    """So many, without waiting between them."""
-    left = count
+async def beats(heart: Heartbeat, count: int = 1) -> list[float]:
+    """So many, without waiting between them; how long each would have waited for the next."""
+    waits: list[float] = []
 
-    async def sleep(_seconds: float) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == count:
             raise asyncio.CancelledError
 
     with contextlib.suppress(asyncio.CancelledError):
         await heart.run(sleep)
+    return waits
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_bot_that_is_well_beats(service: Service, method: str) -> None:
     """By the method that the service wants."""
-    heart = Heartbeat(service.url, 60.0, Bot().well, method=method)  # type: ignore[arg-type]  # both are methods
+    heart = UrlHeartbeat(service.url, 60.0, Bot().well, method=method)  # type: ignore[arg-type]  # both are methods
     await beats(heart, 3)
 
     assert service.requests == [f"{method} /ping/secret-id HTTP/1.1"] * 3
@@ -96,7 +96,7 @@ async def test_a_bot_that_is_well_beats(service: Service, method: str) -> None:
 async def test_a_bot_that_is_not_well_is_silent_and_says_why_once(service: Service) -> None:
     """Silence is the message. When it is well again, it beats again."""
     bot = Bot()
-    heart = Heartbeat(service.url, 60.0, bot.well)
+    heart = UrlHeartbeat(service.url, 60.0, bot.well)
     bot.reasons = ["the runner takes no events"]
     with capture_logs() as logs:
         await beats(heart, 3)
@@ -111,7 +111,7 @@ async def test_a_bot_that_is_not_well_is_silent_and_says_why_once(service: Servi
 async def test_a_service_that_answers_an_error_is_counted(service: Service) -> None:
     """The URL is a password: it stands in no log."""
     service.answer = BROKEN
-    heart = Heartbeat(service.url, 60.0, Bot().well)
+    heart = UrlHeartbeat(service.url, 60.0, Bot().well)
     with capture_logs() as logs:
         await beats(heart, 2)
 
@@ -123,7 +123,7 @@ async def test_a_service_that_answers_an_error_is_counted(service: Service) -> N
 async def test_a_service_that_says_nothing_is_given_up(service: Service) -> None:
     """After its time; the next beat is tried all the same."""
     service.answer = None
-    heart = Heartbeat(service.url, 60.0, Bot().well, timeout_seconds=0.05)
+    heart = UrlHeartbeat(service.url, 60.0, Bot().well, timeout_seconds=0.05)
     await beats(heart, 2)
 
     assert (heart.sent, heart.failed) == (0, 2)
@@ -131,7 +131,7 @@ async def test_a_service_that_says_nothing_is_given_up(service: Service) -> None
 
 async def test_a_service_that_is_not_there_is_counted() -> None:
     """Nobody listens on the discard port."""
-    heart = Heartbeat("http://127.0.0.1:9/", 60.0, Bot().well)
+    heart = UrlHeartbeat("http://127.0.0.1:9/", 60.0, Bot().well)
     await beats(heart)
 
     assert heart.failed == 1
@@ -140,7 +140,7 @@ async def test_a_service_that_is_not_there_is_counted() -> None:
 async def test_a_slow_service_holds_nobody_up(service: Service) -> None:
     """It runs beside everything else: a hundred turns of the loop while one request hangs."""
     service.answer = None
-    heart = Heartbeat(service.url, 60.0, Bot().well)
+    heart = UrlHeartbeat(service.url, 60.0, Bot().well)
     beating = asyncio.create_task(heart.run())
     async with asyncio.timeout(10.0):
         await service.asked.wait()
@@ -157,7 +157,7 @@ async def test_a_slow_service_holds_nobody_up(service: Service) -> None:
 def test_what_is_no_url_is_refused_without_being_shown(url: str) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigurationError, match=r"heartbeat\.url is no URL") as caught:
-        Heartbeat(url, 60.0, Bot().well)
+        UrlHeartbeat(url, 60.0, Bot().well)
     assert "example.org" not in str(caught.value)
 
 
@@ -169,7 +169,25 @@ async def test_another_transport_can_be_given() -> None:
         seen.append(str(request.url))
         return httpx.Response(204)
 
-    heart = Heartbeat("https://example.net/x", 60.0, Bot().well, transport=httpx.MockTransport(answer))
+    heart = UrlHeartbeat("https://example.net/x", 60.0, Bot().well, transport=httpx.MockTransport(answer))
     await beats(heart)
 
     assert (seen, heart.sent) == (["https://example.net/x"], 1)
+
+
+async def test_people_are_told_on_a_channel_while_the_bot_is_well() -> None:
+    """And no longer when it is not: what they miss is the message."""
+    bot, told = Bot(), []
+
+    def tell(*notice: str) -> None:
+        told.append(notice)
+
+    heart = ChannelHeartbeat(tell, "system", 3_600.0, bot.well, lambda: f"{len(told)} before")
+    assert await beats(heart, 2) == [3_600.0] * 2
+    bot.reasons = ["the user stream is not connected"]
+    with capture_logs() as logs:
+        assert await beats(heart, 3) == [60.0] * 3, "and as soon as it is well again"
+
+    assert told == [("system", "The bot is well", "0 before"), ("system", "The bot is well", "1 before")]
+    assert (heart.sent, heart.withheld, heart.failed) == (2, 3, 0)
+    assert [line["outcome"] for line in logs] == ["withheld: the user stream is not connected"]

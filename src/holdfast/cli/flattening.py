@@ -191,7 +191,7 @@ def bot_config(bot: Where, config_path: Path | None, venue: str | None) -> Confi
         "strategy": {"symbols": ()},
         "watch": (),
         "status": {"enabled": False},
-        "heartbeat": {"url": None},
+        "heartbeat": {"url": None, "channel": None},
         # An exit that waits for the market to open goes on waiting at the venue.
         "shutdown": {"open_orders": "leave"},
     }

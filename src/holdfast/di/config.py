@@ -15,7 +15,7 @@
     [shutdown]    open_orders = "cancel" | "leave"
     foreign       "alert" | "ignore" | "adopt": orders and positions at the venue that are not ours
     [reconcile]   how often our books are compared with the venue's, and when a stream counts as mute
-    [heartbeat]   url, every, method
+    [heartbeat]   url, every, method; channel, channel_every
 
 Environment: ``APCA_API_KEY_ID`` and ``APCA_API_SECRET_KEY`` as Alpaca's own tools read them, ``MASSIVE_API_KEY`` or
 ``POLYGON_API_KEY`` as Massive's do, and ``HOLDFAST_SECTION__KEY`` for everything else. The guide's dictionaries are accepted as they are.
@@ -200,11 +200,13 @@ class ReconcileConfig(_Section):
 
 
 class HeartbeatConfig(_Section):
-    """An outbound heartbeat: a URL that is asked every so many seconds while the bot is well."""
+    """Outbound heartbeats, sent every so many seconds while the bot is well: a URL that is asked, a channel that is told."""
 
     url: SecretStr | None = None
     every: float = Field(default=60.0, ge=1.0)
     method: Literal["GET", "POST"] = "GET"
+    channel: Literal["trading", "protections", "order-drift", "throttle-warnings", "system"] | None = None
+    channel_every: float = Field(default=3_600.0, ge=60.0)
 
 
 class ClockConfig(_Section):

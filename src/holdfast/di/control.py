@@ -17,7 +17,8 @@ from holdfast.journal import Journal
 from holdfast.journal.owner import this_process
 from holdfast.journal.places import DatabaseUrl, Place
 from holdfast.model.decimals import plain
-from holdfast.notify.heartbeat import Heartbeat
+from holdfast.model.errors import ConfigurationError
+from holdfast.notify.heartbeat import ChannelHeartbeat, Heartbeat, UrlHeartbeat
 from holdfast.runner.halt_file import HaltFile
 from holdfast.runner.halt_watch import HaltWatch
 from holdfast.runner.liveness import Liveness, liveness_path
@@ -42,9 +43,11 @@ class Control:
         own_venue: What a venue was started with that ends with this process; set by whoever started it.
         status_url: What the liveness file says of the status API; set by whoever serves it.
         proof_seconds: How long the runner may take for a beat before it counts as hanging (real time).
+        heartbeats: Those that are configured.
 
     Raises:
-        ConfigurationError: The heartbeat's URL is none, or there is no place for the files of a journal in a database.
+        ConfigurationError: The heartbeat's URL is none, its channel reaches nobody, or there is no place for the files of a
+            journal in a database.
     """
 
     def __init__(self, config: Config, journal: Journal | None = None) -> None:
@@ -60,12 +63,18 @@ class Control:
         self._container: Container | None = None
         self._pulse: Pulse | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self.heartbeats: list[Heartbeat] = []
         beat = config.heartbeat
-        self.heartbeat = (
-            None
-            if beat.url is None
-            else Heartbeat(beat.url.get_secret_value(), beat.every, self.what_is_wrong, method=beat.method)
-        )
+        if beat.url is not None:
+            url = beat.url.get_secret_value()
+            self.heartbeats.append(UrlHeartbeat(url, beat.every, self.what_is_wrong, method=beat.method))
+        if beat.channel is not None:
+            if beat.channel not in config.notify.channels():
+                message = f"heartbeat.channel is {beat.channel!r}, for which notify has no URL; nobody would be told"
+                raise ConfigurationError(message)
+            self.heartbeats.append(
+                ChannelHeartbeat(self._tell, beat.channel, beat.channel_every, self.what_is_wrong, self._news)
+            )
 
     def brake(self, *, reduces: bool) -> str | None:
         """Why an order request must not leave, by the halt file."""
@@ -92,8 +101,7 @@ class Control:
         works = [self._look()] if self.watch is not None else []
         if self._pulse is not None and self._path is not None:
             works.append(self._pulse.run())
-        if self.heartbeat is not None:
-            works.append(self.heartbeat.run())
+        works += [heartbeat.run() for heartbeat in self.heartbeats]
         self._tasks = [asyncio.create_task(work, name="holdfast-control") for work in works]
 
     async def end(self, *, orderly: bool) -> None:
@@ -106,6 +114,19 @@ class Control:
         if orderly and self._tasks and self._pulse is not None and self._container is not None:
             self._pulse.end(_describe(self._container, self, RealTimeClock().now_ns()).ending())
         self._tasks = []
+
+    def _tell(self, channel: str, title: str, details: str) -> None:
+        if self._container is not None:
+            self._container.notifier.notify_nowait(channel, title, details)
+
+    def _news(self) -> str:
+        """What people want to know of a bot that is well."""
+        if self._container is None:
+            return ""
+        portfolio = self._container.kernel.portfolio
+        held = ", ".join(f"{plain(one.quantity)} {one.symbol}" for one in portfolio.positions.get_all()) or "flat"
+        equity = "unknown" if portfolio.account is None else f"{portfolio.equity:,.2f} USD"
+        return f"{portfolio.trading_state.value}; equity {equity}; {held}; {len(portfolio.tracker.open)} orders open"
 
     async def _look(self) -> None:
         watch, pulse = self.watch, self._pulse
