@@ -81,7 +81,7 @@ async def test_a_heartbeat_is_made_where_a_url_is_set(make: MakeContainer) -> No
 
 async def test_a_heartbeat_on_a_channel_says_how_the_bot_stands(make: MakeContainer) -> None:
     """Where somebody reads it: a channel without a URL would reach nobody, and is refused."""
-    with pytest.raises(ConfigurationError, match=r"heartbeat\.channel is 'trading', for which notify has no URL"):
+    with pytest.raises(ConfigurationError, match=r"heartbeat\.channel is 'trading'; expected .* has a URL: system$"):
         make({"heartbeat": {"channel": "trading"}, "notify": {"system": [HOOK]}})
     container = make({"heartbeat": {"channel": "system"}, "notify": {"system": [HOOK]}})
     (heart,) = container.control.heartbeats

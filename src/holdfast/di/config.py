@@ -205,7 +205,7 @@ class HeartbeatConfig(_Section):
     url: SecretStr | None = None
     every: float = Field(default=60.0, ge=1.0)
     method: Literal["GET", "POST"] = "GET"
-    channel: Literal["trading", "protections", "order-drift", "throttle-warnings", "system"] | None = None
+    channel: str | None = None
     channel_every: float = Field(default=3_600.0, ge=60.0)
 
 

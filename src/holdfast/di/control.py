@@ -27,6 +27,7 @@ from holdfast.time import RealTimeClock
 
 if TYPE_CHECKING:
     from holdfast.di.container import Container
+    from holdfast.kernel.portfolio import Portfolio
 
 _LOOK_SECONDS = 0.2
 
@@ -68,13 +69,11 @@ class Control:
         if beat.url is not None:
             url = beat.url.get_secret_value()
             self.heartbeats.append(UrlHeartbeat(url, beat.every, self.what_is_wrong, method=beat.method))
-        if beat.channel is not None:
-            if beat.channel not in config.notify.channels():
-                message = f"heartbeat.channel is {beat.channel!r}, for which notify has no URL; nobody would be told"
-                raise ConfigurationError(message)
-            self.heartbeats.append(
-                ChannelHeartbeat(self._tell, beat.channel, beat.channel_every, self.what_is_wrong, self._news)
-            )
+        channels = config.notify.channels()
+        if beat.channel is not None and beat.channel not in channels:
+            known = ", ".join(channels) or "there is none"
+            message = f"heartbeat.channel is {beat.channel!r}; expected a channel for which notify has a URL: {known}"
+            raise ConfigurationError(message)
 
     def brake(self, *, reduces: bool) -> str | None:
         """Why an order request must not leave, by the halt file."""
@@ -83,6 +82,10 @@ class Control:
     def attach(self, container: Container) -> None:
         """Make what needs the runner."""
         self._container = container
+        beat = container.config.heartbeat
+        if beat.channel is not None:
+            tell, news = container.notifier.notify_nowait, lambda: _news(container.kernel.portfolio)
+            self.heartbeats.append(ChannelHeartbeat(tell, beat.channel, beat.channel_every, self.what_is_wrong, news))
         liveness = None if self._path is None else liveness_path(self._path)
         self._pulse = Pulse(container.runner.inbox, liveness, lambda at: _describe(container, self, at))
         if self.file is not None:
@@ -115,19 +118,6 @@ class Control:
             self._pulse.end(_describe(self._container, self, RealTimeClock().now_ns()).ending())
         self._tasks = []
 
-    def _tell(self, channel: str, title: str, details: str) -> None:
-        if self._container is not None:
-            self._container.notifier.notify_nowait(channel, title, details)
-
-    def _news(self) -> str:
-        """What people want to know of a bot that is well."""
-        if self._container is None:
-            return ""
-        portfolio = self._container.kernel.portfolio
-        held = ", ".join(f"{plain(one.quantity)} {one.symbol}" for one in portfolio.positions.get_all()) or "flat"
-        equity = "unknown" if portfolio.account is None else f"{portfolio.equity:,.2f} USD"
-        return f"{portfolio.trading_state.value}; equity {equity}; {held}; {len(portfolio.tracker.open)} orders open"
-
     async def _look(self) -> None:
         watch, pulse = self.watch, self._pulse
         if watch is None or pulse is None:
@@ -144,6 +134,13 @@ def _place_of(journal: Journal) -> Place | None:
     """Where an opened journal is kept; None in memory."""
     place = getattr(journal, "path", None) or getattr(journal, "url", None)
     return place if isinstance(place, Path | DatabaseUrl) else None
+
+
+def _news(portfolio: Portfolio) -> str:
+    """What people want to know of a bot that is well."""
+    held = ", ".join(f"{plain(one.quantity)} {one.symbol}" for one in portfolio.positions.get_all()) or "flat"
+    equity = "unknown" if portfolio.account is None else f"{portfolio.equity:,.2f} USD"
+    return f"{portfolio.trading_state.value}; equity {equity}; {held}; {len(portfolio.tracker.open)} orders open"
 
 
 def _describe(container: Container, control: Control, at: int) -> Liveness:
