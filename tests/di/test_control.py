@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.di import Container
+from holdfast.di.report import snapshot
 from holdfast.journal import MemoryJournal, SqliteJournal
 from holdfast.model.errors import ConfigurationError, OrderDroppedError
 from holdfast.runner.halt_file import HaltFile, make_order, operator
@@ -92,6 +93,7 @@ async def test_a_heartbeat_on_a_channel_says_how_the_bot_stands(make: MakeContai
     assert container.notifier.recent() == []
     await heart._send()
     (notice,) = container.notifier.recent()
+    assert snapshot(container)["alerts_recent"][0]["level"] == "info", "it is no warning, whatever its channel"
     said = (notice.channel, notice.title, notice.details)
     assert said == ("system", "The bot is well", "active; equity unknown; flat; 0 orders open")
 

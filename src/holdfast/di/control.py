@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,10 @@ class Control:
         self._container = container
         beat = container.config.heartbeat
         if beat.channel is not None:
-            tell, news = container.notifier.notify_nowait, lambda: _news(container.kernel.portfolio)
+            tell, news = (
+                partial(container.notifier.notify_nowait, is_good=True),
+                lambda: _news(container.kernel.portfolio),
+            )
             self.heartbeats.append(ChannelHeartbeat(tell, beat.channel, beat.channel_every, self.what_is_wrong, news))
         liveness = None if self._path is None else liveness_path(self._path)
         self._pulse = Pulse(container.runner.inbox, liveness, lambda at: _describe(container, self, at))

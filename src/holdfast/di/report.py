@@ -152,7 +152,7 @@ def snapshot(container: Container) -> dict[str, Any]:
         "alerts_recent": [
             {
                 "at": to_datetime(notice.at),
-                "level": "info" if notice.channel == "trading" else "warning",
+                "level": "info" if notice.is_good or notice.channel == "trading" else "warning",
                 "channel": notice.channel,
                 "title": notice.title,
                 "details": notice.details,

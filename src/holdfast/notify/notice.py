@@ -26,6 +26,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
         title: What happened.
         details: The rest; may be empty.
         repeats: 0 for a first occurrence; N for a summary of N more of the same.
+        is_good: Whether it is good news, whatever its channel.
         at: When it was told, in the time of the session that it is about (UTC ns); 0 before.
     """
 
@@ -34,16 +35,18 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     details: str = ""
     repeats: int = 0
+    is_good: bool = False
     at: int = 0
 
 
-def make_notice(ts: int, channel: str, title: str, details: object = "") -> Notice:
+def make_notice(ts: int, channel: str, title: str, details: object = "", *, is_good: bool = False) -> Notice:
     """A notice whose texts fit into every service; ``details`` may be anything that can be shown."""
     return Notice(
         ts=ts,
         channel=channel,
         title=_shorten(title, _TITLE_LENGTH_MAX),
         details=_shorten(_as_text(details), _DETAILS_LENGTH_MAX),
+        is_good=is_good,
     )
 
 

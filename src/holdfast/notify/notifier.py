@@ -110,14 +110,14 @@ class Notifier:
         """Tell something on a channel. Returns at once."""
         self.notify_nowait(channel, message)
 
-    def notify_nowait(self, channel: str, title: str, details: object = "") -> None:
+    def notify_nowait(self, channel: str, title: str, details: object = "", *, is_good: bool = False) -> None:
         """Put a notice down. Never waits and never raises for what a webhook or a channel's name is like."""
         if channel not in self._lanes:
             log.warning("notify_unknown_channel", channel=channel, expected=CHANNELS, used=SYSTEM)
             channel = SYSTEM
         now = self._clock.now_ns()
         self._tell_due(now)
-        notice = make_notice(now, channel, title, details)
+        notice = make_notice(now, channel, title, details, is_good=is_good)
         if self._coalescer.admit(notice):
             self._tell(notice)
             self._window_opened.set()

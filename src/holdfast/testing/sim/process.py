@@ -53,7 +53,7 @@ class SimNotifier(Notifier):
         super().__init__(*args, **kwargs)
         self._note = note
 
-    def notify_nowait(self, channel: str, title: str, details: object = "") -> None:
+    def notify_nowait(self, channel: str, title: str, details: object = "", *, is_good: bool = False) -> None:
         """One message."""
         self._note(channel, f"{title}: {details}")
 
